@@ -1,0 +1,18 @@
+//! What every lab stands on. No feature lives here.
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`ids`], [`message`], [`wire`] | the vocabulary: ids, messages, the frames of the WebSocket protocol |
+//! | [`keys`], [`slots`] | the one key table, partitions, hash slots |
+//! | [`redis`] | the `Redis` handle: redis-rs or fred, single node or cluster, traced or not |
+//! | [`subscribe`] | subscriptions that survive failover, on connections of their own |
+//! | [`lua`] | the script registry |
+//! | [`servers`], [`prereq`] | managed Redis servers, and finding or getting the binary |
+//! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
+pub mod error;
+pub mod redis;
+pub mod subscribe;
+pub mod prereq;
+pub mod servers;
+
+pub use error::{LabError, LabResult};
