@@ -10,6 +10,9 @@
 //! | [`servers`], [`prereq`] | managed Redis servers, and finding or getting the binary |
 //! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
 pub mod error;
+pub mod ids;
+pub mod message;
+pub mod wire;
 pub mod redis;
 pub mod subscribe;
 pub mod prereq;

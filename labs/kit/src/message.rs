@@ -1,0 +1,165 @@
+//! Messages, and the envelope in which they are stored and published.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientMsgId, MessageId, RoomId, UserId};
+
+/// The longest message body, in bytes of UTF-8.
+pub const MAX_BODY_BYTES: usize = 4096;
+/// The most messages in one page of history.
+pub const MAX_PAGE: usize = 200;
+
+/// A message's place in its room: 1, 2, 3, … without a hole.
+pub type Seq = u64;
+
+/// Names one unbroken run of a room's sequence. It changes when the sequence can no longer be
+/// trusted to continue (the room's keys were lost), and then every client must resynchronise.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub String);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// Written by a person.
+    #[default]
+    Text,
+    /// Written by the server itself.
+    System,
+}
+
+/// A message as its sender wrote it: everything but what the store decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// The room it goes to.
+    pub room: RoomId,
+    /// The id it will have; a retry that is recognised keeps the first one's.
+    pub id: MessageId,
+    /// Who sends it.
+    pub from: UserId,
+    /// The client's own name for it, unique for the sender in the room.
+    pub cid: ClientMsgId,
+    /// What it is.
+    #[serde(default)]
+    pub kind: MessageKind,
+    /// The text, at most [`MAX_BODY_BYTES`].
+    pub body: String,
+}
+
+/// A message in its room's order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The sequence's run.
+    pub epoch: Epoch,
+    /// The place in the room.
+    pub seq: Seq,
+    /// When the store accepted it, in milliseconds since 1970 by Redis' clock.
+    pub ts: u64,
+    /// The rest.
+    #[serde(flatten)]
+    pub draft: Draft,
+}
+
+/// A place in a room's history that can be verified: after it a client has nothing unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The run in which `seq` counts.
+    pub epoch: Epoch,
+    /// The last sequence seen; 0 before the first message.
+    pub seq: Seq,
+    /// The message at `seq`; none only when `seq` is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+}
+
+/// What is wrong with stored or published bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an envelope: {0}")]
+pub struct EnvelopeError(pub &'static str);
+
+/// `EPOCH SEQ TS JSON`: what the store writes and publishes.
+///
+/// The script puts the head in front of JSON that the sending process serialised, so a message is
+/// serialised once in its life, and a reader learns its order from the head without parsing JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// The sequence's run.
+    pub epoch: &'a str,
+    /// The place in the room.
+    pub seq: Seq,
+    /// Milliseconds since 1970 by Redis' clock.
+    pub ts: u64,
+    /// A JSON object: the serialised [`Draft`].
+    pub json: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the head; the JSON is left alone.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| EnvelopeError("not UTF-8"))?;
+        let mut parts = text.splitn(4, ' ');
+        let mut next = || parts.next().ok_or(EnvelopeError("too short"));
+        let epoch = next()?;
+        let number = |text: &str| text.parse().map_err(|_| EnvelopeError("not a number"));
+        let seq = number(next()?)?;
+        let ts = number(next()?)?;
+        let json = next()?;
+        if !json.starts_with('{') {
+            return Err(EnvelopeError("no JSON object after the head"));
+        }
+        Ok(Self { epoch, seq, ts, json })
+    }
+
+    /// The whole message.
+    pub fn message(&self) -> Result<Message, EnvelopeError> {
+        let draft =
+            serde_json::from_str(self.json).map_err(|_| EnvelopeError("the JSON is not a message"))?;
+        Ok(Message { epoch: Epoch(self.epoch.to_owned()), seq: self.seq, ts: self.ts, draft })
+    }
+
+    /// The `message` frame for a client: head and body spliced, nothing serialised again.
+    pub fn frame(&self) -> String {
+        let Self { epoch, seq, ts, json } = self;
+        format!(r#"{{"t":"message","epoch":"{epoch}","seq":{seq},"ts":{ts},{}"#, &json[1..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_splices_into_the_frame_that_serde_reads() {
+        let draft = Draft {
+            room: RoomId::new(),
+            id: MessageId::new(),
+            from: UserId::new(),
+            cid: "c1".parse().unwrap(),
+            kind: MessageKind::Text,
+            body: "hello world \"quoted\"".into(),
+        };
+        let bytes = format!("e1 7 1700 {}", serde_json::to_string(&draft).unwrap());
+        let envelope = Envelope::parse(bytes.as_bytes()).unwrap();
+        let message = envelope.message().unwrap();
+        assert_eq!((message.seq, message.ts, &message.draft), (7, 1700, &draft));
+        let frame: crate::wire::ServerFrame = serde_json::from_str(&envelope.frame()).unwrap();
+        assert_eq!(frame, crate::wire::ServerFrame::Message(message));
+    }
+
+    #[test]
+    fn broken_envelopes_are_refused() {
+        for bad in ["", "e 1 2", "e x 2 {}", "e 1 2 []", "e 1 2"] {
+            assert!(Envelope::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert!(Envelope::parse(&[0xff, b' ', b'1']).is_err());
+    }
+}
