@@ -11,7 +11,10 @@
 //! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
 pub mod error;
 pub mod ids;
+pub mod keys;
+pub mod lua;
 pub mod message;
+pub mod slots;
 pub mod wire;
 pub mod redis;
 pub mod subscribe;

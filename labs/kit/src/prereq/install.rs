@@ -111,26 +111,22 @@ fn apt_candidate(policy: &str) -> Option<Version> {
 /// Debian's package starts a server of its own on port 6379 when it is installed. chatlab never wants that one, so the
 /// installation is told not to: by `RUNLEVEL=1` for classic init scripts, by masking the unit meanwhile for systemd.
 fn apt_command(prefix: &str, candidate: Option<Version>, systemd: bool) -> Option<String> {
-    let update = match candidate {
-        Some(version) if version < MIN_VERSION => return None,
-        Some(_) => String::new(),
-        None => format!("{prefix}apt-get update && "),
-    };
+    if candidate.is_some_and(|version| version < MIN_VERSION) {
+        return None;
+    }
+    // sudo starts from a clean environment, so the variables go through `env` there.
+    let env = if prefix.is_empty() { "" } else { "env " };
     let install = format!(
-        "{prefix}env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends redis-server"
+        "{prefix}apt-get update && {prefix}{env}DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y \
+         --no-install-recommends redis-server"
     );
-    // Package lists go stale: an installation that fails is tried once more after an update.
-    let install = match candidate {
-        Some(_) => format!("{install} || {{ {prefix}apt-get update && {install}; }}"),
-        None => install,
-    };
     Some(if systemd {
         format!(
-            "{prefix}systemctl mask redis-server.service && {{ {update}{install}; }}; status=$?; \
+            "{prefix}systemctl mask redis-server.service && {{ {install}; }}; status=$?; \
              {prefix}systemctl unmask redis-server.service; (exit $status)"
         )
     } else {
-        format!("{update}{install}")
+        install
     })
 }
 
@@ -172,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_updates_when_it_knows_no_candidate_and_is_not_used_for_an_old_one() {
+    fn apt_updates_first_and_is_not_used_for_an_old_server() {
         let fresh = apt_command("", None, false).unwrap();
         assert!(fresh.starts_with("apt-get update && "), "{fresh}");
         assert_eq!(apt_command("", Some(Version::new(6, 0, 16)), false), None);
@@ -181,7 +177,7 @@ mod tests {
     #[test]
     fn no_service_is_started_by_the_installation() {
         let classic = apt_command("sudo ", Some(Version::new(7, 0, 15)), false).unwrap();
-        assert!(classic.starts_with("sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install"), "{classic}");
+        assert!(classic.contains(" && sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install"), "{classic}");
         let systemd = apt_command("", Some(Version::new(7, 0, 15)), true).unwrap();
         assert!(systemd.contains("systemctl mask") && systemd.contains("systemctl unmask"), "{systemd}");
     }

@@ -1,0 +1,188 @@
+//! The one table of keys. Every key that chatlab writes is built here, and described here.
+//!
+//! Keys that one script touches together share a hash tag: `{pN}` for what belongs to a room
+//! ([`crate::slots::Partition`]), `{u:ID}` for what belongs to a user.
+
+use crate::{
+    ids::{ClientMsgId, RoomId, SessionId, UserId},
+    slots::Partition,
+};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRow {
+    /// The pattern, with capitals for what varies.
+    pub pattern: &'static str,
+    /// The Redis type, or `channel`.
+    pub kind: &'static str,
+    /// How long it lives.
+    pub ttl: &'static str,
+    /// What bounds its size or number.
+    pub bound: &'static str,
+    /// The lab that owns it.
+    pub owner: &'static str,
+    /// What it holds.
+    pub holds: &'static str,
+}
+
+const fn row(
+    pattern: &'static str,
+    kind: &'static str,
+    ttl: &'static str,
+    bound: &'static str,
+    owner: &'static str,
+    holds: &'static str,
+) -> KeyRow {
+    KeyRow { pattern, kind, ttl, bound, owner, holds }
+}
+
+/// All keys.
+pub const TABLE: &[KeyRow] = &[
+    row("{u:UID}:session:SECRET", "hash", "idle time", "sessions a user", "sessions", "one login session"),
+    row("{u:UID}:sessions", "zset", "idle time", "sessions a user", "sessions", "session secrets by expiry"),
+    row(
+        "{u:UID}:lab:VARIANT:NAME",
+        "any",
+        "by variant",
+        "by variant",
+        "sessions",
+        "what the lab's other variants keep; never written by the server's reference",
+    ),
+    row("{pN}:room:RID:meta", "hash", "none", "2 fields", "history", "`epoch`, `seq`"),
+    row("{pN}:room:RID:log", "zset", "none", "HOT_MESSAGES", "history", "message ids by sequence"),
+    row("{pN}:room:RID:msg", "hash", "none", "HOT_MESSAGES", "history", "message id to envelope"),
+    row("{pN}:room:RID:sent:UID:CID", "string", "DEDUP_TTL_MS", "send rate", "history", "`SEQ ID TS` of a sent message"),
+    row("{pN}:events:message.created", "stream", "none", "STREAM_MAX", "history", "the outbox of a partition"),
+    row("{pN}:room:RID:live", "channel", "-", "-", "pubsub", "a room's live envelopes and notices"),
+];
+
+/// The table as Markdown, for `docs/KEYS.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Keys\n\nGenerated from `labs/kit/src/keys.rs`; a test compares the two.\n\n\
+         | key | type | TTL | bound | lab | holds |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
+    for KeyRow { pattern, kind, ttl, bound, owner, holds } in TABLE {
+        out.push_str(&format!("| `{pattern}` | {kind} | {ttl} | {bound} | {owner} | {holds} |\n"));
+    }
+    out
+}
+
+/// A user's hash tag with braces.
+pub fn user_tag(user: &UserId) -> String {
+    format!("{{u:{user}}}")
+}
+
+/// One login session.
+pub fn session(id: &SessionId) -> String {
+    format!("{}:session:{}", user_tag(&id.user), id.secret())
+}
+
+/// A user's sessions by expiry.
+pub fn user_sessions(user: &UserId) -> String {
+    format!("{}:sessions", user_tag(user))
+}
+
+/// A key of a lab variant that the server does not run by default.
+pub fn user_lab(user: &UserId, variant: &str, name: &str) -> String {
+    format!("{}:lab:{variant}:{name}", user_tag(user))
+}
+
+/// The keys of one room.
+#[derive(Debug, Clone)]
+pub struct RoomKeys {
+    tag: String,
+    room: RoomId,
+}
+
+impl RoomKeys {
+    /// The keys of `room`.
+    pub fn new(room: &RoomId) -> Self {
+        Self { tag: Partition::of(room).tag(), room: *room }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{{{}}}:room:{}:{name}", self.tag, self.room)
+    }
+
+    /// Epoch and last sequence.
+    pub fn meta(&self) -> String {
+        self.key("meta")
+    }
+
+    /// Message ids by sequence.
+    pub fn log(&self) -> String {
+        self.key("log")
+    }
+
+    /// Message id to envelope.
+    pub fn msg(&self) -> String {
+        self.key("msg")
+    }
+
+    /// Remembers a sent message by its sender's own id.
+    pub fn sent(&self, user: &UserId, cid: &ClientMsgId) -> String {
+        self.key(&format!("sent:{user}:{cid}"))
+    }
+
+    /// The room's channel.
+    pub fn live(&self) -> String {
+        self.key("live")
+    }
+
+    /// The event stream of the room's partition.
+    pub fn events(&self, topic: &str) -> String {
+        format!("{{{}}}:events:{topic}", self.tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slots::slot;
+
+    #[test]
+    fn what_belongs_together_shares_a_slot() {
+        let room = RoomId::new();
+        let user = UserId::new();
+        let keys = RoomKeys::new(&room);
+        let all = [
+            keys.meta(),
+            keys.log(),
+            keys.msg(),
+            keys.live(),
+            keys.sent(&user, &"c".parse().unwrap()),
+            keys.events("message.created"),
+        ];
+        assert!(all.iter().all(|k| slot(k.as_bytes()) == Partition::of(&room).slot()), "{all:?}");
+        let session = SessionId::new(user);
+        assert_eq!(slot(self::session(&session).as_bytes()), slot(user_sessions(&user).as_bytes()));
+    }
+
+    #[test]
+    fn every_constructor_has_its_row_in_the_table() {
+        let (room, user) = (RoomId::new(), UserId::new());
+        let keys = RoomKeys::new(&room);
+        let session = SessionId::new(user);
+        let cid: ClientMsgId = "CIDX".parse().unwrap();
+        for key in [
+            keys.meta(),
+            keys.log(),
+            keys.msg(),
+            keys.live(),
+            keys.sent(&user, &cid),
+            keys.events("message.created"),
+            self::session(&session),
+            user_sessions(&user),
+            user_lab(&user, "VARIANT", "NAME"),
+        ] {
+            let pattern = key
+                .replace(&Partition::of(&room).tag(), "pN")
+                .replace(&room.to_string(), "RID")
+                .replace(&session.secret(), "SECRET")
+                .replace(&user.to_string(), "UID")
+                .replace("CIDX", "CID");
+            assert!(TABLE.iter().any(|row| row.pattern == pattern), "no row for {pattern}");
+        }
+    }
+}
