@@ -27,12 +27,10 @@ use ::redis::cluster_async::ClusterConnection;
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, Cmd, Pipeline, RedisFuture, Value};
 
-pub use config::{
-    CONNECT_TIMEOUT_MS, ClientKind, RESPONSE_TIMEOUT_MS, RedisConfig, UnknownClient,
-};
+pub use config::{CONNECT_TIMEOUT_MS, ClientKind, RESPONSE_TIMEOUT_MS, RedisConfig, UnknownClient};
 pub use hook::{CutAfter, Hook, STEPPER_QUEUE, Stepper};
-pub use nodes::{NODES_MAX, SLOT_COUNT, SlotOwners, slot_of};
 pub(crate) use nodes::Nodes;
+pub use nodes::{NODES_MAX, SlotOwners};
 pub use render::{ARG_PRINT_BYTES, REPLY_PRINT_BYTES, printable_arg, printable_reply};
 pub use route::key_of;
 pub use trace::{TRACE_ENTRIES_MAX, Trace, TraceEntry};
@@ -98,15 +96,8 @@ impl Redis {
             (ClientKind::RedisRs, Topology::Cluster) => connect_cluster(config).await?,
             (ClientKind::Fred, _) => connect_fred(config).await?,
         };
-        let shared = Arc::new(Shared {
-            nodes: Nodes::new(config.clone()),
-            config: config.clone(),
-        });
-        Ok(Self {
-            backend,
-            tap: None,
-            shared,
-        })
+        let shared = Arc::new(Shared { nodes: Nodes::new(config.clone()), config: config.clone() });
+        Ok(Self { backend, tap: None, shared })
     }
 
     /// One node or a cluster.
@@ -144,10 +135,7 @@ impl Redis {
     }
 
     fn with_tap(&self, tap: Tap) -> Self {
-        Self {
-            tap: Some(Arc::new(tap)),
-            ..self.clone()
-        }
+        Self { tap: Some(Arc::new(tap)), ..self.clone() }
     }
 
     /// The `host:port` of every master now, asked of the cluster; or the one node.
@@ -227,9 +215,7 @@ impl ConnectionLike for Redis {
         let Self { backend, tap, .. } = self;
         match tap {
             None => backend.pipeline(pipeline, offset, count),
-            Some(tap) => {
-                Box::pin(tap.pipeline(pipeline, backend.pipeline(pipeline, offset, count)))
-            }
+            Some(tap) => Box::pin(tap.pipeline(pipeline, backend.pipeline(pipeline, offset, count))),
         }
     }
 
@@ -252,11 +238,8 @@ async fn connect_single(config: &RedisConfig) -> LabResult<Backend> {
 }
 
 async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
-    let seeds = config
-        .nodes
-        .iter()
-        .map(|node| config.connection_info(node))
-        .collect::<LabResult<Vec<_>>>()?;
+    let seeds =
+        config.nodes.iter().map(|node| config.connection_info(node)).collect::<LabResult<Vec<_>>>()?;
     let mut builder = ::redis::cluster::ClusterClient::builder(seeds)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(config.connect_timeout())

@@ -1,0 +1,1 @@
+//! fred's replies as redis-rs's.

@@ -1,0 +1,215 @@
+//! The nodes behind a handle: who owns which slot, and plain connections to each.
+//!
+//! Asked on short connections of its own, so that the answer does not depend on what the client
+//! library believes about the cluster.
+
+use std::sync::{Mutex, PoisonError};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, Value};
+
+use super::config::RedisConfig;
+use crate::servers::Topology;
+use crate::slots::SLOTS;
+use crate::{LabError, LabResult};
+
+/// The most nodes that a handle remembers.
+pub const NODES_MAX: usize = 1_000;
+
+/// One run of slots and its master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SlotRange {
+    first: u16,
+    last: u16,
+    primary: String,
+}
+
+/// Who owns which slot, as one node told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotOwners {
+    ranges: Vec<SlotRange>,
+    replicas: Vec<String>,
+}
+
+impl SlotOwners {
+    /// All slots on one node.
+    pub fn single(node: &str) -> Self {
+        let whole = SlotRange { first: 0, last: SLOTS - 1, primary: node.to_owned() };
+        Self { ranges: vec![whole], replicas: Vec::new() }
+    }
+
+    /// The `host:port` of the master that owns `slot`; none while the slot is not served.
+    pub fn owner_of(&self, slot: u16) -> Option<&str> {
+        self.ranges
+            .iter()
+            .find(|range| (range.first..=range.last).contains(&slot))
+            .map(|range| range.primary.as_str())
+    }
+
+    /// Every master once, sorted.
+    pub fn primaries(&self) -> Vec<String> {
+        let mut nodes: Vec<_> = self.ranges.iter().map(|range| range.primary.clone()).collect();
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Every replica once, sorted.
+    pub fn replicas(&self) -> &[String] {
+        &self.replicas
+    }
+
+    /// The masters, then the replicas.
+    pub fn nodes(&self) -> Vec<String> {
+        let mut nodes = self.primaries();
+        nodes.extend_from_slice(&self.replicas);
+        nodes
+    }
+
+    /// Reads the reply to `CLUSTER SLOTS`; `asked` replaces an address that the node left empty,
+    /// which means "the one you reached me at".
+    fn parse(reply: Value, asked: &str) -> Option<Self> {
+        let mut owners = Self::default();
+        let asked_host = asked.rsplit_once(':').map_or(asked, |(host, _)| host);
+        for range in reply.into_sequence().ok()? {
+            let mut parts = range.into_sequence().ok()?.into_iter();
+            let first = ::redis::from_redis_value(parts.next()?).ok()?;
+            let last = ::redis::from_redis_value(parts.next()?).ok()?;
+            let primary = node_address(parts.next()?, asked_host)?;
+            owners.ranges.push(SlotRange { first, last, primary });
+            owners.replicas.extend(parts.filter_map(|node| node_address(node, asked_host)));
+        }
+        owners.ranges.sort_by_key(|range| range.first);
+        owners.replicas.sort();
+        owners.replicas.dedup();
+        (!owners.ranges.is_empty()).then_some(owners)
+    }
+}
+
+/// `host:port` of one node in `CLUSTER SLOTS`; none when the node's address is unknown.
+fn node_address(node: Value, asked_host: &str) -> Option<String> {
+    let mut parts = node.into_sequence().ok()?.into_iter();
+    let host: Option<String> = ::redis::from_redis_value(parts.next()?).ok()?;
+    let port: u16 = ::redis::from_redis_value(parts.next()?).ok()?;
+    match host.as_deref() {
+        Some("?") => None,
+        None | Some("") => Some(format!("{asked_host}:{port}")),
+        Some(host) => Some(format!("{host}:{port}")),
+    }
+}
+
+/// The nodes of one deployment: the configured ones and those discovered since.
+pub(crate) struct Nodes {
+    config: RedisConfig,
+    known: Mutex<Vec<String>>,
+}
+
+impl Nodes {
+    pub(crate) fn new(config: RedisConfig) -> Self {
+        let known = Mutex::new(config.nodes.clone());
+        Self { config, known }
+    }
+
+    /// Asks one known node after the other until one answers.
+    pub(crate) async fn slot_owners(&self) -> LabResult<SlotOwners> {
+        if self.config.topology == Topology::Single {
+            return Ok(SlotOwners::single(&self.config.nodes[0]));
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut last = LabError::Other("no Redis address is configured".into());
+        for node in known {
+            match self.ask(&node).await {
+                Ok(owners) => {
+                    self.remember(&owners);
+                    return Ok(owners);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// A plain connection of its own to `node`, with the configured timeouts.
+    pub(crate) async fn connect(&self, node: &str) -> LabResult<MultiplexedConnection> {
+        let options = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.config.connect_timeout()))
+            .set_response_timeout(Some(self.config.response_timeout()));
+        let client = Client::open(self.config.connection_info(node)?)?;
+        Ok(client.get_multiplexed_async_connection_with_config(&options).await?)
+    }
+
+    pub(crate) async fn connect_each(&self) -> LabResult<Vec<(String, MultiplexedConnection)>> {
+        let nodes = self.slot_owners().await?.nodes();
+        let mut connections = Vec::with_capacity(nodes.len());
+        let mut last = None;
+        for node in nodes {
+            match self.connect(&node).await {
+                Ok(connection) => connections.push((node, connection)),
+                Err(error) => {
+                    tracing::debug!(redis.node = %node, %error, "node left out");
+                    last = Some(error);
+                }
+            }
+        }
+        match last {
+            Some(error) if connections.is_empty() => Err(error),
+            _ => Ok(connections),
+        }
+    }
+
+    async fn ask(&self, node: &str) -> LabResult<SlotOwners> {
+        let mut connection = self.connect(node).await?;
+        let reply: Value = ::redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+        SlotOwners::parse(reply, node)
+            .ok_or_else(|| LabError::Other(format!("{node} knows no owner of any slot")))
+    }
+
+    /// The nodes of the newest answer first, then the configured ones, which may come back.
+    fn remember(&self, owners: &SlotOwners) {
+        let mut nodes = owners.nodes();
+        for seed in &self.config.nodes {
+            if !nodes.contains(seed) {
+                nodes.push(seed.clone());
+            }
+        }
+        nodes.truncate(NODES_MAX);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(host: Value, port: i64) -> Value {
+        Value::Array(vec![host, Value::Int(port), Value::BulkString(b"id".to_vec())])
+    }
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn cluster_slots_are_read_with_their_odd_addresses() {
+        let reply = Value::Array(vec![
+            Value::Array(vec![
+                Value::Int(8_192),
+                Value::Int(16_383),
+                node(Value::Nil, 7_001),
+                node(text("?"), 7_009),
+            ]),
+            Value::Array(vec![
+                Value::Int(0),
+                Value::Int(8_191),
+                node(text("10.0.0.1"), 7_000),
+                node(text("10.0.0.2"), 7_002),
+            ]),
+        ]);
+        let owners = SlotOwners::parse(reply, "10.0.0.9:7001").unwrap();
+        assert_eq!(owners.owner_of(0), Some("10.0.0.1:7000"));
+        assert_eq!(owners.owner_of(16_383), Some("10.0.0.9:7001"));
+        assert_eq!(owners.replicas(), ["10.0.0.2:7002"]);
+        assert_eq!(owners.nodes().len(), 3);
+        assert_eq!(SlotOwners::parse(Value::Array(vec![]), "x:1"), None);
+    }
+}
