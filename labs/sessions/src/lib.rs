@@ -1,1 +1,67 @@
-//! (placeholder)
+//! Lab: login sessions. Many devices a user, expiry when idle and at the latest after a while,
+//! one revoked, all revoked.
+
+use async_trait::async_trait;
+use chatlab_kit::{
+    LabResult,
+    ids::{SessionId, UserId},
+};
+use serde::{Deserialize, Serialize};
+
+/// The longest device name, in bytes.
+pub const MAX_DEVICE_BYTES: usize = 80;
+/// The most live sessions a user may have; one more ends the oldest.
+pub const MAX_SESSIONS: usize = 32;
+
+/// How long sessions live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A session unused for this long is over, in milliseconds.
+    pub idle_ms: u64,
+    /// A session is over this long after the login however much it is used, in milliseconds.
+    pub absolute_ms: u64,
+}
+
+impl Default for Policy {
+    /// A week idle, thirty days in all.
+    fn default() -> Self {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        Self { idle_ms: 7 * DAY_MS, absolute_ms: 30 * DAY_MS }
+    }
+}
+
+/// A live login session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id; the user is part of it.
+    pub id: SessionId,
+    /// What the user logged in with, such as `Firefox on Linux`.
+    pub device: String,
+    /// When the user logged in, in milliseconds since 1970 by Redis' clock.
+    pub created_ms: u64,
+    /// When it ends if it is not used again, in milliseconds since 1970 by Redis' clock.
+    pub expires_ms: u64,
+}
+
+/// The port: what the server asks of login sessions.
+///
+/// Every operation is atomic: a client that dies in the middle of one leaves the sessions as they
+/// were before or as they are after it.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Starts a session. Over [`MAX_SESSIONS`] the one that would end first is ended.
+    async fn create(&self, user: &UserId, device: &str) -> LabResult<Session>;
+
+    /// The session if it is live, and moves its idle expiry on (never past the absolute one).
+    /// A session that was revoked or ran out stays so.
+    async fn touch(&self, id: &SessionId) -> LabResult<Option<Session>>;
+
+    /// All live sessions of a user, the newest login first.
+    async fn list(&self, user: &UserId) -> LabResult<Vec<Session>>;
+
+    /// Ends one session; false when it was not live.
+    async fn revoke(&self, id: &SessionId) -> LabResult<bool>;
+
+    /// Ends all sessions of a user; how many were live.
+    async fn revoke_all(&self, user: &UserId) -> LabResult<u64>;
+}

@@ -1,0 +1,65 @@
+-- Purpose: append a message to a room: recognise a retry, number, store, add to the outbox, announce.
+-- Guarantee: all or nothing on the node; a retry within the time to live of `sent` gets the first answer and
+--   changes nothing; sequences are 1, 2, 3, … within an epoch; the announcement follows the store.
+-- KEYS[1] meta     hash: epoch, seq
+-- KEYS[2] log      sorted set: message id by sequence
+-- KEYS[3] msg      hash: message id to envelope
+-- KEYS[4] sent     string: the answer to this sender's message id, `EPOCH SEQ ID TS`
+-- KEYS[5] events   stream: the outbox of the partition
+-- KEYS[6] live     channel of the room
+-- ARGV[1] new_epoch   the epoch to begin when the room has none
+-- ARGV[2] id          the message's id
+-- ARGV[3] json        the message without what this script adds
+-- ARGV[4] sent_ttl_ms how long a retry is recognised
+-- ARGV[5] hot_max     how many messages stay
+-- ARGV[6] stream_max  about how many outbox entries stay
+-- ARGV[7] publish     PUBLISH or SPUBLISH
+-- Returns: epoch, seq, id, ts (milliseconds), 1 for a retry or 0
+-- Complexity: O(log N) for N messages in the room; at most 16 old messages are trimmed a call
+local meta = KEYS[1]
+local log = KEYS[2]
+local msg = KEYS[3]
+local sent = KEYS[4]
+local events = KEYS[5]
+local live = KEYS[6]
+local new_epoch = ARGV[1]
+local id = ARGV[2]
+local json = ARGV[3]
+local sent_ttl_ms = ARGV[4]
+local hot_max = tonumber(ARGV[5])
+local stream_max = ARGV[6]
+local publish = ARGV[7]
+local TRIM_PER_CALL = 16
+
+local before = redis.call('GET', sent)
+if before then
+  local epoch, seq, first_id, ts = before:match('^(%S+) (%d+) (%S+) (%d+)$')
+  return {epoch, tonumber(seq), first_id, tonumber(ts), 1}
+end
+
+local epoch = redis.call('HGET', meta, 'epoch')
+if not epoch then
+  epoch = new_epoch
+  redis.call('HSET', meta, 'epoch', epoch)
+end
+local seq = redis.call('HINCRBY', meta, 'seq', 1)
+local now = redis.call('TIME')
+local ts = now[1] * 1000 + math.floor(now[2] / 1000)
+
+-- string.format, because Lua would write a large number as 1.7e+12.
+local envelope = string.format('%s %d %d ', epoch, seq, ts) .. json
+redis.call('ZADD', log, seq, id)
+redis.call('HSET', msg, id, envelope)
+redis.call('SET', sent, string.format('%s %d %s %d', epoch, seq, id, ts), 'PX', sent_ttl_ms)
+redis.call('XADD', events, 'MAXLEN', '~', stream_max, '*', 'envelope', envelope)
+
+if seq > hot_max then
+  local old = redis.call('ZRANGEBYSCORE', log, '-inf', seq - hot_max, 'LIMIT', 0, TRIM_PER_CALL)
+  if #old > 0 then
+    redis.call('ZREM', log, unpack(old))
+    redis.call('HDEL', msg, unpack(old))
+  end
+end
+
+redis.call(publish, live, envelope)
+return {epoch, seq, id, ts, 0}
