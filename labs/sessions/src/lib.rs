@@ -1,12 +1,16 @@
 //! Lab: login sessions. Many devices a user, expiry when idle and at the latest after a while,
 //! one revoked, all revoked.
 
+mod hash_index;
+
 use async_trait::async_trait;
 use chatlab_kit::{
-    LabResult,
+    LabError, LabResult,
     ids::{SessionId, UserId},
 };
 use serde::{Deserialize, Serialize};
+
+pub use hash_index::HashIndex;
 
 /// The longest device name, in bytes.
 pub const MAX_DEVICE_BYTES: usize = 80;
@@ -64,4 +68,12 @@ pub trait Sessions: Send + Sync {
 
     /// Ends all sessions of a user; how many were live.
     async fn revoke_all(&self, user: &UserId) -> LabResult<u64>;
+}
+
+/// Refuses a device name that is too long.
+fn check_device(device: &str) -> LabResult<()> {
+    if device.len() > MAX_DEVICE_BYTES {
+        return Err(LabError::Bound { what: "device name", bound: MAX_DEVICE_BYTES as u64 });
+    }
+    Ok(())
 }
