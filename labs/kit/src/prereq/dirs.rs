@@ -23,7 +23,8 @@ const MACOS: bool = cfg!(target_os = "macos");
 fn own_folder(own: &str, shared: &str, below_home: &str) -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // A home is missing in some service accounts: then the temporary folder, kept apart by user.
-    let without_home = || std::env::temp_dir().join(format!("chatlab-user-{}", rustix::process::getuid().as_raw()));
+    let without_home =
+        || std::env::temp_dir().join(format!("chatlab-user-{}", rustix::process::getuid().as_raw()));
     absolute(own).unwrap_or_else(|| {
         absolute(shared)
             .or_else(|| absolute("HOME").map(|home| home.join(below_home)))

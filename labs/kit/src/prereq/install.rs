@@ -38,7 +38,8 @@ impl InstallPlan {
     /// that is not the pinned one, or [`PrereqError::NotFound`] when what was installed is not new enough.
     pub fn run(&self, progress: &mut dyn FnMut(&str)) -> Result<ServerBinary, PrereqError> {
         progress(&format!("running: {}", self.command));
-        let outcome = if self.private { private::install(progress) } else { run_shell(&self.command, progress) };
+        let outcome =
+            if self.private { private::install(progress) } else { run_shell(&self.command, progress) };
         match (outcome, private_plan()) {
             (Ok(()), _) => {}
             (Err(error), Some(fallback)) if !self.private => {
@@ -158,7 +159,8 @@ pub(super) fn run_shell(line: &str, progress: &mut dyn FnMut(&str)) -> Result<()
 mod tests {
     use super::*;
 
-    const POLICY: &str = "redis-server:\n  Installed: (none)\n  Candidate: 5:7.0.15-1~deb12u10\n  Version table:\n";
+    const POLICY: &str =
+        "redis-server:\n  Installed: (none)\n  Candidate: 5:7.0.15-1~deb12u10\n  Version table:\n";
 
     #[test]
     fn the_candidate_is_read_without_its_epoch() {
@@ -177,7 +179,10 @@ mod tests {
     #[test]
     fn no_service_is_started_by_the_installation() {
         let classic = apt_command("sudo ", Some(Version::new(7, 0, 15)), false).unwrap();
-        assert!(classic.contains(" && sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install"), "{classic}");
+        assert!(
+            classic.contains(" && sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install"),
+            "{classic}"
+        );
         let systemd = apt_command("", Some(Version::new(7, 0, 15)), true).unwrap();
         assert!(systemd.contains("systemctl mask") && systemd.contains("systemctl unmask"), "{systemd}");
     }
@@ -185,7 +190,8 @@ mod tests {
     #[test]
     fn a_failing_line_is_quoted_with_its_last_words() {
         let mut lines = Vec::new();
-        let error = run_shell("echo first; echo last >&2; exit 7", &mut |line| lines.push(line.to_owned())).unwrap_err();
+        let error = run_shell("echo first; echo last >&2; exit 7", &mut |line| lines.push(line.to_owned()))
+            .unwrap_err();
         assert_eq!(lines, ["  first", "  last"]);
         assert!(error.to_string().contains("last"), "{error}");
     }

@@ -135,7 +135,11 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_is_named_with_its_reason() {
-        assert!(output_of(Path::new("/nonexistent/redis-server"), &[]).unwrap_err().contains("cannot be started"));
-        assert!(output_of(Path::new("/bin/sh"), &["-c", "echo why >&2; exit 3"]).unwrap_err().contains("why"));
+        assert!(
+            output_of(Path::new("/nonexistent/redis-server"), &[]).unwrap_err().contains("cannot be started")
+        );
+        assert!(
+            output_of(Path::new("/bin/sh"), &["-c", "echo why >&2; exit 3"]).unwrap_err().contains("why")
+        );
     }
 }
