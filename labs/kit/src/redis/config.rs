@@ -139,7 +139,7 @@ impl RedisConfig {
     }
 
     /// The first node, which `check` has made sure of.
-    pub(super) fn check(&self) -> LabResult<()> {
+    pub(crate) fn check(&self) -> LabResult<()> {
         if self.nodes.is_empty() {
             return Err(LabError::Other("no Redis address is configured".into()));
         }

@@ -110,23 +110,28 @@ impl Nodes {
         Self { config, known }
     }
 
-    /// Asks one known node after the other until one answers.
+    /// Asks one known node after the other until one answers that belongs to a working cluster. A
+    /// node that was cut off still tells what it last knew: it is believed only if no other answers.
     pub(crate) async fn slot_owners(&self) -> LabResult<SlotOwners> {
         if self.config.topology == Topology::Single {
             return Ok(SlotOwners::single(&self.config.nodes[0]));
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut last = LabError::Other("no Redis address is configured".into());
+        let mut doubtful = None;
         for node in known {
             match self.ask(&node).await {
-                Ok(owners) => {
-                    self.remember(&owners);
+                Ok((owners, true)) => {
+                    self.remember(&node, &owners);
                     return Ok(owners);
+                }
+                Ok((owners, false)) => {
+                    doubtful.get_or_insert(owners);
                 }
                 Err(error) => last = error,
             }
         }
-        Err(last)
+        doubtful.ok_or(last)
     }
 
     /// A plain connection of its own to `node`, with the configured timeouts.
@@ -157,19 +162,28 @@ impl Nodes {
         }
     }
 
-    async fn ask(&self, node: &str) -> LabResult<SlotOwners> {
+    /// What `node` knows, and whether it finds the cluster in order.
+    async fn ask(&self, node: &str) -> LabResult<(SlotOwners, bool)> {
         let mut connection = self.connect(node).await?;
-        let reply: Value = ::redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
-        SlotOwners::parse(reply, node)
-            .ok_or_else(|| LabError::Other(format!("{node} knows no owner of any slot")))
+        let (info, slots): (String, Value) = ::redis::pipe()
+            .cmd("CLUSTER")
+            .arg("INFO")
+            .cmd("CLUSTER")
+            .arg("SLOTS")
+            .query_async(&mut connection)
+            .await?;
+        let owners = SlotOwners::parse(slots, node)
+            .ok_or_else(|| LabError::Other(format!("{node} knows no owner of any slot")))?;
+        Ok((owners, info.contains("cluster_state:ok")))
     }
 
-    /// The nodes of the newest answer first, then the configured ones, which may come back.
-    fn remember(&self, owners: &SlotOwners) {
-        let mut nodes = owners.nodes();
-        for seed in &self.config.nodes {
-            if !nodes.contains(seed) {
-                nodes.push(seed.clone());
+    /// First the node that answered, then those of its answer, then the configured ones, which may
+    /// come back.
+    fn remember(&self, answered: &str, owners: &SlotOwners) {
+        let mut nodes = vec![answered.to_owned()];
+        for node in owners.nodes().into_iter().chain(self.config.nodes.clone()) {
+            if !nodes.contains(&node) {
+                nodes.push(node);
             }
         }
         nodes.truncate(NODES_MAX);
