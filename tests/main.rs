@@ -1,1 +1,13 @@
+//! Integration tests: real Redis servers, real server processes, real sockets.
+//!
+//! One binary, so that it is linked once. What does not break its servers shares one [`common::shared`]
+//! stack a topology; what does starts its own.
 
+mod architecture;
+mod cli;
+mod common;
+mod conversation;
+mod crash;
+mod history;
+mod malformed;
+mod order;

@@ -1,13 +1,48 @@
 //! The command line: one file a subcommand.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub mod bench;
+pub mod check;
+pub mod demo;
 pub mod doctor;
+pub mod list;
+pub mod load;
+pub mod read;
 pub mod redis;
+pub mod serve;
 pub mod setup;
+pub mod test;
+
+/// What every exit code means; shown by `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it worked; every check passed
+  1  a check or a test failed
+  2  it could not be done: bad arguments, something missing, a fault of the machine
+  3  a measurement is not valid (see its verdict)
+  4  a check was inconclusive
+
+Start with:
+  chatlab demo                    the whole path on one Redis node and on six
+  chatlab list                    the labs
+  chatlab read sessions           a lesson
+  chatlab check sessions --all    every variant of a lab against its checks";
+
+/// Learn Redis data structures behind a live chat server, and measure what each one does
+#[derive(Debug, Parser)]
+#[command(name = "chatlab", version, after_help = EXIT_CODES, max_term_width = 80)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
 
 /// Options that every verb understands.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Answer yes to every question (installs what is missing without asking)
     #[arg(long, short = 'y', global = true)]
@@ -18,4 +53,69 @@ pub struct Global {
     /// The redis-server or valkey-server to use, instead of searching for one
     #[arg(long, global = true, env = "CHATLAB_REDIS_SERVER", value_name = "PATH")]
     pub redis_server: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// The main job: chat on one node and on six, checked and measured side by side
+    Demo(demo::Args),
+    /// Run the chat server
+    Serve(Box<serve::Args>),
+    /// Start, stop and look at Redis servers of chatlab's own
+    Redis(redis::Args),
+    /// The labs and their variants
+    List(list::Args),
+    /// Read a lab's lesson
+    Read(read::Args),
+    /// Run a lab's checks on your exercise, on a variant, or on all
+    Check(check::Args),
+    /// Benchmark a lab's variants
+    Bench(bench::Args),
+    /// Load the chat server and judge the run
+    Load(Box<load::Args>),
+    /// What is installed, what is missing, and how to get it
+    Doctor(doctor::Args),
+    /// Run every test, installing what they need (with consent)
+    Test(test::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Runs the verb.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let global = &self.global;
+        match self.verb {
+            Verb::Demo(args) => demo::run(args, global).await,
+            Verb::Serve(args) => serve::run(*args, global).await,
+            Verb::Redis(args) => redis::run(args, global).await,
+            Verb::List(args) => list::run(args, global).await,
+            Verb::Read(args) => read::run(args, global).await,
+            Verb::Check(args) => check::run(args, global).await,
+            Verb::Bench(args) => bench::run(args, global).await,
+            Verb::Load(args) => load::run(*args, global).await,
+            Verb::Doctor(args) => doctor::run(args, global).await,
+            Verb::Test(args) => test::run(args, global).await,
+            Verb::Completions { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "chatlab", &mut std::io::stdout());
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+/// The exit code for what could not be done.
+pub const EXIT_ERROR: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -185,4 +185,14 @@ mod tests {
             assert!(TABLE.iter().any(|row| row.pattern == pattern), "no row for {pattern}");
         }
     }
+
+    #[test]
+    fn the_document_shows_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/KEYS.md");
+        if std::env::var_os("CHATLAB_BLESS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text == markdown(), "docs/KEYS.md is out of date: run this test with CHATLAB_BLESS=1");
+    }
 }

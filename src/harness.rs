@@ -1,0 +1,222 @@
+//! A whole chat system of its own: managed Redis and one or more server processes on it.
+//!
+//! What `demo`, `load run` and the integration tests measure and break. The server processes are
+//! real ones, started from the same binary, and end with whoever started them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use chatlab_kit::{
+    ids::RoomId,
+    prereq::ServerBinary,
+    redis::{ClientKind, RedisConfig},
+    servers::{Managed, ServerOptions, Topology},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{app, config::ServerConfig};
+
+/// How long a server process may take from its start to its first line.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a server process may take to drain when it is told to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The line of a server that is ready.
+const READY: &str = "listening on http://";
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// One Redis node or six.
+    pub topology: Topology,
+    /// The Redis client that the servers use.
+    pub client: ClientKind,
+    /// How many server processes.
+    pub servers: usize,
+    /// The Redis server to run.
+    pub redis: ServerBinary,
+    /// The chatlab binary to run.
+    pub chatlab: PathBuf,
+    /// How Redis runs.
+    pub redis_options: ServerOptions,
+}
+
+impl StackOptions {
+    /// One server process, on redis-rs, from the running binary.
+    pub fn new(topology: Topology, redis: ServerBinary) -> anyhow::Result<Self> {
+        Ok(Self {
+            topology,
+            client: ClientKind::RedisRs,
+            servers: 1,
+            redis,
+            chatlab: std::env::current_exe().context("finding the running binary")?,
+            redis_options: ServerOptions::default(),
+        })
+    }
+}
+
+/// Tokens and rooms to talk with.
+#[derive(Debug, Clone)]
+pub struct Provisioned {
+    /// An access token a user.
+    pub tokens: Vec<String>,
+    /// Rooms without members or messages.
+    pub rooms: Vec<RoomId>,
+}
+
+struct Server {
+    child: Child,
+    addr: String,
+    pid: u32,
+}
+
+/// Managed Redis with server processes on it. Dropping it ends all of them.
+pub struct Stack {
+    // Order matters: the servers go before Redis does.
+    servers: Vec<Server>,
+    options: StackOptions,
+    jwt_secret: String,
+    managed: Managed,
+}
+
+impl Stack {
+    /// Starts Redis, waits until it is ready, and starts the server processes one after the other.
+    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        let managed = Managed::start_async(options.topology, &options.redis, &options.redis_options).await?;
+        let jwt_secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        let mut stack = Self { servers: Vec::new(), options, jwt_secret, managed };
+        for _ in 0..stack.options.servers {
+            stack.add_server().await?;
+        }
+        Ok(stack)
+    }
+
+    /// Starts one more server process and returns its number.
+    pub async fn add_server(&mut self) -> anyhow::Result<usize> {
+        let server = self.spawn("127.0.0.1:0").await?;
+        self.servers.push(server);
+        Ok(self.servers.len() - 1)
+    }
+
+    /// Starts server `i` again on the address it had.
+    pub async fn restart_server(&mut self, i: usize) -> anyhow::Result<()> {
+        let addr = self.servers[i].addr.clone();
+        self.servers[i] = self.spawn(&addr).await?;
+        Ok(())
+    }
+
+    async fn spawn(&self, listen: &str) -> anyhow::Result<Server> {
+        let mut child = Command::new(&self.options.chatlab)
+            .args(["serve", "--with-parent", "--log", "warn", "--listen", listen])
+            .args(["--topology", &self.options.topology.to_string()])
+            .args(["--client", &self.options.client.to_string()])
+            .args(["--redis-nodes", &self.managed.addrs().join(",")])
+            .arg("--db")
+            .arg(self.db())
+            .env("CHATLAB_JWT_SECRET", &self.jwt_secret)
+            // The pipe that nobody writes to: it closes when this process ends, however it ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", self.options.chatlab.display()))?;
+        let pid = child.id().context("the server ended at once")?;
+        let stdout = child.stdout.take().context("the server has no output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(START_TIMEOUT, lines.next_line())
+            .await
+            .context("the server did not say that it listens")??;
+        match first.as_deref().and_then(|line| line.strip_prefix(READY)) {
+            Some(addr) => Ok(Server { child, addr: addr.trim().to_owned(), pid }),
+            None => bail!("the server did not start (see its messages above)"),
+        }
+    }
+
+    /// Where the accounts are.
+    fn db(&self) -> PathBuf {
+        // In Redis' own folder, because that folder is removed even if this process is killed.
+        let node = &self.managed.nodes()[0];
+        node.dir.parent().unwrap_or(Path::new(".")).join("chatlab.db")
+    }
+
+    /// The managed Redis nodes.
+    pub fn managed(&self) -> &Managed {
+        &self.managed
+    }
+
+    /// How to reach Redis.
+    pub fn redis_config(&self) -> RedisConfig {
+        RedisConfig::new(self.options.topology, self.managed.addrs()).with_client(self.options.client)
+    }
+
+    /// The secret that the servers sign tokens with.
+    pub fn jwt_secret(&self) -> &str {
+        &self.jwt_secret
+    }
+
+    /// How many server processes were started.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// `host:port` of server `i`.
+    pub fn addr(&self, i: usize) -> &str {
+        &self.servers[i].addr
+    }
+
+    /// The HTTP address of server `i`.
+    pub fn http_url(&self, i: usize) -> String {
+        format!("http://{}", self.servers[i].addr)
+    }
+
+    /// The WebSocket address of server `i`.
+    pub fn ws_url(&self, i: usize) -> String {
+        format!("ws://{}/ws", self.servers[i].addr)
+    }
+
+    /// The process id of server `i`.
+    pub fn server_pid(&self, i: usize) -> u32 {
+        self.servers[i].pid
+    }
+
+    /// The process ids of the Redis nodes.
+    pub fn redis_pids(&self) -> Vec<u32> {
+        self.managed.nodes().iter().map(|node| node.pid).collect()
+    }
+
+    /// Ends server `i` at once, as a crash would (`kill -9`).
+    pub async fn kill_server(&mut self, i: usize) -> anyhow::Result<()> {
+        Ok(self.servers[i].child.kill().await?)
+    }
+
+    /// Tells server `i` to stop, waits for it, and returns its exit code.
+    pub async fn stop_server(&mut self, i: usize) -> anyhow::Result<Option<i32>> {
+        let server = &mut self.servers[i];
+        drop(server.child.stdin.take());
+        let status = tokio::time::timeout(STOP_TIMEOUT, server.child.wait())
+            .await
+            .context("the server did not stop in time")??;
+        Ok(status.code())
+    }
+
+    /// Makes users with live sessions, and rooms, without the cost of a password hash each.
+    pub async fn provision(&self, users: usize, rooms: usize) -> anyhow::Result<Provisioned> {
+        let config = ServerConfig::new(self.redis_config(), self.db(), self.jwt_secret.clone());
+        let (tokens, rooms) = app::provision(&config, users, rooms).await?;
+        Ok(Provisioned { tokens, rooms })
+    }
+
+    /// Stops the servers in order, then Redis.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for i in 0..self.servers.len() {
+            self.stop_server(i).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The history lab's reference behind its port.
+
+use chatlab_history::{Announce, History, Since, ZsetHash};
+use chatlab_kit::{
+    LabError,
+    ids::{MessageId, RoomId, UserId},
+    message::{Draft, Epoch, MAX_BODY_BYTES, MessageKind, Position},
+    redis::{ClientKind, Redis},
+    servers::Topology,
+};
+
+use crate::common::shared;
+
+async fn history(topology: Topology, client: ClientKind) -> (ZsetHash, Redis) {
+    let config = shared(topology).await.redis_config().with_client(client);
+    let redis = Redis::connect(&config).await.unwrap();
+    (ZsetHash::new(redis.clone(), Announce::Sharded), redis)
+}
+
+fn draft(room: RoomId, cid: &str) -> Draft {
+    Draft {
+        room,
+        id: MessageId::new(),
+        from: UserId::new(),
+        cid: cid.parse().unwrap(),
+        kind: MessageKind::Text,
+        body: "text".into(),
+    }
+}
+
+async fn a_send_is_one_round_trip(topology: Topology) {
+    for client in [ClientKind::RedisRs, ClientKind::Fred] {
+        let (_, redis) = history(topology, client).await;
+        let (traced, trace) = redis.traced();
+        let history = ZsetHash::new(traced, Announce::Sharded);
+        let room = RoomId::new();
+        // The first one may have to teach the node the script.
+        history.append(&draft(room, "a")).await.unwrap();
+        trace.clear();
+        history.append(&draft(room, "b")).await.unwrap();
+        assert_eq!(trace.round_trips(), 1, "{client}: {:?}", trace.entries());
+    }
+}
+
+async fn pages_by_cursor_do_not_drift(topology: Topology) {
+    let (history, _) = history(topology, ClientKind::RedisRs).await;
+    let room = RoomId::new();
+    for i in 0..25 {
+        history.append(&draft(room, &format!("m{i}"))).await.unwrap();
+    }
+    let mut before = None;
+    let mut seen = Vec::new();
+    loop {
+        let page = history.page(&room, before, 10).await.unwrap();
+        let Some(oldest) = page.first() else { break };
+        before = Some(oldest.seq);
+        seen.splice(0..0, page.iter().map(|m| m.seq));
+        // Someone writes while the reader pages.
+        history.append(&draft(room, &format!("late{}", seen.len()))).await.unwrap();
+    }
+    assert!(seen.iter().copied().eq(1..=25), "{seen:?}");
+}
+
+async fn a_position_is_continued_only_when_nothing_after_it_is_missing(topology: Topology) {
+    let (history, _) = history(topology, ClientKind::RedisRs).await;
+    let history = history.keeping(10);
+    let room = RoomId::new();
+    let empty = history.head(&room).await.unwrap();
+    assert_eq!(empty, Position { epoch: Epoch(String::new()), seq: 0, id: None });
+
+    let mut positions = vec![empty];
+    for i in 1..=30u64 {
+        let stored = history.append(&draft(room, &format!("m{i}"))).await.unwrap();
+        assert_eq!(stored.seq, i);
+        positions.push(Position { epoch: stored.epoch, seq: i, id: Some(stored.id) });
+    }
+    assert_eq!(history.head(&room).await.unwrap(), positions[30]);
+    for (seq, position) in positions.iter().enumerate() {
+        match history.since(&room, position).await.unwrap() {
+            Since::Continued { messages, more } => {
+                assert!(seq >= 20 && !more, "{seq} was trimmed away");
+                assert!(messages.iter().map(|m| m.seq).eq(seq as u64 + 1..=30), "after {seq}");
+            }
+            Since::Resync { head } => {
+                assert!(seq <= 20, "{seq} is still here");
+                assert_eq!(head, positions[30]);
+            }
+        }
+    }
+    assert!(matches!(history.since(&room, &positions[21]).await.unwrap(), Since::Continued { .. }));
+}
+
+async fn stored_sizes_stay_within_their_bounds(topology: Topology) {
+    let (history, redis) = history(topology, ClientKind::RedisRs).await;
+    let history = history.keeping(5);
+    let room = RoomId::new();
+    for i in 0..40 {
+        history.append(&draft(room, &format!("m{i}"))).await.unwrap();
+    }
+    let keys = chatlab_kit::keys::RoomKeys::new(&room);
+    let mut redis = redis;
+    let log: u64 = redis::cmd("ZCARD").arg(keys.log()).query_async(&mut redis).await.unwrap();
+    let msg: u64 = redis::cmd("HLEN").arg(keys.msg()).query_async(&mut redis).await.unwrap();
+    assert_eq!((log, msg), (5, 5));
+
+    let mut long = draft(room, "long");
+    long.body = "x".repeat(MAX_BODY_BYTES + 1);
+    assert!(matches!(history.append(&long).await, Err(LabError::Bound { .. })));
+    assert!(matches!(history.page(&room, None, 10_000).await, Err(LabError::Bound { .. })));
+}
+
+async fn a_node_that_forgot_the_scripts_is_taught_again(topology: Topology) {
+    let (history, redis) = history(topology, ClientKind::RedisRs).await;
+    let room = RoomId::new();
+    history.append(&draft(room, "a")).await.unwrap();
+    for (_, mut node) in redis.each_node().await.unwrap() {
+        let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut node).await.unwrap();
+    }
+    assert_eq!(history.append(&draft(room, "b")).await.unwrap().seq, 2);
+}
+
+crate::on_both!(
+    a_send_is_one_round_trip,
+    pages_by_cursor_do_not_drift,
+    a_position_is_continued_only_when_nothing_after_it_is_missing,
+    stored_sizes_stay_within_their_bounds,
+    a_node_that_forgot_the_scripts_is_taught_again,
+);
