@@ -1,4 +1,6 @@
 //! Managed servers, with real processes: ready when they say so, gone when their owner is.
+// Helpers of tests are not `#[test]` functions themselves, which is where these are allowed by default.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

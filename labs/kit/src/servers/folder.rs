@@ -125,7 +125,7 @@ mod tests {
         std::fs::create_dir(&fresh).unwrap();
         std::fs::create_dir(&foreign).unwrap();
 
-        assert_eq!(sweep_in(parent.path()), [dead.clone()]);
+        assert_eq!(sweep_in(parent.path()), std::slice::from_ref(&dead));
         assert!(!dead.exists());
         assert!(alive.exists() && fresh.exists() && foreign.exists());
     }

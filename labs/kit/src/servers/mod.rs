@@ -20,6 +20,7 @@ mod ports;
 pub mod process;
 mod resp;
 mod spawn;
+mod status;
 mod topology;
 
 use std::net::Ipv4Addr;
@@ -31,6 +32,7 @@ pub use error::ServerError;
 pub use folder::sweep;
 pub use managed::Managed;
 pub use poll::poll;
+pub use status::{NodeStatus, inspect};
 pub use topology::{Topology, UnknownTopology};
 
 /// How servers are configured. The default writes nothing to disk.

@@ -1,0 +1,342 @@
+//! `chatlab redis`: servers that stay up between commands, to look at and to try things on.
+//!
+//! `up` starts a *supervisor*: this same program, detached, in a session of its own. It owns the servers as `demo` or a
+//! test would, so that nothing is left behind whatever ends it, and holds a lock for as long as it lives.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chatlab_kit::prereq::{ServerBinary, find_server, state_dir};
+use chatlab_kit::servers::process::{Identity, signal};
+use chatlab_kit::servers::{Managed, Node, NodeStatus, ServerOptions, Topology, inspect, poll};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal as on_signal};
+
+use super::Global;
+
+/// How long `down` waits for a clean end before it insists.
+const STOP_BOUND: Duration = Duration::from_secs(10);
+/// The first line that a supervisor says when its servers are ready.
+const READY: &str = "ready";
+
+/// Arguments of `chatlab redis`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    chatlab redis up                 one node, then: redis-cli -p PORT\n  \
+    chatlab redis up --cluster       3 masters + 3 replicas\n  \
+    chatlab redis status --json      what runs, for a script\n  \
+    chatlab redis down --all         end them and remove their data")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Start a Redis server, or a cluster, that stays up
+    Up {
+        /// Three masters and three replicas instead of one node
+        #[arg(long)]
+        cluster: bool,
+        /// Stay in the foreground; Ctrl-C ends the servers
+        #[arg(long)]
+        foreground: bool,
+    },
+    /// End what `up` started; its data goes with it
+    Down {
+        /// The cluster instead of the single node
+        #[arg(long, conflicts_with = "all")]
+        cluster: bool,
+        /// Both
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what runs; exits with 1 when nothing does
+    Status {
+        /// Only the cluster
+        #[arg(long)]
+        cluster: bool,
+    },
+    /// Own the servers (started by `up`)
+    #[command(hide = true)]
+    Supervise {
+        /// Which servers
+        #[arg(long)]
+        topology: Topology,
+        /// The server program
+        #[arg(long)]
+        server: PathBuf,
+    },
+}
+
+/// What a supervisor writes down for `status` and `down`.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    supervisor: Identity,
+    topology: Topology,
+    server: ServerBinary,
+    nodes: Vec<Node>,
+}
+
+/// Runs `chatlab redis`.
+///
+/// # Errors
+/// What could not be done, for people.
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let topology = |cluster: bool| if cluster { Topology::Cluster } else { Topology::Single };
+    match args.command {
+        Command::Up { cluster, foreground } => up(topology(cluster), foreground, global).await,
+        Command::Down { all: true, .. } => down(&Topology::ALL),
+        Command::Down { cluster, .. } => down(&[topology(cluster)]),
+        Command::Status { cluster: true } => status(&[Topology::Cluster], global.json),
+        Command::Status { cluster: false } => status(&Topology::ALL, global.json),
+        Command::Supervise { topology, server } => {
+            // A session of its own: the end of the terminal that `up` was typed in is not its end.
+            rustix::process::setsid().context("setsid")?;
+            let server = find_server(Some(&server))?;
+            supervise(topology, server, false, global.json).await
+        }
+    }
+}
+
+async fn up(topology: Topology, foreground: bool, global: &Global) -> anyhow::Result<ExitCode> {
+    if let Some(state) = running(topology)? {
+        eprintln!("already up");
+        announce(&state, global.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (setting, yes) = (global.redis_server.clone(), global.yes);
+    let server =
+        tokio::task::spawn_blocking(move || super::setup::ensure_server(setting.as_deref(), yes)).await??;
+    if foreground {
+        return supervise(topology, server, true, global.json).await;
+    }
+    tokio::task::spawn_blocking(move || detach(topology, &server)).await??;
+    let state = running(topology)?.context("the supervisor ended right after its start")?;
+    announce(&state, global.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the supervisor and waits until it says that its servers are ready; it bounds that time itself.
+fn detach(topology: Topology, server: &ServerBinary) -> anyhow::Result<()> {
+    let folder = state_folder()?;
+    let log = folder.join(format!("redis-{topology}.log"));
+    let log_file = File::create(&log).with_context(|| log.display().to_string())?;
+    let mut child = std::process::Command::new(std::env::current_exe()?)
+        .args(["redis", "supervise", "--topology", topology.as_str(), "--server"])
+        .arg(&server.path)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .spawn()
+        .context("starting the supervisor")?;
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said)?;
+    }
+    if said.trim_end() == READY {
+        return Ok(());
+    }
+    let status = child.wait()?;
+    let mut why = String::new();
+    File::open(&log)?.read_to_string(&mut why)?;
+    bail!("the servers did not start ({status})\n{}", why.trim_end())
+}
+
+/// Owns the servers until a signal comes.
+async fn supervise(
+    topology: Topology,
+    server: ServerBinary,
+    talk: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let _lock = lock(topology)?;
+    // Before the servers start, so that no signal meets the default action in between.
+    let mut interrupted = on_signal(SignalKind::interrupt())?;
+    let mut terminated = on_signal(SignalKind::terminate())?;
+    let mut hung_up = on_signal(SignalKind::hangup())?;
+    let starting = Managed::start_async(topology, &server, &ServerOptions::default());
+    let ended = async {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+            _ = hung_up.recv() => {}
+        }
+    };
+    tokio::pin!(ended);
+    let managed = tokio::select! {
+        managed = starting => managed?,
+        // The servers that are being started end with this process.
+        () = &mut ended => return Ok(ExitCode::SUCCESS),
+    };
+    let state = State { supervisor: Identity::own(), topology, server, nodes: managed.nodes().to_vec() };
+    state.save()?;
+    if talk {
+        announce(&state, json)?;
+        eprintln!("Ctrl-C ends it.");
+    } else {
+        println!("{READY}");
+    }
+    ended.await;
+    tokio::task::spawn_blocking(move || managed.stop()).await?;
+    State::remove(topology)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Held while a supervisor lives; the system frees it whatever ends the process.
+fn lock(topology: Topology) -> anyhow::Result<File> {
+    let path = state_folder()?.join(format!("redis-{topology}.lock"));
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another `chatlab redis up` for {topology} is at work"),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+fn down(topologies: &[Topology]) -> anyhow::Result<ExitCode> {
+    for &topology in topologies {
+        let Some(state) = running(topology)? else {
+            println!("{topology}: not up");
+            continue;
+        };
+        signal(state.supervisor.pid, Signal::TERM);
+        let gone = |bound| {
+            let alive = || if state.supervisor.is_alive() { Err("alive".to_owned()) } else { Ok(()) };
+            poll(bound, alive).is_ok()
+        };
+        if !gone(STOP_BOUND) {
+            // Its servers and their folder go with it all the same.
+            signal(state.supervisor.pid, Signal::KILL);
+            if !gone(STOP_BOUND) {
+                bail!("{topology}: process {} does not end", state.supervisor.pid);
+            }
+        }
+        State::remove(topology)?;
+        println!("{topology}: ended");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A topology for `status --json`.
+#[derive(Serialize)]
+struct Report {
+    topology: Topology,
+    up: bool,
+    #[serde(flatten)]
+    state: Option<State>,
+    status: Vec<Result<NodeStatus, String>>,
+}
+
+fn status(topologies: &[Topology], json: bool) -> anyhow::Result<ExitCode> {
+    let mut reports = Vec::new();
+    for &topology in topologies {
+        let state = running(topology)?;
+        let nodes = state.iter().flat_map(|state| &state.nodes);
+        let status = nodes.map(|node| inspect(node.port)).collect();
+        reports.push(Report { topology, up: state.is_some(), state, status });
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+    } else {
+        reports.iter().for_each(print_report);
+    }
+    let any = reports.iter().any(|report| report.up);
+    Ok(if any { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_report(report: &Report) {
+    let Some(state) = &report.state else {
+        println!("{}: not up", report.topology);
+        return;
+    };
+    let (flavour, version) = (state.server.flavour, state.server.version);
+    println!("{}: up, {flavour} {version}, supervisor {}", report.topology, state.supervisor.pid);
+    for (node, status) in state.nodes.iter().zip(&report.status) {
+        match status {
+            Ok(status) => println!(
+                "  {:<16} {:<8} {:>8.1} MiB  {:>4} clients  {}",
+                node.addr(),
+                format!("{:?}", status.role).to_lowercase(),
+                status.used_memory_bytes as f64 / f64::from(1 << 20),
+                status.clients,
+                status.cluster_state.as_deref().map_or(String::new(), |state| format!("cluster {state}")),
+            ),
+            Err(why) => println!("  {:<16} no answer: {why}", node.addr()),
+        }
+    }
+}
+
+/// Says where the servers are, and what to type next.
+fn announce(state: &State, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(state)?);
+        return Ok(());
+    }
+    println!("{} {}, {}:", state.server.flavour, state.server.version, state.topology);
+    for node in &state.nodes {
+        println!("  {:<16} {}", node.addr(), format!("{:?}", node.initial_role).to_lowercase());
+    }
+    let port = state.nodes.first().map_or(0, |node| node.port);
+    let (follow, flag) = match state.topology {
+        Topology::Single => ("", ""),
+        Topology::Cluster => ("-c ", " --cluster"),
+    };
+    println!("Try it:  redis-cli {follow}-p {port}\nEnd it:  chatlab redis down{flag}");
+    Ok(())
+}
+
+/// The state of a supervisor that is alive. What a dead one left is removed.
+fn running(topology: Topology) -> anyhow::Result<Option<State>> {
+    let path = State::path(topology)?;
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    match serde_json::from_str::<State>(&text) {
+        Ok(state) if state.supervisor.is_alive() => Ok(Some(state)),
+        _ => {
+            State::remove(topology)?;
+            Ok(None)
+        }
+    }
+}
+
+impl State {
+    fn path(topology: Topology) -> anyhow::Result<PathBuf> {
+        Ok(state_folder()?.join(format!("redis-{topology}.json")))
+    }
+
+    /// In one step: a reader sees the whole file or none.
+    fn save(&self) -> anyhow::Result<()> {
+        let path = Self::path(self.topology)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
+        file.persist(&path).with_context(|| path.display().to_string())?;
+        Ok(())
+    }
+
+    fn remove(topology: Topology) -> anyhow::Result<()> {
+        let path = Self::path(topology)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| path.display().to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn state_folder() -> anyhow::Result<PathBuf> {
+    let folder = state_dir();
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
