@@ -9,9 +9,11 @@
 //! | [`lua`] | the script registry |
 //! | [`servers`], [`prereq`] | managed Redis servers, and finding or getting the binary |
 //! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
+pub mod check;
 pub mod error;
 pub mod ids;
 pub mod keys;
+pub mod lab;
 pub mod lua;
 pub mod message;
 pub mod slots;
