@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chatlab_kit::prereq::{Version, find_server, install_plan, on_path, output_of};
+use chatlab_kit::prereq::{ServerBinary, Version, find_server, on_path, output_of};
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -15,9 +15,13 @@ const WIDTH: u16 = 80;
 /// Descriptors that a process needs for itself: logs, listeners, its own connections to Redis and SQL.
 const OWN_DESCRIPTORS: u64 = 100;
 
+/// How much of a program's complaint fits into its row.
+const QUOTED_CHARS: usize = 60;
+
 /// Arguments of `chatlab doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits with 0 when chatlab can run here, with 1 when there is no Redis server.\n\n\
+    With --yes it gets a missing Redis server first.\n\n\
     Examples:\n  chatlab doctor\n  chatlab doctor --json")]
 pub struct Args {}
 
@@ -44,6 +48,8 @@ struct Limit {
 #[derive(Debug, Serialize)]
 struct Report {
     ok: bool,
+    /// Why there is no server, and what to do about it.
+    problem: Option<String>,
     prerequisites: Vec<Prerequisite>,
     limits: Vec<Limit>,
 }
@@ -53,8 +59,8 @@ struct Report {
 /// # Errors
 /// None but those of printing.
 pub async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let setting = global.redis_server.clone();
-    let report = tokio::task::spawn_blocking(move || examine(setting.as_deref())).await?;
+    let (setting, yes) = (global.redis_server.clone(), global.yes);
+    let report = tokio::task::spawn_blocking(move || examine(setting.as_deref(), yes)).await?;
     if global.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -63,32 +69,27 @@ pub async fn run(_args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn examine(setting: Option<&Path>) -> Report {
-    let server = redis_server(setting);
-    let ok = server.path.is_some();
-    let mut prerequisites = vec![server];
+fn examine(setting: Option<&Path>, yes: bool) -> Report {
+    // Without consent this only looks: a doctor asks no questions.
+    let found = if yes {
+        super::setup::ensure_server(setting, true).map_err(|error| format!("{error:#}"))
+    } else {
+        find_server(setting).map_err(|error| error.to_string())
+    };
+    let problem = found.as_ref().err().cloned();
+    let mut prerequisites = vec![redis_server(found.ok())];
     prerequisites.extend(PROGRAMS.iter().map(Program::examine));
-    Report { ok, prerequisites, limits: limits() }
+    Report { ok: problem.is_none(), problem, prerequisites, limits: limits() }
 }
 
-fn redis_server(setting: Option<&Path>) -> Prerequisite {
-    let found = find_server(setting);
-    let advice = match &found {
-        Ok(_) => None,
-        Err(error) => Some(match install_plan() {
-            // The command alone stands below the table: there it can be copied.
-            Some(_) => "missing: see below".to_owned(),
-            None => error.to_string(),
-        }),
-    };
-    let found = found.ok();
+fn redis_server(found: Option<ServerBinary>) -> Prerequisite {
     Prerequisite {
         name: "redis or valkey server",
         needed: true,
         version: found.as_ref().map(|server| format!("{} {}", server.flavour, server.version)),
+        advice: found.is_none().then(|| "see below".to_owned()),
         path: found.map(|server| server.path),
         enables: "everything",
-        advice,
     }
 }
 
@@ -167,8 +168,8 @@ impl Program {
     }
 
     fn unusable(&self, why: &str) -> String {
-        let last = why.lines().last().unwrap_or(why);
-        format!("installed, but: {last} ({})", self.get)
+        let last: String = why.lines().last().unwrap_or(why).chars().take(QUOTED_CHARS).collect();
+        format!("not usable: {last} (wanted: {})", self.get)
     }
 
     /// Debian keeps the PostgreSQL server off `PATH`, one folder a version.
@@ -203,15 +204,12 @@ fn open_files() -> Limit {
     let show = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
     // Server and generator are processes of their own: each spends one descriptor on a connection.
     let connections = |limit: Option<u64>| show(limit.map(|limit| limit.saturating_sub(OWN_DESCRIPTORS)));
-    Limit {
-        name: "open files (nofile)",
-        value: format!("{} soft, {} hard", show(nofile.current), show(nofile.maximum)),
-        meaning: format!(
-            "a load run holds {} connections, {} after `ulimit -n hard`",
-            connections(nofile.current),
-            connections(nofile.maximum)
-        ),
+    let mut meaning = format!("a load run holds {} connections", connections(nofile.current));
+    if nofile.current != nofile.maximum {
+        meaning.push_str(&format!(", {} once the soft limit is raised", connections(nofile.maximum)));
     }
+    let value = format!("{} soft, {} hard", show(nofile.current), show(nofile.maximum));
+    Limit { name: "open files (nofile)", value, meaning }
 }
 
 /// One number, or several, from a file below `/proc/sys`; `None` on other systems.
@@ -286,13 +284,9 @@ fn print(report: &Report) {
         limits.add_row([limit.name, &limit.value, &limit.meaning]);
     }
     println!("{}\n\n{}\n", programs.trim_fmt(), limits.trim_fmt());
-    if report.ok {
-        println!("chatlab can run here. Next: chatlab demo");
-    } else if let Some(plan) = install_plan() {
-        println!("No usable Redis server. Install one with\n\n    {}\n", plan.command_line());
-        println!("or let chatlab do it: chatlab demo --yes");
-    } else {
-        println!("No usable Redis server: chatlab cannot run here yet.");
+    match &report.problem {
+        None => println!("chatlab can run here. Next: chatlab demo"),
+        Some(problem) => println!("{problem}"),
     }
 }
 

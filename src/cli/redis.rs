@@ -161,7 +161,8 @@ async fn supervise(
     let mut interrupted = on_signal(SignalKind::interrupt())?;
     let mut terminated = on_signal(SignalKind::terminate())?;
     let mut hung_up = on_signal(SignalKind::hangup())?;
-    let starting = Managed::start_async(topology, &server, &ServerOptions::default());
+    let options = ServerOptions::default();
+    let starting = Managed::start_async(topology, &server, &options);
     let ended = async {
         tokio::select! {
             _ = interrupted.recv() => {}
@@ -180,10 +181,11 @@ async fn supervise(
     if talk {
         announce(&state, json)?;
         eprintln!("Ctrl-C ends it.");
-    } else {
-        println!("{READY}");
+        ended.await;
+    } else if writeln!(std::io::stdout(), "{READY}").is_ok() {
+        ended.await;
     }
-    ended.await;
+    // Otherwise `up` was ended while it waited: then nobody wants the servers.
     tokio::task::spawn_blocking(move || managed.stop()).await?;
     State::remove(topology)?;
     Ok(ExitCode::SUCCESS)
@@ -218,30 +220,52 @@ fn down(topologies: &[Topology]) -> anyhow::Result<ExitCode> {
                 bail!("{topology}: process {} does not end", state.supervisor.pid);
             }
         }
-        State::remove(topology)?;
         println!("{topology}: ended");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A topology for `status --json`.
+/// One topology, for `status`.
 #[derive(Serialize)]
 struct Report {
     topology: Topology,
     up: bool,
+    supervisor: Option<Identity>,
+    server: Option<ServerBinary>,
+    nodes: Vec<NodeReport>,
+}
+
+/// One node: as it was started, and as it answers now.
+#[derive(Serialize)]
+struct NodeReport {
     #[serde(flatten)]
-    state: Option<State>,
-    status: Vec<Result<NodeStatus, String>>,
+    node: Node,
+    now: Option<NodeStatus>,
+    error: Option<String>,
+}
+
+impl Report {
+    fn look(topology: Topology) -> anyhow::Result<Self> {
+        let Some(state) = running(topology)? else {
+            return Ok(Self { topology, up: false, supervisor: None, server: None, nodes: Vec::new() });
+        };
+        let look = |node: Node| match inspect(node.port) {
+            Ok(now) => NodeReport { node, now: Some(now), error: None },
+            Err(why) => NodeReport { node, now: None, error: Some(why) },
+        };
+        Ok(Self {
+            topology,
+            up: true,
+            supervisor: Some(state.supervisor),
+            server: Some(state.server),
+            nodes: state.nodes.into_iter().map(look).collect(),
+        })
+    }
 }
 
 fn status(topologies: &[Topology], json: bool) -> anyhow::Result<ExitCode> {
-    let mut reports = Vec::new();
-    for &topology in topologies {
-        let state = running(topology)?;
-        let nodes = state.iter().flat_map(|state| &state.nodes);
-        let status = nodes.map(|node| inspect(node.port)).collect();
-        reports.push(Report { topology, up: state.is_some(), state, status });
-    }
+    let reports: Vec<Report> =
+        topologies.iter().map(|&topology| Report::look(topology)).collect::<anyhow::Result<_>>()?;
     if json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
@@ -252,24 +276,22 @@ fn status(topologies: &[Topology], json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn print_report(report: &Report) {
-    let Some(state) = &report.state else {
+    let (Some(supervisor), Some(server)) = (&report.supervisor, &report.server) else {
         println!("{}: not up", report.topology);
         return;
     };
-    let (flavour, version) = (state.server.flavour, state.server.version);
-    println!("{}: up, {flavour} {version}, supervisor {}", report.topology, state.supervisor.pid);
-    for (node, status) in state.nodes.iter().zip(&report.status) {
-        match status {
-            Ok(status) => println!(
-                "  {:<16} {:<8} {:>8.1} MiB  {:>4} clients  {}",
-                node.addr(),
-                format!("{:?}", status.role).to_lowercase(),
-                status.used_memory_bytes as f64 / f64::from(1 << 20),
-                status.clients,
-                status.cluster_state.as_deref().map_or(String::new(), |state| format!("cluster {state}")),
-            ),
-            Err(why) => println!("  {:<16} no answer: {why}", node.addr()),
-        }
+    println!("{}: up, {} {}, supervisor {}", report.topology, server.flavour, server.version, supervisor.pid);
+    for NodeReport { node, now, error } in &report.nodes {
+        let addr = node.addr();
+        let Some(now) = now else {
+            println!("  {addr:<16} no answer: {}", error.as_deref().unwrap_or("(no reason)"));
+            continue;
+        };
+        let role = format!("{:?}", now.role).to_lowercase();
+        let mib = now.used_memory_bytes as f64 / f64::from(1 << 20);
+        let cluster =
+            now.cluster_state.as_deref().map_or(String::new(), |state| format!("  cluster {state}"));
+        println!("  {addr:<16} {role:<8} {mib:>8.1} MiB  {:>4} clients{cluster}", now.clients);
     }
 }
 
@@ -292,7 +314,7 @@ fn announce(state: &State, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The state of a supervisor that is alive. What a dead one left is removed.
+/// The state of a supervisor that is alive. Only the holder of the lock removes or replaces the file.
 fn running(topology: Topology) -> anyhow::Result<Option<State>> {
     let path = State::path(topology)?;
     let text = match std::fs::read_to_string(&path) {
@@ -300,13 +322,7 @@ fn running(topology: Topology) -> anyhow::Result<Option<State>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
-    match serde_json::from_str::<State>(&text) {
-        Ok(state) if state.supervisor.is_alive() => Ok(Some(state)),
-        _ => {
-            State::remove(topology)?;
-            Ok(None)
-        }
-    }
+    Ok(serde_json::from_str::<State>(&text).ok().filter(|state| state.supervisor.is_alive()))
 }
 
 impl State {

@@ -183,8 +183,12 @@ fn find_unnamed() -> Result<ServerBinary, Vec<String>> {
 /// Asks one program for its version.
 fn probe(path: &Path, source: Source) -> Result<ServerBinary, String> {
     let banner = output_of(path, &["--version"])?;
-    let (flavour, version) = parse_banner(&banner)
-        .ok_or_else(|| format!("is neither a Redis nor a Valkey server, it says `{}`", banner.trim()))?;
+    let (flavour, version) = parse_banner(&banner).ok_or_else(|| {
+        format!(
+            "is neither a Redis nor a Valkey server, it says `{}`",
+            banner.lines().next().unwrap_or_default()
+        )
+    })?;
     if version < MIN_VERSION {
         return Err(format!("is {flavour} {version}, older than {MIN_VERSION}"));
     }
