@@ -2,6 +2,29 @@
 //!
 //! | module | for |
 //! | --- | --- |
+//! | [`scenario`] | load described in a file |
+//! | [`schedule`] | when each message is due: absolute, seeded, hashed |
+//! | [`plan`] | what a generator process is told, and the progress it reports |
+//! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
+//! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
+//! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
+//! | [`verdict`] | whether the numbers can be believed |
+//! | [`result`], [`report`] | a run's result as JSON, and for people |
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
+//!
+//! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
+//! [`ws::generate`] with it, and its [`result::RunResult`] carries a [`verdict::Verdict`].
 pub mod client;
 pub mod http;
+pub mod ledger;
+pub mod payload;
+pub mod plan;
+pub mod preflight;
+pub mod procstat;
+pub mod recorder;
+pub mod report;
+pub mod result;
+pub mod scenario;
+pub mod schedule;
+pub mod verdict;
+pub mod ws;

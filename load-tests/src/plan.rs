@@ -1,0 +1,140 @@
+//! What a generator process is told to do, and what it says while it does it.
+//!
+//! The plan is one JSON document on the generator's standard input; progress is one JSON object a
+//! line on its standard error; the result is one JSON document on its standard output.
+
+use std::collections::BTreeMap;
+
+use chatlab_kit::ids::RoomId;
+use serde::{Deserialize, Serialize};
+
+use crate::{payload::MIN_BODY_BYTES, schedule::Schedule, verdict::Limits};
+
+/// The most rooms: a message's body carries the room's number in 16 bits.
+pub const MAX_ROOMS: usize = 65_536;
+
+/// One run of a WebSocket generator. Lists are indexed by connection or by room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Where the servers listen; see [`Plan::server_of`].
+    pub ws_urls: Vec<String>,
+    /// A connection each: the access token it says hello with.
+    pub tokens: Vec<String>,
+    /// The rooms; connection `i` joins [`Plan::rooms_of`] and sends to the first of them.
+    pub rooms: Vec<RoomId>,
+    /// How many rooms each connection joins.
+    pub rooms_per_conn: usize,
+    /// When each message of the measured window is due.
+    pub schedule: Schedule,
+    /// How long messages are sent at the same rate before the window, in milliseconds.
+    pub warm_up_ms: u64,
+    /// How long to wait after the window for what is still under way, in milliseconds.
+    pub drain_ms: u64,
+    /// How long connecting and joining may take, in milliseconds.
+    pub connect_ms: u64,
+    /// How many connections are opened at once.
+    pub connect_concurrency: usize,
+    /// The length of each body, in bytes.
+    pub body_bytes: usize,
+    /// The most sends without an answer; an arrival beyond it waits, and is counted.
+    pub in_flight_cap: u64,
+    /// Generator threads that drive connections, beside the one that keeps time.
+    pub threads: usize,
+    /// Where the verdict draws its lines.
+    pub limits: Limits,
+    /// Processes of the chat server, to observe.
+    pub server_pids: Vec<u32>,
+    /// Processes of Redis, to observe.
+    pub redis_pids: Vec<u32>,
+    /// What else is to be known from the result: topology, client, versions.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A plan that can't be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("plan: {0}")]
+pub struct PlanError(pub String);
+
+impl Plan {
+    /// The rooms of a connection, the one it sends to first. Connections go round the rooms, so
+    /// that all have as many members, give or take one.
+    pub fn rooms_of(&self, conn: usize) -> impl Iterator<Item = usize> + '_ {
+        let count = self.rooms.len().max(1);
+        (0..self.rooms_per_conn.min(self.rooms.len())).map(move |nth| (conn + nth) % count)
+    }
+
+    /// The server of a connection: every room's members are spread over all servers.
+    pub fn server_of(&self, conn: usize) -> usize {
+        (conn / self.rooms.len().max(1)) % self.ws_urls.len().max(1)
+    }
+
+    /// How many subscribers each room has.
+    pub fn subscribers(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.rooms.len()];
+        for conn in 0..self.tokens.len() {
+            self.rooms_of(conn).for_each(|room| counts[room] += 1);
+        }
+        counts
+    }
+
+    /// Checks what [`Plan`]'s types can't say.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the field.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let fail = |what: &str| Err(PlanError(what.to_owned()));
+        if self.ws_urls.is_empty() {
+            return fail("ws_urls is empty");
+        }
+        if self.tokens.is_empty() || self.tokens.len() != self.schedule.clients as usize {
+            return fail("there must be a token for each client of the schedule");
+        }
+        if self.rooms.is_empty() || self.rooms.len() > MAX_ROOMS {
+            return fail("there must be 1 to 65536 rooms");
+        }
+        if self.rooms_per_conn == 0 || self.rooms_per_conn > self.rooms.len() {
+            return fail("rooms_per_conn must be at least 1 and at most the number of rooms");
+        }
+        if !(1..=64).contains(&self.threads) || self.connect_concurrency == 0 || self.in_flight_cap == 0 {
+            return fail("threads (1 to 64), connect_concurrency and in_flight_cap must be positive");
+        }
+        if self.body_bytes < MIN_BODY_BYTES {
+            return fail("body_bytes must be at least 61: the ledger's fields need the room");
+        }
+        self.schedule.check().map_err(|e| PlanError(e.to_string()))
+    }
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Progress {
+    /// Connections are opened and rooms joined.
+    Connecting {
+        /// How many are ready.
+        done: u64,
+        /// Of how many.
+        of: u64,
+    },
+    /// Messages flow but are not measured.
+    WarmUp,
+    /// The measured window.
+    Measuring {
+        /// Milliseconds into the window.
+        elapsed_ms: u64,
+        /// Of how many.
+        of_ms: u64,
+        /// Messages sent, from the warm-up on.
+        sent: u64,
+        /// Deliveries, from the warm-up on.
+        delivered: u64,
+    },
+    /// Waiting for what is still under way.
+    Draining {
+        /// Messages without an answer.
+        unanswered: u64,
+    },
+}

@@ -1,0 +1,211 @@
+//! Results for people: plain text, aligned, at most [`WIDTH`] columns.
+
+use std::fmt::Write;
+
+use crate::{
+    recorder::Summary,
+    result::{RunResult, Usage},
+};
+
+/// The widest line.
+pub const WIDTH: usize = 80;
+
+/// What stands for a figure that is not known or that samples do not support.
+const NONE: &str = "–";
+
+fn ms(us: Option<u64>) -> String {
+    us.map_or_else(|| NONE.into(), |us| format!("{:.2}", us as f64 / 1000.0))
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / (1024.0 * 1024.0))
+}
+
+fn per_s(rate: f64) -> String {
+    format!("{rate:.0}")
+}
+
+fn share(cores: Option<f64>) -> String {
+    cores.map_or_else(|| NONE.into(), |cores| format!("{:.0} %", cores * 100.0))
+}
+
+fn usage(usage: Option<Usage>, figure: impl Fn(Usage) -> Option<String>) -> String {
+    usage.and_then(figure).unwrap_or_else(|| NONE.into())
+}
+
+/// One run, in full.
+pub fn terminal(result: &RunResult) -> String {
+    let mut out = String::new();
+    let config = &result.config;
+    let labels: Vec<_> = result.labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    // Writing to a String can't fail.
+    let _ = writeln!(out, "{}   {}", result.scenario, labels.join(", "));
+    let _ = writeln!(
+        out,
+        "  {} connections, {} rooms, {} msg/s {}, {} s, {} B, seed {}",
+        config.conns,
+        config.rooms,
+        config.rate_per_s,
+        config.schedule,
+        config.secs,
+        config.body_bytes,
+        config.seed
+    );
+    verdict_part(&mut out, result);
+    latency_part(&mut out, result);
+    ledger_part(&mut out, result);
+    resource_part(&mut out, result);
+    let environment = &result.environment;
+    let hash: String = config.schedule_sha256.chars().take(12).collect();
+    let _ = writeln!(out, "\n  {} × {}", environment.cores, environment.cpu_model);
+    let _ = writeln!(
+        out,
+        "  {}, nofile {}, chatlab {}, schedule {hash}",
+        environment.kernel, environment.nofile, environment.version
+    );
+    clip(&out)
+}
+
+fn verdict_part(out: &mut String, result: &RunResult) {
+    let _ = writeln!(out, "\nVerdict  {}", result.verdict.kind);
+    for broken in result.verdict.broken() {
+        let _ = writeln!(out, "  broken: {}: {} (limit {})", broken.rule, broken.seen, broken.limit);
+    }
+    match result.headline {
+        Some(headline) => {
+            let _ = writeln!(
+                out,
+                "  {} messages/s, {} deliveries/s, delivery p99 {} ms",
+                per_s(headline.messages_per_s),
+                per_s(headline.deliveries_per_s),
+                ms(headline.delivery_p99_us)
+            );
+        }
+        None => {
+            let _ = writeln!(out, "  No headline: the figures below do not stand for the server.");
+        }
+    }
+}
+
+fn latency_part(out: &mut String, result: &RunResult) {
+    let _ = writeln!(
+        out,
+        "\n{:<24}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "Latency, ms", "samples", "p50", "p90", "p99", "p99.9", "max"
+    );
+    let latency = &result.latency;
+    let rows: [(&str, &Summary); 8] = [
+        ("ack", &latency.ack),
+        ("  from the actual send", &latency.ack_service),
+        ("delivery", &latency.delivery),
+        ("  from the actual send", &latency.delivery_service),
+        ("  first subscriber", &latency.first_subscriber),
+        ("  median subscriber", &latency.median_subscriber),
+        ("  last subscriber", &latency.last_subscriber),
+        ("pacing error", &latency.pacing),
+    ];
+    for (name, s) in rows {
+        let [p50, p90, p99, p999, max] = [s.p50_us, s.p90_us, s.p99_us, s.p999_us, s.max_us].map(ms);
+        let _ = writeln!(out, "{name:<24}{:>9}{p50:>9}{p90:>9}{p99:>9}{p999:>9}{max:>9}", s.count);
+    }
+    let _ = writeln!(out, "  from the intended instant unless said otherwise; {NONE}: too few samples");
+}
+
+fn ledger_part(out: &mut String, result: &RunResult) {
+    let (counts, ledger) = (&result.counts, &result.ledger);
+    let _ = writeln!(
+        out,
+        "\nLedger   {} due, {} sent, {} acknowledged, {} deliveries",
+        counts.intended, counts.sent, counts.acked, counts.delivered
+    );
+    let _ = writeln!(
+        out,
+        "  {} lost, {} duplicated, {} reordered, {} corrupt, {} misrouted",
+        ledger.lost, ledger.duplicated, ledger.reordered, ledger.corrupt, ledger.misrouted
+    );
+    let rest = [
+        ("stored twice", ledger.stored_twice),
+        ("holes", ledger.holes),
+        ("epoch changes", ledger.epoch_changes),
+        ("foreign", ledger.foreign),
+        ("not recorded", ledger.overflowed),
+        ("never sent", counts.unsent),
+        ("in-flight cap hits", counts.cap_hits),
+        ("connections failed", counts.connect_failures),
+        ("connections broken", counts.disconnects),
+    ];
+    for (name, n) in rest.iter().filter(|(_, n)| *n > 0) {
+        let _ = writeln!(out, "  {n} {name}");
+    }
+    for (kind, n) in &counts.errors {
+        let _ = writeln!(out, "  {n} × {kind}");
+    }
+}
+
+fn resource_part(out: &mut String, result: &RunResult) {
+    let resources = &result.resources;
+    let _ = writeln!(out, "\n{:<24}{:>12}{:>16}{:>12}", "In the window", "CPU", "CPU µs/delivery", "RSS MiB");
+    let rows = [("server", resources.server), ("redis", resources.redis), ("generator", resources.generator)];
+    for (name, used) in rows {
+        let _ = writeln!(
+            out,
+            "{name:<24}{:>12}{:>16}{:>12}",
+            share(used.map(|u| u.cores)),
+            usage(used, |u| Some(format!("{:.1}", u.us_per_delivery?))),
+            usage(used, |u| Some(mib(u.rss_bytes)))
+        );
+    }
+    let _ = writeln!(out, "{:<24}{:>12}", "  its busiest thread", share(resources.generator_busiest_thread));
+}
+
+fn clip(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        out.extend(line.chars().take(WIDTH));
+        out.push('\n');
+    }
+    out
+}
+
+type Row = (&'static str, fn(&RunResult) -> String);
+
+/// The rows of [`side_by_side`].
+const ROWS: &[Row] = &[
+    ("messages/s", |r| per_s(r.acked_per_s)),
+    ("deliveries/s", |r| per_s(r.delivered_per_s)),
+    ("ack p50, ms", |r| ms(r.latency.ack.p50_us)),
+    ("ack p99, ms", |r| ms(r.latency.ack.p99_us)),
+    ("delivery p50, ms", |r| ms(r.latency.delivery.p50_us)),
+    ("delivery p99, ms", |r| ms(r.latency.delivery.p99_us)),
+    ("delivery p99.9, ms", |r| ms(r.latency.delivery.p999_us)),
+    ("pacing error p99, ms", |r| ms(r.latency.pacing.p99_us)),
+    ("lost", |r| r.ledger.lost.to_string()),
+    ("duplicated", |r| r.ledger.duplicated.to_string()),
+    ("reordered", |r| r.ledger.reordered.to_string()),
+    ("server CPU, µs a delivery", |r| {
+        usage(r.resources.server, |u| Some(format!("{:.1}", u.us_per_delivery?)))
+    }),
+    ("server RSS, MiB", |r| usage(r.resources.server, |u| Some(mib(u.rss_bytes)))),
+    ("Redis CPU, of one core", |r| share(r.resources.redis.map(|u| u.cores))),
+    ("Redis RSS, MiB", |r| usage(r.resources.redis, |u| Some(mib(u.rss_bytes)))),
+    ("generator CPU, of one core", |r| share(r.resources.generator.map(|u| u.cores))),
+    ("verdict", |r| r.verdict.kind.to_string()),
+];
+
+/// Several results as the columns of one table, each under its title. Up to three fit [`WIDTH`].
+pub fn side_by_side(results: &[(&str, &RunResult)]) -> String {
+    const NAME: usize = 27;
+    let columns = results.len().max(1);
+    let width = ((WIDTH - NAME) / columns).clamp(16, 18);
+    let mut out = String::new();
+    let mut line = |name: &str, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>width$}")).collect();
+        let _ = writeln!(out, "{name:<NAME$}{cells}");
+    };
+    line("", results.iter().map(|(title, _)| (*title).to_owned()).collect());
+    line(&"─".repeat(NAME), results.iter().map(|_| "─".repeat(width)).collect());
+    for (name, figure) in ROWS {
+        line(name, results.iter().map(|(_, result)| figure(result)).collect());
+    }
+    clip(&out)
+}

@@ -1,0 +1,367 @@
+//! A run's result: everything that is needed to print, compare and doubt it later.
+
+use std::{collections::BTreeMap, fs, time::Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ledger::Totals,
+    plan::Plan,
+    procstat::{ProcStat, ThreadStat, own_threads},
+    recorder::{Recorder, Summary},
+    verdict::{self, Observed, Verdict},
+    ws::LoadError,
+};
+
+/// The version of [`RunResult`]'s JSON; raised when a field changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// Where a run took place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The kernel's name and release.
+    pub kernel: String,
+    /// The processor, as it calls itself.
+    pub cpu_model: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// The limit of open files during the run.
+    pub nofile: u64,
+    /// The generator's version.
+    pub version: String,
+}
+
+impl Environment {
+    /// Of this machine, now.
+    pub fn here(nofile: u64) -> Self {
+        let uname = rustix::system::uname();
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        Self {
+            kernel: format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+            cpu_model: model.map_or_else(|| "unknown".into(), |(_, model)| model.to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            nofile,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// What was asked for; tokens and room ids are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Connections.
+    pub conns: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// Rooms that each connection joined.
+    pub rooms_per_conn: usize,
+    /// Messages a second.
+    pub rate_per_s: f64,
+    /// The measured window, in seconds.
+    pub secs: f64,
+    /// The length of a body, in bytes.
+    pub body_bytes: usize,
+    /// `constant` or `poisson`.
+    pub schedule: String,
+    /// The schedule's seed.
+    pub seed: u64,
+    /// SHA-256 of all arrivals of the window.
+    pub schedule_sha256: String,
+    /// Chat server processes.
+    pub servers: usize,
+    /// The in-flight cap.
+    pub in_flight_cap: u64,
+    /// Generator threads.
+    pub threads: usize,
+    /// The verdict's limits.
+    pub limits: verdict::Limits,
+}
+
+/// How many of what, in the measured window unless said otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages that were due.
+    pub intended: u64,
+    /// Of them, sent.
+    pub sent: u64,
+    /// Of them, acknowledged.
+    pub acked: u64,
+    /// Their deliveries.
+    pub delivered: u64,
+    /// Arrivals that waited for the in-flight cap, from the warm-up on.
+    pub cap_hits: u64,
+    /// Arrivals that were never sent, from the warm-up on.
+    pub unsent: u64,
+    /// Connections that could not be opened or joined.
+    pub connect_failures: u64,
+    /// Connections that broke or were closed by the server.
+    pub disconnects: u64,
+    /// Error frames, and frames that could not be understood.
+    pub error_frames: u64,
+    /// Every error by kind.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Latencies. `*_service` is from the actual send: what is reported by generators that do not
+/// know the intended instant, kept to show the difference.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latencies {
+    /// Intended instant → ack.
+    pub ack: Summary,
+    /// Actual send → ack.
+    pub ack_service: Summary,
+    /// Intended instant → actual send.
+    pub pacing: Summary,
+    /// Intended instant → delivery, every subscriber.
+    pub delivery: Summary,
+    /// Actual send → delivery.
+    pub delivery_service: Summary,
+    /// Intended instant → the room's first subscriber.
+    pub first_subscriber: Summary,
+    /// Intended instant → its median subscriber.
+    pub median_subscriber: Summary,
+    /// Intended instant → its last subscriber.
+    pub last_subscriber: Summary,
+    /// Median delivery of messages due in each third of the window, in microseconds.
+    pub delivery_p50_us_by_third: [Option<u64>; 3],
+}
+
+/// One process or group of processes over the window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Share of one core; over 1 when several are used.
+    pub cores: f64,
+    /// CPU time a delivery, in microseconds; none without deliveries.
+    pub us_per_delivery: Option<f64>,
+    /// Resident memory at the window's end, in bytes.
+    pub rss_bytes: u64,
+}
+
+/// Who used the machine in the window; what is not known is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// The generator's process.
+    pub generator: Option<Usage>,
+    /// Its busiest thread's share of one core.
+    pub generator_busiest_thread: Option<f64>,
+    /// The chat servers, together.
+    pub server: Option<Usage>,
+    /// All Redis nodes, together.
+    pub redis: Option<Usage>,
+}
+
+/// The figures that a report leads with; withheld when the run is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Headline {
+    /// Acknowledged messages a second.
+    pub messages_per_s: f64,
+    /// Deliveries a second.
+    pub deliveries_per_s: f64,
+    /// 99th percentile of delivery, in microseconds; none with too few samples.
+    pub delivery_p99_us: Option<u64>,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Topology, client and versions, as the plan named them.
+    pub labels: BTreeMap<String, String>,
+    /// Where it took place.
+    pub environment: Environment,
+    /// What was asked for.
+    pub config: Config,
+    /// The verdict and its evidence.
+    pub verdict: Verdict,
+    /// None when the verdict is not `VALID`.
+    pub headline: Option<Headline>,
+    /// Acknowledged messages a second in the window, by the clock; valid or not.
+    pub acked_per_s: f64,
+    /// Deliveries a second in the window, by the clock; valid or not.
+    pub delivered_per_s: f64,
+    /// How many of what.
+    pub counts: Counts,
+    /// What the ledger found, from the warm-up on.
+    pub ledger: Totals,
+    /// Latencies.
+    pub latency: Latencies,
+    /// CPU and memory.
+    pub resources: Resources,
+}
+
+/// Counters and processes at one instant.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    at: Instant,
+    /// Sent, acknowledged, delivered.
+    counters: [u64; 3],
+    own: Option<ProcStat>,
+    server: Option<ProcStat>,
+    redis: Option<ProcStat>,
+    threads: Vec<ThreadStat>,
+}
+
+impl Sample {
+    pub(crate) fn take(counters: [u64; 3], server: &[u32], redis: &[u32], thread_prefix: &str) -> Self {
+        let mut threads = own_threads();
+        threads.retain(|thread| thread.name.starts_with(thread_prefix));
+        Self {
+            at: Instant::now(),
+            counters,
+            own: ProcStat::of(std::process::id()),
+            server: ProcStat::sum(server),
+            redis: ProcStat::sum(redis),
+            threads,
+        }
+    }
+}
+
+/// Everything that a driver hands over at a run's end.
+pub(crate) struct Gathered {
+    pub plan: Plan,
+    pub nofile: u64,
+    pub intended: u64,
+    pub sent: u64,
+    pub acked: u64,
+    pub delivered: u64,
+    pub cap_hits: u64,
+    pub unsent: u64,
+    pub connect_failures: u64,
+    pub disconnects: u64,
+    pub error_frames: u64,
+    pub errors: BTreeMap<String, u64>,
+    pub ledger: Totals,
+    pub recorder: Recorder,
+    pub before: Sample,
+    pub after: Sample,
+}
+
+impl RunResult {
+    /// Puts the result together and judges it.
+    ///
+    /// # Errors
+    /// [`LoadError::Recorder`] when a histogram can't be written.
+    pub(crate) fn gather(run: Gathered) -> Result<Self, LoadError> {
+        let (before, after) = (&run.before, &run.after);
+        let wall_s = after.at.duration_since(before.at).as_secs_f64().max(1e-9);
+        let rate = |which: usize| (after.counters[which] - before.counters[which]) as f64 / wall_s;
+        let resources = resources(before, after, wall_s);
+        let latency = latencies(&run.recorder)?;
+        let observed = observe(&run, &latency, &resources);
+        let verdict = verdict::judge(&observed, &run.plan.limits);
+        let (acked_per_s, delivered_per_s) = (rate(1), rate(2));
+        let headline = verdict.is_valid().then_some(Headline {
+            messages_per_s: acked_per_s,
+            deliveries_per_s: delivered_per_s,
+            delivery_p99_us: latency.delivery.p99_us,
+        });
+        Ok(Self {
+            schema: SCHEMA,
+            environment: Environment::here(run.nofile),
+            config: config(&run.plan),
+            verdict,
+            headline,
+            acked_per_s,
+            delivered_per_s,
+            counts: Counts {
+                intended: run.intended,
+                sent: run.sent,
+                acked: run.acked,
+                delivered: run.delivered,
+                cap_hits: run.cap_hits,
+                unsent: run.unsent,
+                connect_failures: run.connect_failures,
+                disconnects: run.disconnects,
+                error_frames: run.error_frames,
+                errors: run.errors,
+            },
+            ledger: run.ledger,
+            latency,
+            resources,
+            scenario: run.plan.scenario,
+            labels: run.plan.labels,
+        })
+    }
+}
+
+fn config(plan: &Plan) -> Config {
+    Config {
+        conns: plan.tokens.len(),
+        rooms: plan.rooms.len(),
+        rooms_per_conn: plan.rooms_per_conn,
+        rate_per_s: plan.schedule.rate_per_s,
+        secs: plan.schedule.duration_ns as f64 / 1e9,
+        body_bytes: plan.body_bytes,
+        schedule: plan.schedule.kind.to_string(),
+        seed: plan.schedule.seed,
+        schedule_sha256: plan.schedule.hash(),
+        servers: plan.ws_urls.len(),
+        in_flight_cap: plan.in_flight_cap,
+        threads: plan.threads,
+        limits: plan.limits,
+    }
+}
+
+fn latencies(recorder: &Recorder) -> Result<Latencies, LoadError> {
+    Ok(Latencies {
+        ack: recorder.ack.summary()?,
+        ack_service: recorder.ack_service.summary()?,
+        pacing: recorder.pacing.summary()?,
+        delivery: recorder.delivery_all().summary()?,
+        delivery_service: recorder.delivery_service.summary()?,
+        first_subscriber: recorder.first.summary()?,
+        median_subscriber: recorder.median.summary()?,
+        last_subscriber: recorder.last.summary()?,
+        delivery_p50_us_by_third: [0, 1, 2].map(|third| recorder.delivery[third].quantile_us(0.5)),
+    })
+}
+
+fn resources(before: &Sample, after: &Sample, wall_s: f64) -> Resources {
+    let delivered = after.counters[2] - before.counters[2];
+    let usage = |before: Option<ProcStat>, after: Option<ProcStat>| {
+        let (before, after) = (before?, after?);
+        let cpu_s = after.cpu_s - before.cpu_s;
+        Some(Usage {
+            cores: cpu_s / wall_s,
+            us_per_delivery: (delivered > 0).then(|| cpu_s * 1e6 / delivered as f64),
+            rss_bytes: after.rss_bytes,
+        })
+    };
+    let share = |thread: &ThreadStat| {
+        let earlier = before.threads.iter().find(|t| t.tid == thread.tid).map_or(0.0, |t| t.cpu_s);
+        (thread.cpu_s - earlier) / wall_s
+    };
+    Resources {
+        generator: usage(before.own, after.own),
+        generator_busiest_thread: after.threads.iter().map(share).reduce(f64::max),
+        server: usage(before.server, after.server),
+        redis: usage(before.redis, after.redis),
+    }
+}
+
+fn observe(run: &Gathered, latency: &Latencies, resources: &Resources) -> Observed {
+    let by_third = latency.delivery_p50_us_by_third;
+    let Latencies { pacing, delivery, .. } = latency;
+    Observed {
+        intended: run.intended,
+        sent: run.sent,
+        acked: run.acked,
+        busiest_thread: resources.generator_busiest_thread,
+        // Few samples hide the 99th percentile, not a generator that is late all the time.
+        pacing_p99_us: pacing.p99_us.or(pacing.p90_us).or(pacing.p50_us),
+        cap_hits: run.cap_hits,
+        connect_failures: run.connect_failures,
+        disconnects: run.disconnects,
+        error_frames: run.error_frames,
+        ledger_faults: run.ledger.faults(),
+        delivered: run.delivered,
+        delivery_first_us: by_third[0],
+        delivery_last_us: by_third[2],
+        delivery_p50_us: delivery.p50_us,
+        delivery_tail_us: delivery.p999_us.or(delivery.max_us),
+    }
+}

@@ -1,0 +1,179 @@
+//! Scenarios: load described in a file, with the defaults that make it reproducible.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{schedule::ScheduleKind, verdict::Limits};
+
+/// The files in `scenarios/`, by name.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("chat-steady", include_str!("../scenarios/chat-steady.toml")),
+    ("fan-out", include_str!("../scenarios/fan-out.toml")),
+];
+
+/// What drives the load. Others join here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// The native WebSocket protocol.
+    Ws,
+}
+
+/// One scenario; see `scenarios/chat-steady.toml` for each field's meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without its ending.
+    #[serde(skip_deserializing)]
+    pub name: String,
+    /// For people, one line.
+    pub title: String,
+    /// For people, one line.
+    pub about: String,
+    /// What drives the load.
+    pub driver: Driver,
+    /// Connections.
+    pub conns: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// Rooms that each connection joins.
+    pub rooms_per_conn: usize,
+    /// Messages a second, of all connections together.
+    pub rate: f64,
+    /// The measured window, in seconds.
+    pub secs: u64,
+    /// The length of a body, in bytes.
+    pub body_bytes: usize,
+    /// How arrivals are spread.
+    pub schedule: ScheduleKind,
+    /// The schedule's seed.
+    pub seed: u64,
+    /// Sending before the window, in milliseconds.
+    pub warm_up_ms: u64,
+    /// The longest wait after the window, in milliseconds.
+    pub drain_ms: u64,
+    /// The most sends without an answer.
+    pub in_flight_cap: u64,
+    /// Generator threads that drive connections.
+    pub threads: usize,
+    /// Where the verdict draws its lines; all have defaults.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// A scenario that is not there or not well-formed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// No such name.
+    #[error("there is no scenario `{name}`; there are: {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The file is not as it must be.
+    #[error("scenario `{name}`: {why}")]
+    Malformed {
+        /// Which one.
+        name: String,
+        /// Where and what.
+        why: String,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario from TOML. Unknown fields are errors: a misspelt one must not be ignored.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Malformed`] with line and field.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
+        let malformed = |why: String| ScenarioError::Malformed { name: name.to_owned(), why };
+        let mut scenario: Self = toml::from_str(text).map_err(|e| malformed(e.to_string()))?;
+        name.clone_into(&mut scenario.name);
+        scenario.check().map_err(malformed)?;
+        Ok(scenario)
+    }
+
+    /// Checks bounds; again after flags have changed something.
+    ///
+    /// # Errors
+    /// One sentence that names the field.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("conns", self.conns as u64),
+            ("rooms", self.rooms as u64),
+            ("rooms_per_conn", self.rooms_per_conn as u64),
+            ("secs", self.secs),
+            ("in_flight_cap", self.in_flight_cap),
+            ("threads", self.threads as u64),
+        ];
+        if let Some((field, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{field} must be at least 1"));
+        }
+        if !(self.rate > 0.0 && self.rate <= 1e6) {
+            return Err("rate must be over 0 and at most 1000000 a second".into());
+        }
+        if self.rooms > self.conns {
+            return Err(format!("rooms ({}) must not be more than conns ({})", self.rooms, self.conns));
+        }
+        if self.rooms_per_conn > self.rooms {
+            return Err("rooms_per_conn must not be more than rooms".into());
+        }
+        if !(crate::payload::MIN_BODY_BYTES..=chatlab_kit::message::MAX_BODY_BYTES).contains(&self.body_bytes)
+        {
+            return Err("body_bytes must be 61 to 4096".into());
+        }
+        Ok(())
+    }
+
+    /// A scenario that comes with chatlab.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Unknown`] with the names there are.
+    pub fn find(name: &str) -> Result<Self, ScenarioError> {
+        match EMBEDDED.iter().find(|(known, _)| *known == name) {
+            Some((name, text)) => Self::parse(name, text),
+            None => {
+                let known: Vec<_> = EMBEDDED.iter().map(|(name, _)| *name).collect();
+                Err(ScenarioError::Unknown { name: name.to_owned(), known: known.join(", ") })
+            }
+        }
+    }
+
+    /// All that come with chatlab.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Malformed`], which a test rules out.
+    pub fn all() -> Result<Vec<Self>, ScenarioError> {
+        EMBEDDED.iter().map(|(name, text)| Self::parse(name, text)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_that_comes_along_is_well_formed() {
+        let all = Scenario::all().unwrap();
+        assert_eq!(all.len(), EMBEDDED.len());
+        assert_eq!((all[0].name.as_str(), all[0].conns), ("chat-steady", 200));
+    }
+
+    #[test]
+    fn misspelt_missing_and_impossible_fields_are_named() {
+        let text = EMBEDDED[0].1;
+        for (from, to, named) in [
+            ("seed = 1", "sede = 1", "sede"),
+            ("seed = 1", "", "seed"),
+            ("secs = 10", "secs = 0", "secs"),
+            ("rooms = 10", "rooms = 1000", "rooms"),
+            ("rate = 100.0", "rate = -1.0", "rate"),
+            ("driver = \"ws\"", "driver = \"carrier-pigeon\"", "carrier-pigeon"),
+        ] {
+            let error = Scenario::parse("x", &text.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        assert!(Scenario::find("nope").unwrap_err().to_string().contains("chat-steady"));
+    }
+}

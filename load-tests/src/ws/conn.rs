@@ -1,0 +1,247 @@
+//! One connection of the generator: open, say hello, join, then send when told and receive.
+
+use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
+
+use chatlab_kit::{
+    message::MessageKind,
+    wire::{ClientFrame, SUBPROTOCOL, ServerFrame, VERSION},
+};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::{Semaphore, mpsc::UnboundedReceiver},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, http::header},
+};
+
+use super::{
+    shard::{Member, State},
+    shared::{Due, Shared, add, get, take},
+};
+use crate::{client::socket_config, payload::Payload};
+
+/// How long a closing connection waits for the server's close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// What a connection's life needs from its shard.
+pub(super) struct Context {
+    pub shared: Arc<Shared>,
+    pub state: Rc<RefCell<State>>,
+    pub gate: Rc<Semaphore>,
+    pub index: usize,
+}
+
+/// Lives until the queue's other end is dropped or the connection breaks.
+pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
+    let Context { shared, state, gate, index } = &context;
+    let opened = match gate.acquire().await {
+        Ok(_permit) => {
+            timeout(Duration::from_millis(shared.plan.connect_ms), Box::pin(open(shared, state, *index)))
+                .await
+                .unwrap_or_else(|_| Err("connect_timeout".into()))
+        }
+        Err(_) => return,
+    };
+    let (mut socket, member) = match opened {
+        Ok(opened) => opened,
+        Err(kind) => {
+            state.borrow_mut().error(&kind);
+            add(&shared.counters.failed, 1);
+            return;
+        }
+    };
+    add(&shared.counters.ready, 1);
+    let mut unanswered = 0;
+    match drive(shared, state, &mut socket, &member, &mut queue, &mut unanswered).await {
+        Ok(()) => close(&mut socket).await,
+        Err(kind) => {
+            let mut state = state.borrow_mut();
+            state.error(&kind);
+            state.disconnects += 1;
+            // What will never be answered must not hold the in-flight cap.
+            queue.close();
+            while queue.try_recv().is_ok() {
+                state.unsent += 1;
+                take(&shared.counters.in_flight, 1);
+            }
+            take(&shared.counters.in_flight, unanswered);
+        }
+    }
+}
+
+async fn open(shared: &Shared, state: &Rc<RefCell<State>>, index: usize) -> Result<(Socket, Member), String> {
+    let mut socket = dial(shared, index).await?;
+    let hello = ClientFrame::Hello { v: VERSION, token: shared.plan.tokens[index].clone() };
+    send(&mut socket, &hello).await?;
+    match reply(&mut socket).await? {
+        ServerFrame::Welcome { .. } => {}
+        other => return Err(refusal("hello", &other)),
+    }
+    let mut member = Member::default();
+    for room in shared.plan.rooms_of(index) {
+        let id = shared.plan.rooms[room];
+        send(&mut socket, &ClientFrame::Join { id: 0, room: id, after: None }).await?;
+        let head = loop {
+            match reply(&mut socket).await? {
+                ServerFrame::Ok { head, .. } => break head,
+                // Somebody joined or left, or talks in a room that was joined before.
+                ServerFrame::Message(_) | ServerFrame::Left { .. } => {}
+                other => return Err(refusal("join", &other)),
+            }
+        };
+        let (epoch, base) = head.as_ref().map_or((None, 0), |head| (Some(head.epoch.0.as_str()), head.seq));
+        let subscription = state.borrow_mut().ledger.subscribe(room as u32, epoch, base);
+        member.add(room as u16, &id.to_string(), subscription);
+    }
+    Ok((socket, member))
+}
+
+async fn dial(shared: &Shared, index: usize) -> Result<Socket, String> {
+    let server = shared.plan.server_of(index);
+    let (url, target) = (&shared.plan.ws_urls[server], shared.targets[server]);
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |e: std::io::Error| format!("{what}: {}", e.kind())
+    };
+    let tcp =
+        if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(io("socket"))?;
+    if shared.source_addresses > 1 && target.ip().is_loopback() && target.is_ipv4() {
+        let host = 2 + (index % shared.source_addresses) as u8;
+        tcp.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).map_err(io("bind"))?;
+    }
+    let stream = tcp.connect(target).await.map_err(io("connect"))?;
+    stream.set_nodelay(true).map_err(io("nodelay"))?;
+    let mut request = url.into_client_request().map_err(|e| format!("upgrade: {e}"))?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let (socket, _) = client_async_with_config(request, stream, Some(socket_config()))
+        .await
+        .map_err(|e| format!("upgrade: {e}"))?;
+    Ok(socket)
+}
+
+async fn drive(
+    shared: &Shared,
+    state: &RefCell<State>,
+    socket: &mut Socket,
+    member: &Member,
+    queue: &mut UnboundedReceiver<Due>,
+    unanswered: &mut u64,
+) -> Result<(), String> {
+    loop {
+        tokio::select! {
+            biased;
+            due = queue.recv() => match due {
+                Some(due) => {
+                    *unanswered += 1;
+                    send_due(shared, state, socket, member, due).await?;
+                }
+                None => return Ok(()),
+            },
+            frame = socket.next() => match frame {
+                Some(Ok(Message::Text(text))) => {
+                    let answered = state.borrow_mut().receive(shared, member, &text);
+                    if answered {
+                        *unanswered = unanswered.saturating_sub(1);
+                    }
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))));
+                }
+                Some(Ok(Message::Binary(_))) => state.borrow_mut().error("binary_frame"),
+                Some(Ok(_)) => {}
+                Some(Err(e)) => return Err(format!("socket: {}", kind_of(&e))),
+                None => return Err("closed without a close frame".into()),
+            },
+        }
+    }
+}
+
+async fn send_due(
+    shared: &Shared,
+    state: &RefCell<State>,
+    socket: &mut Socket,
+    member: &Member,
+    due: Due,
+) -> Result<(), String> {
+    let Due { number, intended_ns } = due;
+    let (Some(room), Some(slot)) = (member.home(), shared.slots.get(number as usize)) else {
+        return Err("no room to send to".into());
+    };
+    let body = Payload { run: shared.run, room, number, intended_ns }.body(shared.plan.body_bytes);
+    let cid = format!("r{:08x}-{number}", shared.run);
+    let frame = ClientFrame::Send {
+        id: u64::from(number) + 1,
+        room: shared.plan.rooms[usize::from(room)],
+        cid: cid.parse().map_err(|e| format!("cid: {e}"))?,
+        kind: MessageKind::Text,
+        body,
+    };
+    let text = serde_json::to_string(&frame).map_err(|e| format!("json: {e}"))?;
+    let now_ns = shared.now_ns();
+    slot.mark_sent(intended_ns, now_ns);
+    state.borrow_mut().note_sent(shared, number, intended_ns, now_ns);
+    add(&shared.counters.sent, 1);
+    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+}
+
+async fn send(socket: &mut Socket, frame: &ClientFrame) -> Result<(), String> {
+    let text = serde_json::to_string(frame).map_err(|e| format!("json: {e}"))?;
+    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+}
+
+async fn reply(socket: &mut Socket) -> Result<ServerFrame, String> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(&text).map_err(|_| "frame not understood".into());
+            }
+            Some(Ok(Message::Close(frame))) => {
+                return Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(e)) => return Err(format!("socket: {}", kind_of(&e))),
+            None => return Err("closed without a close frame".into()),
+        }
+    }
+}
+
+async fn close(socket: &mut Socket) {
+    let goodbye = async {
+        if socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    // The run is over; a server that does not answer is not waited for.
+    let _ = timeout(CLOSE_WAIT, goodbye).await;
+}
+
+fn refusal(what: &str, frame: &ServerFrame) -> String {
+    match frame {
+        ServerFrame::Error { code, .. } | ServerFrame::Bye { code, .. } => {
+            format!("{what} refused: {code:?}")
+        }
+        _ => format!("{what}: unexpected frame"),
+    }
+}
+
+/// A short, stable name: errors are counted by it.
+fn kind_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
+    use tokio_tungstenite::tungstenite::Error;
+    match error {
+        Error::Io(e) => e.kind().to_string(),
+        Error::ConnectionClosed | Error::AlreadyClosed => "closed".into(),
+        Error::Protocol(e) => format!("protocol: {e}"),
+        Error::Capacity(_) => "frame too large".into(),
+        _ => "websocket".into(),
+    }
+}
+
+/// Whether every connection has come to an end of its opening, good or bad.
+pub(super) fn all_opened(shared: &Shared) -> bool {
+    get(&shared.counters.ready) + get(&shared.counters.failed) >= shared.plan.tokens.len() as u64
+}

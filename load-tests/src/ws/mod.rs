@@ -1,0 +1,269 @@
+//! The WebSocket driver: open loop, one process, few threads.
+//!
+//! One thread keeps time ([`pacer`]) and hands each arrival, when it is due, to the connection
+//! that sends it; one or two threads ([`shard`]) each drive their share of the connections on a
+//! single-threaded runtime. Nothing is locked on the way of a delivery. The time from the intended
+//! instant to the write is the pacing error, whichever thread lost it.
+
+mod conn;
+mod pacer;
+mod shard;
+mod shared;
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{Arc, atomic::AtomicU64},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_tungstenite::tungstenite::http::Uri;
+
+use self::{
+    pacer::{PacerReport, Queues},
+    shard::{Share, State},
+    shared::{Counters, Shared, Slot, get},
+};
+use crate::{
+    plan::{Plan, PlanError, Progress},
+    preflight::{PreflightError, preflight},
+    recorder::RecorderError,
+    result::{Gathered, RunResult, Sample},
+    schedule::Schedule,
+};
+
+/// How often progress is told and the end of a phase looked for.
+const TICK: Duration = Duration::from_millis(20);
+/// Between the order to start and the first arrival.
+const HEAD_START_NS: u64 = 20_000_000;
+/// After everything expected has come: what comes on top of it within this time is a duplicate.
+const GRACE: Duration = Duration::from_millis(100);
+/// Names of the threads whose CPU time counts as the generator's.
+const THREAD_PREFIX: &str = "load-";
+
+/// Why a run gave no result at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The plan can't be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The machine's limits are too low.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// A histogram could not be made or written.
+    #[error(transparent)]
+    Recorder(#[from] RecorderError),
+    /// A URL that is not `ws://HOST:PORT/…`, or whose host is not known.
+    #[error("cannot use {url}: {why}")]
+    Url {
+        /// Which one.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A runtime or thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Runtime(std::io::Error),
+    /// A generator thread failed.
+    #[error("a generator thread failed: {0}")]
+    Thread(String),
+    /// No connection at all could be opened.
+    #[error("no connection could be opened: {0}")]
+    NoConnection(String),
+}
+
+/// Carries out a plan and judges the run. Blocks for the run's whole time.
+///
+/// # Errors
+/// [`LoadError`] when there is nothing to judge. A run that went badly is a result, not an error.
+pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
+    plan.check()?;
+    let resources = preflight(plan.tokens.len())?;
+    let warm_up = Schedule {
+        duration_ns: plan.warm_up_ms * 1_000_000,
+        seed: plan.schedule.seed ^ 0x5EED_CAFE,
+        ..plan.schedule
+    };
+    let shared = Arc::new(share_out(plan, resources.addresses, &warm_up)?);
+    let (queues, shards) = start_shards(&shared)?;
+    connect(&shared, progress);
+    if get(&shared.counters.ready) == 0 {
+        drop(queues);
+        let state = join_shards(shards)?;
+        let kinds: Vec<_> = state.errors.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
+        return Err(LoadError::NoConnection(kinds.join(", ")));
+    }
+    let (pacer, before, after) = measure(&shared, &queues, &warm_up, progress)?;
+    drain(&shared, progress);
+    drop(queues);
+    let failed = get(&shared.counters.failed);
+    let state = join_shards(shards)?;
+    let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
+    let intended = shared.plan.schedule.count();
+    RunResult::gather(Gathered {
+        plan: shared.plan,
+        nofile: resources.nofile,
+        intended,
+        sent: state.sent_measured,
+        acked: state.acked_measured,
+        delivered: state.delivered_measured,
+        cap_hits: pacer.cap_hits,
+        unsent: pacer.unsent + state.unsent,
+        connect_failures: failed,
+        disconnects: state.disconnects,
+        error_frames: state.error_frames,
+        errors: state.errors,
+        ledger: state.ledger.settle(),
+        recorder: state.recorder,
+        before,
+        after,
+    })
+}
+
+fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<Shared, LoadError> {
+    let targets = plan.ws_urls.iter().map(|url| resolve(url)).collect::<Result<_, _>>()?;
+    let first_measured = warm_up.count();
+    let messages = first_measured + plan.schedule.count();
+    let too_many = || PlanError("more than 4 billion messages".into());
+    u32::try_from(messages).map_err(|_| too_many())?;
+    Ok(Shared {
+        targets,
+        source_addresses,
+        run: uuid::Uuid::new_v4().as_u128() as u32,
+        origin: Instant::now(),
+        first_measured: first_measured as u32,
+        window_start_ns: AtomicU64::new(0),
+        slots: (0..messages).map(|_| Slot::default()).collect(),
+        subscribers: plan.subscribers(),
+        counters: Counters::default(),
+        plan,
+    })
+}
+
+fn resolve(url: &str) -> Result<SocketAddr, LoadError> {
+    let fail = |why: String| LoadError::Url { url: url.to_owned(), why };
+    let uri: Uri = url.parse().map_err(|e| fail(format!("{e}")))?;
+    if uri.scheme_str() != Some("ws") {
+        return Err(fail("only ws:// is spoken".into()));
+    }
+    let host = uri.host().ok_or_else(|| fail("no host".into()))?.trim_matches(['[', ']']);
+    let mut found =
+        (host, uri.port_u16().unwrap_or(80)).to_socket_addrs().map_err(|e| fail(e.to_string()))?;
+    found.next().ok_or_else(|| fail("no address".into()))
+}
+
+type Shards = Vec<JoinHandle<Result<State, LoadError>>>;
+
+fn start_shards(shared: &Arc<Shared>) -> Result<(Queues, Shards), LoadError> {
+    let threads = shared.plan.threads;
+    let mut shares: Vec<Share> = (0..threads).map(|_| Vec::new()).collect();
+    let mut queues = Vec::new();
+    for conn in 0..shared.plan.tokens.len() {
+        let (queue, receiver) = unbounded_channel();
+        queues.push(queue);
+        shares[conn % threads].push((conn, receiver));
+    }
+    let mut shards = Vec::new();
+    for (number, share) in shares.into_iter().enumerate() {
+        let shared = Arc::clone(shared);
+        let shard = thread::Builder::new()
+            .name(format!("{THREAD_PREFIX}io-{number}"))
+            .spawn(move || shard::run(&shared, share))
+            .map_err(LoadError::Runtime)?;
+        shards.push(shard);
+    }
+    Ok((Arc::new(queues), shards))
+}
+
+fn join_shards(shards: Shards) -> Result<State, LoadError> {
+    let mut whole: Option<State> = None;
+    for shard in shards {
+        let state = shard.join().map_err(|_| LoadError::Thread("panicked".into()))??;
+        match &mut whole {
+            Some(whole) => whole.merge(state),
+            None => whole = Some(state),
+        }
+    }
+    whole.ok_or_else(|| LoadError::Thread("there was none".into()))
+}
+
+fn connect(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
+    let of = shared.plan.tokens.len() as u64;
+    // Each connection has its own time limit; this one covers threads that are gone.
+    let rounds = (shared.plan.tokens.len() / shared.plan.connect_concurrency + 2) as u64;
+    let give_up = Instant::now() + Duration::from_millis(shared.plan.connect_ms * rounds);
+    while !conn::all_opened(shared) && Instant::now() < give_up {
+        progress(Progress::Connecting { done: get(&shared.counters.ready), of });
+        thread::sleep(TICK);
+    }
+    progress(Progress::Connecting { done: get(&shared.counters.ready), of });
+}
+
+fn measure(
+    shared: &Arc<Shared>,
+    queues: &Queues,
+    warm_up: &Schedule,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(PacerReport, Sample, Sample), LoadError> {
+    let warm_start_ns = shared.now_ns() + HEAD_START_NS;
+    let window_start_ns = warm_start_ns + warm_up.duration_ns;
+    shared.window_start_ns.store(window_start_ns, std::sync::atomic::Ordering::Relaxed);
+    let pacer = {
+        let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), *warm_up);
+        thread::Builder::new()
+            .name(format!("{THREAD_PREFIX}pacer"))
+            .spawn(move || pacer::pace(&shared, &queues, &warm_up, warm_start_ns))
+            .map_err(LoadError::Runtime)?
+    };
+    progress(Progress::WarmUp);
+    thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(shared.now_ns())));
+    let before = sample(shared);
+    let window = Duration::from_nanos(shared.plan.schedule.duration_ns);
+    loop {
+        let elapsed = Duration::from_nanos(shared.now_ns().saturating_sub(window_start_ns));
+        if elapsed >= window {
+            break;
+        }
+        progress(Progress::Measuring {
+            elapsed_ms: elapsed.as_millis() as u64,
+            of_ms: window.as_millis() as u64,
+            sent: get(&shared.counters.sent),
+            delivered: get(&shared.counters.delivered),
+        });
+        thread::sleep((window - elapsed).min(TICK * 10));
+    }
+    let after = sample(shared);
+    let report = pacer.join().map_err(|_| LoadError::Thread("the pacer panicked".into()))?;
+    Ok((report, before, after))
+}
+
+fn sample(shared: &Shared) -> Sample {
+    let counters = &shared.counters;
+    Sample::take(
+        [get(&counters.sent), get(&counters.acked), get(&counters.delivered)],
+        &shared.plan.server_pids,
+        &shared.plan.redis_pids,
+        THREAD_PREFIX,
+    )
+}
+
+/// Waits until every send is answered and every acknowledged message is with all its subscribers,
+/// or the plan's bound passes.
+fn drain(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
+    let give_up = Instant::now() + Duration::from_millis(shared.plan.drain_ms);
+    let counters = &shared.counters;
+    let done = || {
+        let unanswered = get(&counters.in_flight);
+        (unanswered == 0 && get(&counters.delivered) >= get(&counters.expected), unanswered)
+    };
+    loop {
+        let (finished, unanswered) = done();
+        progress(Progress::Draining { unanswered });
+        if finished || Instant::now() >= give_up {
+            break;
+        }
+        thread::sleep(TICK);
+    }
+    thread::sleep(GRACE);
+}

@@ -1,0 +1,281 @@
+//! One generator thread: its share of the connections on a single-threaded runtime, with a
+//! ledger and histograms of its own that nobody else touches.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+
+use chatlab_kit::wire::ServerFrame;
+use tokio::{
+    runtime::Builder,
+    sync::{Semaphore, mpsc::UnboundedReceiver},
+    task::LocalSet,
+};
+
+use super::{
+    LoadError,
+    conn::{Context, live},
+    shared::{Due, Shared, add, take},
+};
+use crate::{
+    ledger::{Ledger, Seen},
+    payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
+    recorder::Recorder,
+};
+
+/// The most kinds of error that are told apart; the rest is counted as `other`.
+const MAX_ERROR_KINDS: usize = 64;
+
+/// The rooms of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    rooms: Vec<Membership>,
+}
+
+#[derive(Debug)]
+struct Membership {
+    room: u16,
+    id: Box<str>,
+    subscription: usize,
+}
+
+impl Member {
+    pub fn add(&mut self, room: u16, id: &str, subscription: usize) {
+        self.rooms.push(Membership { room, id: id.into(), subscription });
+    }
+
+    /// The room that the connection sends to.
+    pub fn home(&self) -> Option<u16> {
+        self.rooms.first().map(|m| m.room)
+    }
+}
+
+/// What a thread has recorded.
+#[derive(Debug)]
+pub(super) struct State {
+    pub ledger: Ledger,
+    pub recorder: Recorder,
+    pub errors: BTreeMap<String, u64>,
+    /// Error frames, and frames that could not be understood.
+    pub error_frames: u64,
+    pub disconnects: u64,
+    pub unsent: u64,
+    pub sent_measured: u64,
+    pub acked_measured: u64,
+    pub delivered_measured: u64,
+    /// Frames that the quick parser left to the JSON parser.
+    pub slow_frames: u64,
+}
+
+impl State {
+    pub fn new(rooms: usize) -> Result<Self, LoadError> {
+        Ok(Self {
+            ledger: Ledger::new(rooms),
+            recorder: Recorder::new()?,
+            errors: BTreeMap::new(),
+            error_frames: 0,
+            disconnects: 0,
+            unsent: 0,
+            sent_measured: 0,
+            acked_measured: 0,
+            delivered_measured: 0,
+            slow_frames: 0,
+        })
+    }
+
+    pub fn error(&mut self, kind: &str) {
+        let known = self.errors.contains_key(kind) || self.errors.len() < MAX_ERROR_KINDS;
+        let kind = if known { kind } else { "other" };
+        *self.errors.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    pub fn note_sent(&mut self, shared: &Shared, number: u32, intended_ns: u64, now_ns: u64) {
+        if number >= shared.first_measured {
+            self.sent_measured += 1;
+            self.recorder.pacing.record_ns(now_ns.saturating_sub(intended_ns));
+        }
+    }
+
+    /// Takes in one text frame; true when it answers a send.
+    pub fn receive(&mut self, shared: &Shared, member: &Member, text: &str) -> bool {
+        if let Some(delivery) = quick_parse(text) {
+            self.deliver(shared, member, &delivery);
+            return false;
+        }
+        self.slow_frames += 1;
+        match slow_parse(text) {
+            Ok(ServerFrame::Message(m)) => {
+                let (room, epoch, body) = (m.draft.room.to_string(), &m.epoch.0, &m.draft.body);
+                self.deliver(shared, member, &Delivery { epoch, seq: m.seq, room: &room, body });
+                false
+            }
+            Ok(ServerFrame::Ack { id, room, epoch, seq, .. }) => {
+                self.acknowledge(shared, member, id, &room.to_string(), &epoch.0, seq)
+            }
+            Ok(ServerFrame::Error { id, code, .. }) => {
+                self.error_frames += 1;
+                self.error(&format!("error frame: {code:?}"));
+                self.refused(shared, id)
+            }
+            Ok(ServerFrame::Bye { code, .. }) => {
+                self.error(&format!("bye: {code:?}"));
+                false
+            }
+            Ok(ServerFrame::Left { .. } | ServerFrame::Ok { .. } | ServerFrame::Pong { .. }) => false,
+            Ok(_) => {
+                self.error_frames += 1;
+                self.error("unexpected frame");
+                false
+            }
+            Err(_) => {
+                self.error_frames += 1;
+                self.error("frame not understood");
+                false
+            }
+        }
+    }
+
+    fn deliver(&mut self, shared: &Shared, member: &Member, delivery: &Delivery<'_>) {
+        let now_ns = shared.now_ns();
+        let Some(membership) = member.rooms.iter().find(|m| *m.id == *delivery.room) else {
+            self.ledger.counts.misrouted += 1;
+            return;
+        };
+        let seen = self.ledger.deliver(membership.subscription, delivery.epoch, delivery.seq);
+        let payload = match Payload::parse(delivery.body.as_bytes()) {
+            Ok(payload) if payload.run == shared.run => payload,
+            Ok(_) | Err(BadPayload::Foreign) => {
+                self.ledger.counts.foreign += 1;
+                return;
+            }
+            Err(BadPayload::Corrupt) => {
+                self.ledger.counts.corrupt += 1;
+                return;
+            }
+        };
+        let Some(slot) = shared.slots.get(payload.number as usize) else {
+            self.ledger.counts.corrupt += 1;
+            return;
+        };
+        if payload.room != membership.room {
+            self.ledger.counts.misrouted += 1;
+            return;
+        }
+        if !matches!(seen, Seen::Fresh | Seen::Late) {
+            return;
+        }
+        if !slot.is_seq(delivery.seq) {
+            self.ledger.counts.stored_twice += 1;
+            return;
+        }
+        add(&shared.counters.delivered, 1);
+        let reached = slot.reach();
+        let Some(third) = shared.third(payload.number, payload.intended_ns) else { return };
+        self.delivered_measured += 1;
+        let latency_ns = now_ns.saturating_sub(payload.intended_ns);
+        let recorder = &mut self.recorder;
+        recorder.delivery[third].record_ns(latency_ns);
+        recorder.delivery_service.record_ns(now_ns.saturating_sub(slot.sent_ns()));
+        let subscribers = shared.subscribers[usize::from(payload.room)];
+        if reached == 1 {
+            recorder.first.record_ns(latency_ns);
+        }
+        if reached == subscribers.div_ceil(2) {
+            recorder.median.record_ns(latency_ns);
+        }
+        if reached == subscribers {
+            recorder.last.record_ns(latency_ns);
+        }
+    }
+
+    fn acknowledge(
+        &mut self,
+        shared: &Shared,
+        member: &Member,
+        id: u64,
+        room: &str,
+        epoch: &str,
+        seq: u64,
+    ) -> bool {
+        let now_ns = shared.now_ns();
+        let number = id.wrapping_sub(1);
+        let (Some(slot), Some(home)) = (shared.slots.get(number as usize), member.rooms.first()) else {
+            self.error_frames += 1;
+            self.error("ack of nothing");
+            return false;
+        };
+        if !slot.mark_answered() {
+            self.error_frames += 1;
+            self.error("second answer");
+            return false;
+        }
+        if *home.id != *room {
+            self.ledger.counts.misrouted += 1;
+        }
+        if !slot.is_seq(seq) {
+            self.ledger.counts.stored_twice += 1;
+        }
+        self.ledger.acknowledge(u32::from(home.room), epoch, seq);
+        let counters = &shared.counters;
+        add(&counters.expected, u64::from(shared.subscribers[usize::from(home.room)]));
+        add(&counters.acked, 1);
+        take(&counters.in_flight, 1);
+        if number >= u64::from(shared.first_measured) {
+            self.acked_measured += 1;
+            self.recorder.ack.record_ns(now_ns.saturating_sub(slot.intended_ns()));
+            self.recorder.ack_service.record_ns(now_ns.saturating_sub(slot.sent_ns()));
+        }
+        true
+    }
+
+    fn refused(&mut self, shared: &Shared, id: Option<u64>) -> bool {
+        let slot = id.and_then(|id| shared.slots.get(id.wrapping_sub(1) as usize));
+        let answered = slot.is_some_and(super::shared::Slot::mark_answered);
+        if answered {
+            take(&shared.counters.in_flight, 1);
+        }
+        answered
+    }
+
+    /// Takes over another thread's record.
+    pub fn merge(&mut self, other: Self) {
+        self.ledger.merge(other.ledger);
+        self.recorder.merge(&other.recorder);
+        for (kind, n) in other.errors {
+            *self.errors.entry(kind).or_default() += n;
+        }
+        self.error_frames += other.error_frames;
+        self.disconnects += other.disconnects;
+        self.unsent += other.unsent;
+        self.sent_measured += other.sent_measured;
+        self.acked_measured += other.acked_measured;
+        self.delivered_measured += other.delivered_measured;
+        self.slow_frames += other.slow_frames;
+    }
+}
+
+/// A thread's connections: their numbers and queues.
+pub(super) type Share = Vec<(usize, UnboundedReceiver<Due>)>;
+
+/// The thread's body: lives until the last of its connections ends.
+pub(super) fn run(shared: &Arc<Shared>, share: Share) -> Result<State, LoadError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
+    let state = Rc::new(RefCell::new(State::new(shared.plan.rooms.len())?));
+    let gate = Rc::new(Semaphore::new(shared.plan.connect_concurrency.div_ceil(shared.plan.threads)));
+    let local = LocalSet::new();
+    let tasks: Vec<_> = share
+        .into_iter()
+        .map(|(index, queue)| {
+            let (shared, state, gate) = (Arc::clone(shared), Rc::clone(&state), Rc::clone(&gate));
+            local.spawn_local(live(Context { shared, state, gate, index }, queue))
+        })
+        .collect();
+    local.block_on(&runtime, async {
+        for task in tasks {
+            // A task that panicked leaves its connection unaccounted for: that is no result.
+            task.await.map_err(|e| LoadError::Thread(e.to_string()))?;
+        }
+        Ok::<_, LoadError>(())
+    })?;
+    drop(local);
+    let state = Rc::try_unwrap(state).map_err(|_| LoadError::Thread("state still in use".into()))?;
+    Ok(state.into_inner())
+}

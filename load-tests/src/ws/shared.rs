@@ -1,0 +1,122 @@
+//! What the threads of a generator share: atomics only, so that no thread waits for another.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Instant,
+};
+
+use crate::plan::Plan;
+
+/// An arrival, handed from the pacer to the connection that sends it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub number: u32,
+    pub intended_ns: u64,
+}
+
+const SENT: u8 = 1;
+const ANSWERED: u8 = 2;
+
+/// One message's life: 24 bytes, allocated for the whole schedule before the run.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    intended_ns: AtomicU64,
+    sent_ns: AtomicU64,
+    seq: AtomicU64,
+    subscribers_reached: AtomicU32,
+    state: AtomicU8,
+}
+
+impl Slot {
+    pub fn mark_sent(&self, intended_ns: u64, now_ns: u64) {
+        self.intended_ns.store(intended_ns, Relaxed);
+        self.sent_ns.store(now_ns, Relaxed);
+        self.state.store(SENT, Relaxed);
+    }
+
+    /// True for the first answer to a message that was sent.
+    pub fn mark_answered(&self) -> bool {
+        self.state.swap(ANSWERED, Relaxed) == SENT
+    }
+
+    pub fn intended_ns(&self) -> u64 {
+        self.intended_ns.load(Relaxed)
+    }
+
+    pub fn sent_ns(&self) -> u64 {
+        self.sent_ns.load(Relaxed)
+    }
+
+    /// False when the message is known under another sequence: it was stored twice.
+    pub fn is_seq(&self, seq: u64) -> bool {
+        match self.seq.compare_exchange(0, seq, Relaxed, Relaxed) {
+            Ok(_) => true,
+            Err(known) => known == seq,
+        }
+    }
+
+    /// How many subscribers the message has reached with this one.
+    pub fn reach(&self) -> u32 {
+        self.subscribers_reached.fetch_add(1, Relaxed) + 1
+    }
+}
+
+/// Counters that the coordinator reads while the run goes on.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub ready: AtomicU64,
+    pub failed: AtomicU64,
+    /// Sends handed to a connection and not yet answered.
+    pub in_flight: AtomicU64,
+    pub sent: AtomicU64,
+    pub acked: AtomicU64,
+    pub delivered: AtomicU64,
+    /// What the acks so far oblige the server to deliver.
+    pub expected: AtomicU64,
+}
+
+pub(super) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}
+
+pub(super) fn take(counter: &AtomicU64, n: u64) {
+    counter.fetch_sub(n, Relaxed);
+}
+
+pub(super) fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+/// Everything that does not belong to one thread.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub plan: Plan,
+    pub targets: Vec<SocketAddr>,
+    pub source_addresses: usize,
+    pub run: u32,
+    pub origin: Instant,
+    /// Messages with a lower number are warm-up.
+    pub first_measured: u32,
+    pub window_start_ns: AtomicU64,
+    pub slots: Vec<Slot>,
+    pub subscribers: Vec<u32>,
+    pub counters: Counters,
+}
+
+impl Shared {
+    /// Nanoseconds since the run's start, on the monotonic clock.
+    pub fn now_ns(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+
+    /// Which third of the window a measured message was due in; none for the warm-up.
+    pub fn third(&self, number: u32, intended_ns: u64) -> Option<usize> {
+        if number < self.first_measured {
+            return None;
+        }
+        let into = intended_ns.saturating_sub(get(&self.window_start_ns));
+        let third = into as u128 * 3 / u128::from(self.plan.schedule.duration_ns.max(1));
+        Some(third.min(2) as usize)
+    }
+}
