@@ -3,6 +3,7 @@
 //! Asked on short connections of its own, so that the answer does not depend on what the client
 //! library believes about the cluster.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use ::redis::aio::MultiplexedConnection;
@@ -66,6 +67,21 @@ impl SlotOwners {
         nodes
     }
 
+    /// `CLUSTER SLOTS` leaves out a replica whose master has not written yet, `CLUSTER NODES` does not.
+    /// It has addresses only, so it is of no use where the nodes announce names.
+    fn with_replicas_of(mut self, cluster_nodes: &str) -> Self {
+        let by_address = |range: &SlotRange| {
+            let host = range.primary.rsplit_once(':').map(|(host, _)| host);
+            host.is_some_and(|host| host.parse::<IpAddr>().is_ok())
+        };
+        if self.ranges.iter().all(by_address) {
+            self.replicas.extend(cluster_nodes.lines().filter_map(replica_address));
+            self.replicas.sort();
+            self.replicas.dedup();
+        }
+        self
+    }
+
     /// Reads the reply to `CLUSTER SLOTS`; `asked` replaces an address that the node left empty,
     /// which means "the one you reached me at".
     fn parse(reply: Value, asked: &str) -> Option<Self> {
@@ -84,6 +100,16 @@ impl SlotOwners {
         owners.replicas.dedup();
         (!owners.ranges.is_empty()).then_some(owners)
     }
+}
+
+/// The address of a working replica in a line of `CLUSTER NODES`.
+fn replica_address(line: &str) -> Option<String> {
+    let mut words = line.split(' ').skip(1);
+    let address = words.next()?.split(['@', ',']).next()?;
+    let flags: Vec<_> = words.next()?.split(',').collect();
+    let broken = ["fail", "fail?", "handshake", "noaddr"];
+    let works = !flags.iter().any(|flag| broken.contains(flag));
+    (works && flags.contains(&"slave") && !address.starts_with(':')).then(|| address.to_owned())
 }
 
 /// `host:port` of one node in `CLUSTER SLOTS`; none when the node's address is unknown.
@@ -165,16 +191,18 @@ impl Nodes {
     /// What `node` knows, and whether it finds the cluster in order.
     async fn ask(&self, node: &str) -> LabResult<(SlotOwners, bool)> {
         let mut connection = self.connect(node).await?;
-        let (info, slots): (String, Value) = ::redis::pipe()
+        let (info, slots, nodes): (String, Value, String) = ::redis::pipe()
             .cmd("CLUSTER")
             .arg("INFO")
             .cmd("CLUSTER")
             .arg("SLOTS")
+            .cmd("CLUSTER")
+            .arg("NODES")
             .query_async(&mut connection)
             .await?;
         let owners = SlotOwners::parse(slots, node)
             .ok_or_else(|| LabError::Other(format!("{node} knows no owner of any slot")))?;
-        Ok((owners, info.contains("cluster_state:ok")))
+        Ok((owners.with_replicas_of(&nodes), info.contains("cluster_state:ok")))
     }
 
     /// First the node that answered, then those of its answer, then the configured ones, which may
@@ -225,5 +253,15 @@ mod tests {
         assert_eq!(owners.replicas(), ["10.0.0.2:7002"]);
         assert_eq!(owners.nodes().len(), 3);
         assert_eq!(SlotOwners::parse(Value::Array(vec![]), "x:1"), None);
+    }
+
+    #[test]
+    fn replicas_without_data_are_found_among_the_nodes() {
+        let nodes = "aa 127.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-16383\n\
+                     bb 127.0.0.1:7001@17001,host slave aa 0 0 1 connected\n\
+                     cc 127.0.0.1:7002@17002 slave,fail aa 0 0 1 disconnected\n\
+                     dd :0@0 slave,noaddr aa 0 0 1 disconnected\n";
+        let owners = SlotOwners::single("127.0.0.1:7000").with_replicas_of(nodes);
+        assert_eq!(owners.replicas(), ["127.0.0.1:7001"]);
     }
 }
