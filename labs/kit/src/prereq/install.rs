@@ -38,21 +38,33 @@ impl InstallPlan {
     /// that is not the pinned one, or [`PrereqError::NotFound`] when what was installed is not new enough.
     pub fn run(&self, progress: &mut dyn FnMut(&str)) -> Result<ServerBinary, PrereqError> {
         progress(&format!("running: {}", self.command));
-        let outcome =
-            if self.private { private::install(progress) } else { run_shell(&self.command, progress) };
-        match (outcome, private_plan()) {
-            (Ok(()), _) => {}
-            (Err(error), Some(fallback)) if !self.private => {
-                progress(&format!("{error}"));
-                progress(&format!("trying a private copy instead: {}", fallback.command));
-                private::install(progress)?;
-            }
-            (Err(error), _) => return Err(error),
+        if self.private {
+            private::install(progress)?;
+        } else if let Err(failure) = self.run_on_system(progress) {
+            let fallback = if private_allowed() { private_plan() } else { None };
+            let Some(fallback) = fallback else { return Err(failure) };
+            progress(&failure.to_string());
+            return fallback.run(progress);
         }
-        let server = find_unnamed().map_err(|rejected| PrereqError::NotFound { rejected, command: None })?;
+        let server = found_now()?;
         progress(&format!("found {server}"));
         Ok(server)
     }
+
+    /// The package manager may succeed and bring a server that is too old: that counts as a failure.
+    fn run_on_system(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PrereqError> {
+        run_shell(&self.command, progress)?;
+        found_now().map(drop)
+    }
+}
+
+fn found_now() -> Result<ServerBinary, PrereqError> {
+    find_unnamed().map_err(|rejected| PrereqError::NotFound { rejected, command: None })
+}
+
+/// Whether a private copy may be tried after the package manager failed.
+fn private_allowed() -> bool {
+    std::env::var(INSTALL_SETTING).as_deref() != Ok("system")
 }
 
 /// What would be done to get a server: the system's package manager where there is the right to use it, else a private
