@@ -1,1 +1,18 @@
-//! x
+//! chatlab: Redis data structures, learned and measured behind one live chat server.
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`app`] | puts the server together: the only place that names concrete variants and adapters |
+//! | [`service`] | the rules: accounts, rooms, messages, live fan-out |
+//! | [`gateway`] | HTTP and WebSocket in front of the services |
+//! | [`archive`] | what outlives Redis, in SQL |
+//! | [`config`], [`telemetry`] | settings; logs and metrics |
+//!
+//! The labs, whose variants the server runs on, are crates of their own under `labs/`.
+
+pub mod app;
+pub mod archive;
+pub mod config;
+pub mod gateway;
+pub mod service;
+pub mod telemetry;

@@ -1,0 +1,170 @@
+//! The one place where a service's error becomes an HTTP status and body, or a WebSocket frame.
+//!
+//! The cause of a fault of our own goes to the log, with a request id that the client gets as well.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chatlab_kit::wire::{self, ErrorCode, ServerFrame};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::service::ServiceError;
+
+/// The longest request id that is taken over from a client or proxy, in bytes.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Names one request in the log and towards the client.
+#[derive(Debug, Clone)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// A new one.
+    pub fn new() -> Self {
+        Self(Uuid::new_v4().as_simple().to_string())
+    }
+
+    /// The one that the request came with, if it is plain; else a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        headers
+            .get("x-request-id")
+            .and_then(|value| value.to_str().ok())
+            .filter(|text| (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(plain))
+            .map_or_else(Self::new, |text| Self(text.to_owned()))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A service's error on its way out of a handler. [`render`] gives it its body.
+#[derive(Debug)]
+pub struct Fault(pub ServiceError);
+
+impl From<ServiceError> for Fault {
+    fn from(error: ServiceError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        with_status(status(self.0.code), self.0)
+    }
+}
+
+/// A fault with a status of its own (405, 415).
+pub fn with_status(status: StatusCode, error: ServiceError) -> Response {
+    let mut response = status.into_response();
+    response.extensions_mut().insert(Arc::new(error));
+    response
+}
+
+/// The HTTP status of a code.
+pub fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::Unauthorized | ErrorCode::TokenExpired | ErrorCode::SessionRevoked => {
+            StatusCode::UNAUTHORIZED
+        }
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Unavailable | ErrorCode::GoingAway => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The code of an error status that a layer or the router answered by itself.
+fn code_of(status: StatusCode) -> (ErrorCode, &'static str) {
+    match status {
+        StatusCode::NOT_FOUND => (ErrorCode::NotFound, "there is no such path"),
+        StatusCode::METHOD_NOT_ALLOWED => (ErrorCode::Invalid, "the path does not take this method"),
+        StatusCode::PAYLOAD_TOO_LARGE => (ErrorCode::TooLarge, "the body is too large"),
+        StatusCode::SERVICE_UNAVAILABLE => (ErrorCode::Unavailable, "it took too long, try again"),
+        other if other.is_server_error() => (ErrorCode::Internal, "something went wrong here"),
+        _ => (ErrorCode::Invalid, "the request is not valid"),
+    }
+}
+
+/// Gives an error response its JSON body; leaves the others, and those that have one, alone.
+pub fn render(response: Response, id: &RequestId) -> Response {
+    let status = response.status();
+    let made_by_us = response.headers().contains_key(header::CONTENT_TYPE)
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+    let error = response.extensions().get::<Arc<ServiceError>>().cloned();
+    if error.is_none() && (made_by_us || !(status.is_client_error() || status.is_server_error())) {
+        return response;
+    }
+    let error = error.unwrap_or_else(|| {
+        let (code, message) = code_of(status);
+        Arc::new(ServiceError::new(code, message))
+    });
+    let message = expose(&error, id);
+    let body = json!({ "error": {
+        "code": error.code, "message": message, "retryable": error.code.retryable(), "request_id": id.as_str(),
+    }});
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::UNAUTHORIZED {
+        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    Response::from_parts(parts, Body::from(body.to_string()))
+}
+
+/// The text for the client; logs and counts.
+fn expose(error: &ServiceError, id: &RequestId) -> String {
+    metrics::counter!("chatlab_errors_total", "code" => name(error.code)).increment(1);
+    if !error.is_ours() {
+        return error.message.clone();
+    }
+    let cause = error.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(request_id = id.as_str(), code = name(error.code), cause, "request.failed");
+    format!("{} (request {})", error.message, id.as_str())
+}
+
+/// The `error` frame for a request on a WebSocket.
+pub fn frame(error: &ServiceError, id: Option<wire::RequestId>) -> ServerFrame {
+    ServerFrame::Error {
+        id,
+        code: error.code,
+        message: expose(error, &RequestId::new()),
+        retryable: error.code.retryable(),
+    }
+}
+
+/// The code as it is written in JSON.
+pub fn name(code: ErrorCode) -> String {
+    serde_json::to_value(code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The response to a request whose handler panicked.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned());
+    Fault(ServiceError::internal(text)).into_response()
+}
+
+/// A JSON answer.
+pub type JsonResult<T> = Result<Json<T>, Fault>;

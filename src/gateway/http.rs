@@ -1,0 +1,171 @@
+//! Accounts and sessions over HTTP.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Path, Request, State, rejection::JsonRejection},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use chatlab_kit::{
+    ids::{SessionId, UserId},
+    wire::ErrorCode,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    Gateway,
+    fault::{self, Fault, JsonResult},
+};
+use crate::service::{ServiceError, accounts::Login, tokens::Bearer};
+
+/// The body of `register` and `login`.
+#[derive(Deserialize)]
+pub struct Credentials {
+    name: String,
+    password: String,
+    #[serde(default)]
+    device: String,
+}
+
+/// The answer to `register` and `login`.
+#[derive(Serialize)]
+pub struct LoggedIn {
+    token: String,
+    expires_in_s: u64,
+    user: UserId,
+    session: SessionId,
+}
+
+impl From<Login> for LoggedIn {
+    fn from(Login { token, expires_in_s, user, session }: Login) -> Self {
+        Self { token, expires_in_s, user, session }
+    }
+}
+
+/// `POST /v1/register`
+pub async fn register(
+    State(gateway): State<Arc<Gateway>>,
+    Body(body): Body<Credentials>,
+) -> Result<(StatusCode, Json<LoggedIn>), Fault> {
+    let login = gateway.accounts.register(&body.name, body.password, &body.device).await?;
+    Ok((StatusCode::CREATED, Json(login.into())))
+}
+
+/// `POST /v1/login`
+pub async fn log_in(
+    State(gateway): State<Arc<Gateway>>,
+    Body(body): Body<Credentials>,
+) -> JsonResult<LoggedIn> {
+    Ok(Json(gateway.accounts.log_in(&body.name, body.password, &body.device).await?.into()))
+}
+
+/// `POST /v1/logout`: ends the session of the token that is shown.
+pub async fn log_out(
+    State(gateway): State<Arc<Gateway>>,
+    Authenticated(bearer): Authenticated,
+) -> Result<StatusCode, Fault> {
+    gateway.accounts.log_out(&bearer.session).await?;
+    gateway.hub.close_session(&bearer.session);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One of a user's sessions.
+#[derive(Serialize)]
+pub struct SessionView {
+    id: SessionId,
+    device: String,
+    created_ms: u64,
+    expires_ms: u64,
+    current: bool,
+}
+
+/// `GET /v1/sessions`
+pub async fn sessions(
+    State(gateway): State<Arc<Gateway>>,
+    Authenticated(bearer): Authenticated,
+) -> JsonResult<Vec<SessionView>> {
+    let sessions = gateway.accounts.sessions(&bearer.session.user).await?;
+    let views = sessions.into_iter().map(|session| SessionView {
+        current: session.id == bearer.session,
+        id: session.id,
+        device: session.device,
+        created_ms: session.created_ms,
+        expires_ms: session.expires_ms,
+    });
+    Ok(Json(views.collect()))
+}
+
+/// `DELETE /v1/sessions/{id}`: ends one of the user's own sessions.
+pub async fn end_session(
+    State(gateway): State<Arc<Gateway>>,
+    Authenticated(bearer): Authenticated,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Fault> {
+    let own = id.parse::<SessionId>().ok().filter(|id| id.user == bearer.session.user);
+    let none = || ServiceError::new(ErrorCode::NotFound, "there is no such session of yours");
+    let session = own.ok_or_else(none)?;
+    if !gateway.accounts.log_out(&session).await? {
+        return Err(none().into());
+    }
+    gateway.hub.close_session(&session);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A JSON body; what is wrong with one is told by our codes.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(refuse(&rejection)),
+        }
+    }
+}
+
+fn refuse(rejection: &JsonRejection) -> Response {
+    let error = |code, message: String| Fault(ServiceError::new(code, message)).into_response();
+    match rejection {
+        JsonRejection::JsonDataError(data) => error(ErrorCode::Invalid, shorten(&data.body_text())),
+        JsonRejection::JsonSyntaxError(_) => error(ErrorCode::BadFrame, "the body is not JSON".into()),
+        JsonRejection::MissingJsonContentType(_) => fault::with_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ServiceError::invalid("the content type must be application/json"),
+        ),
+        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            error(ErrorCode::TooLarge, format!("the body is larger than {} bytes", super::MAX_BODY_BYTES))
+        }
+        _ => error(ErrorCode::BadFrame, "the body can't be read".into()),
+    }
+}
+
+/// The text of a parser's complaint, which may quote what the client sent, in bounds.
+pub fn shorten(text: &str) -> String {
+    const MAX: usize = 200;
+    text.chars().take(MAX).collect()
+}
+
+/// Whoever shows a valid token of a live session.
+pub struct Authenticated(pub Bearer);
+
+impl FromRequestParts<Arc<Gateway>> for Authenticated {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Fault> {
+        let token = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| {
+                ServiceError::new(ErrorCode::Unauthorized, "show a token: `authorization: Bearer …`")
+            })?;
+        Ok(Self(gateway.accounts.authenticate(token).await?))
+    }
+}

@@ -1,0 +1,106 @@
+//! HTTP and WebSocket: translate, authenticate, bound. No rules live here.
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`http`] | accounts and sessions under `/v1` |
+//! | [`health`] | `/health*` and `/metrics` |
+//! | [`ws`] | the native WebSocket protocol at `/ws` |
+//! | [`fault`] | the one place where a service's error becomes a status, a body or a frame |
+
+pub mod fault;
+pub mod health;
+pub mod http;
+pub mod ws;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{delete, get, post},
+};
+use chatlab_kit::wire::ErrorCode;
+use tokio_util::sync::CancellationToken;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+
+use crate::service::{ServiceError, accounts::Accounts, chat::Chat, hub::Hub};
+use fault::{Fault, RequestId};
+use health::Probes;
+
+/// The largest HTTP body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// How long an HTTP request may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What every handler works with.
+pub struct Gateway {
+    /// Register, log in, authenticate.
+    pub accounts: Accounts,
+    /// Rooms and messages.
+    pub chat: Chat,
+    /// The live connections.
+    pub hub: Arc<Hub>,
+    /// What readiness asks.
+    pub probes: Probes,
+    /// Origins that browsers may connect from besides our own.
+    pub allow_origins: Vec<String>,
+    /// How often connections are pinged.
+    pub heartbeat: Duration,
+    /// The most connections.
+    pub max_connections: usize,
+    /// Cancelled when the server is to stop.
+    pub stopping: CancellationToken,
+}
+
+/// All routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/", get(about))
+        .route("/v1/register", post(http::register))
+        .route("/v1/login", post(http::log_in))
+        .route("/v1/logout", post(http::log_out))
+        .route("/v1/sessions", get(http::sessions))
+        .route("/v1/sessions/{id}", delete(http::end_session))
+        .route("/ws", get(ws::upgrade))
+        .route("/health", get(health::summary))
+        .route("/health/liveness", get(health::liveness))
+        .route("/health/readiness", get(health::readiness))
+        .route("/metrics", get(health::metrics))
+        .fallback(|| async { Fault(ServiceError::new(ErrorCode::NotFound, "there is no such path")) })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(CatchPanicLayer::custom(fault::panicked))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(middleware::from_fn(frame_response))
+        .with_state(gateway)
+}
+
+async fn about() -> &'static str {
+    concat!("chatlab ", env!("CARGO_PKG_VERSION"), ": a chat server on Redis. WebSocket at /ws, see docs/PROTOCOL.md\n")
+}
+
+/// Outermost: gives the request an id, and every response its headers and, when it is an error,
+/// its body.
+async fn frame_response(mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut response = fault::render(next.run(request).await, &id);
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+];

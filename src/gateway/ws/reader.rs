@@ -1,0 +1,364 @@
+//! The reading half of a connection: hello, requests, heartbeat, and the end.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::extract::ws::{Message, WebSocket};
+use chatlab_kit::wire::{
+    ClientFrame, ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION,
+};
+use futures_util::{StreamExt, stream::SplitStream};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite;
+
+use super::{parse, writer};
+use crate::{
+    gateway::{Gateway, fault},
+    service::{
+        ServiceError, ServiceResult,
+        hub::{
+            Connection,
+            outbox::{Closing, Frame, Mark, Outbox},
+        },
+        now_ms,
+        tokens::Bearer,
+    },
+};
+
+/// Frames that are no requests, more than good ones, before the connection is closed.
+const MAX_BAD_FRAMES: u32 = 20;
+/// How long the last frames may take on their way to a client that does not read.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the server waits for the client's half of the close.
+const LINGER: Duration = Duration::from_secs(2);
+/// The same where nothing more can be read: time for the client to see our close before the
+/// kernel answers what is unread with a reset.
+const LINGER_UNREAD: Duration = Duration::from_millis(500);
+/// The login session is checked again after this many heartbeats.
+const HEARTBEATS_PER_CHECK: u32 = 2;
+
+type Source = SplitStream<WebSocket>;
+
+/// How the reading ended.
+enum End {
+    /// The client closed, or the socket failed.
+    ByPeer,
+    /// The outbox is closing; the client may still answer the close.
+    ByUs,
+    /// As `ByUs`, but what comes can't be read any more.
+    Unreadable,
+}
+
+/// Serves one connection to its end.
+pub async fn run(socket: WebSocket, gateway: Arc<Gateway>) {
+    let (sink, mut source) = socket.split();
+    let outbox = Arc::new(Outbox::default());
+    let writer = tokio::spawn(writer::run(sink, outbox.clone()));
+    let end = match hello(&mut source, &gateway, &outbox).await {
+        Ok(bearer) => serve(&mut source, &gateway, &outbox, bearer).await,
+        Err(end) => end,
+    };
+    let mut writer = writer;
+    if !matches!(end, End::ByPeer) && timeout(CLOSE_TIMEOUT, &mut writer).await.is_ok() {
+        match end {
+            End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
+            _ => {
+                let rest = async { while let Some(Ok(_)) = source.next().await {} };
+                let _ = timeout(LINGER, rest).await;
+            }
+        }
+    }
+    outbox.end();
+    writer.abort();
+}
+
+/// Waits for `hello`, and closes when it does not come or is refused.
+async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Outbox) -> Result<Bearer, End> {
+    let deadline = Instant::now() + Duration::from_millis(HELLO_TIMEOUT_MS);
+    loop {
+        let frame = tokio::select! {
+            () = outbox.closing() => return Err(End::ByUs),
+            () = gateway.stopping.cancelled() => return Err(close(outbox, ErrorCode::GoingAway, "the server is stopping")),
+            frame = tokio::time::timeout_at(deadline, source.next()) => frame,
+        };
+        let Ok(frame) = frame else {
+            return Err(close(outbox, ErrorCode::HelloTimeout, "no hello came in time"));
+        };
+        let text = match frame {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Binary(_))) => {
+                return Err(close(outbox, ErrorCode::BadFrame, "only text frames are understood"));
+            }
+            Some(Ok(Message::Close(_))) | None => return Err(End::ByPeer),
+            Some(Err(error)) => return Err(read_failed(outbox, error)),
+        };
+        let token = match parse::parse(&text) {
+            Ok(ClientFrame::Hello { v: VERSION, token }) => token,
+            Ok(ClientFrame::Hello { .. }) => {
+                return Err(close(outbox, ErrorCode::BadVersion, "this server speaks version 1"));
+            }
+            Ok(_) => return Err(close(outbox, ErrorCode::BadState, "say hello first")),
+            Err(refusal) => return Err(close(outbox, refusal.error.code, &refusal.error.message)),
+        };
+        return match Box::pin(gateway.accounts.authenticate(&token)).await {
+            Ok(bearer) => Ok(bearer),
+            Err(error) => {
+                if let ServerFrame::Error { code, message, .. } = fault::frame(&error, None) {
+                    outbox.close(Closing::new(code, message));
+                }
+                Err(End::ByUs)
+            }
+        };
+    }
+}
+
+fn close(outbox: &Outbox, code: ErrorCode, message: &str) -> End {
+    metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
+    outbox.close(Closing::new(code, message));
+    End::ByUs
+}
+
+/// A frame that tungstenite refused, or a socket that is gone.
+fn read_failed(outbox: &Outbox, error: axum::Error) -> End {
+    let error = error.into_inner();
+    let (code, close_code, message) = match error.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Capacity(_)) => {
+            (ErrorCode::TooLarge, 1009, format!("a frame has more than {MAX_FRAME_BYTES} bytes"))
+        }
+        Some(tungstenite::Error::Utf8(_)) => (ErrorCode::BadFrame, 1007, "the text is not UTF-8".to_owned()),
+        Some(tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        )) => return End::ByPeer,
+        Some(tungstenite::Error::Protocol(error)) => (ErrorCode::BadFrame, 1002, error.to_string()),
+        _ => return End::ByPeer,
+    };
+    metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
+    outbox.close(Closing { code, close_code, message });
+    End::Unreadable
+}
+
+/// Takes the connection out of the hub however its task ends, also by a panic.
+struct Registered<'a> {
+    gateway: &'a Gateway,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        let Self { gateway, connection } = self;
+        gateway.hub.disconnect(connection);
+    }
+}
+
+async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bearer: Bearer) -> End {
+    let _ = outbox.owner.set(bearer.session.user);
+    let connection = gateway.hub.connect(bearer.session.clone(), outbox.clone());
+    let registered = Registered { gateway, connection };
+    if gateway.stopping.is_cancelled() {
+        return close(outbox, ErrorCode::GoingAway, "the server is stopping");
+    }
+    let welcome = ServerFrame::Welcome {
+        v: VERSION,
+        user: bearer.session.user,
+        session: bearer.session.clone(),
+        heartbeat_ms: u64::try_from(gateway.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        max_frame: MAX_FRAME_BYTES,
+    };
+    push(outbox, &welcome);
+    let pulse = Pulse::new(gateway.heartbeat, bearer.expires_s);
+    let mut reader = Reader { gateway, connection: registered.connection.clone(), pulse, bad_frames: 0 };
+    let end = reader.run(source).await;
+    // Out of the rooms at once; the goodbye may take its time. What is queued still goes out.
+    drop(registered);
+    end
+}
+
+fn push(outbox: &Outbox, frame: &ServerFrame) {
+    match Frame::new(frame, Mark::None) {
+        Ok(frame) => {
+            outbox.push(frame);
+        }
+        Err(error) => tracing::error!(%error, "ws.frame"),
+    }
+}
+
+/// The times at which something must have happened.
+struct Pulse {
+    heartbeat: Duration,
+    beats: u32,
+    next_beat: Instant,
+    token_ends: Instant,
+    last_heard: Instant,
+}
+
+impl Pulse {
+    fn new(heartbeat: Duration, expires_s: u64) -> Self {
+        let now = Instant::now();
+        let left_ms = i128::from(expires_s) * 1000 - i128::from(now_ms());
+        let left = Duration::from_millis(u64::try_from(left_ms.max(0)).unwrap_or(u64::MAX));
+        // A far end is out of a timer's range.
+        let token_ends = now.checked_add(left.min(Duration::from_secs(86_400 * 365))).unwrap_or(now);
+        Self { heartbeat, beats: 0, next_beat: now + heartbeat, token_ends, last_heard: now }
+    }
+
+    fn alarm(&self) -> Instant {
+        self.next_beat.min(self.token_ends)
+    }
+}
+
+/// What to do when the alarm rings.
+enum Beat {
+    Ping,
+    CheckSession,
+    End(ErrorCode, &'static str),
+}
+
+impl Pulse {
+    fn ring(&mut self, now: Instant) -> Beat {
+        if now >= self.token_ends {
+            return Beat::End(ErrorCode::TokenExpired, "the token's time is over, log in again");
+        }
+        if now.duration_since(self.last_heard) >= self.heartbeat * 2 {
+            return Beat::End(ErrorCode::HeartbeatTimeout, "nothing was heard for two heartbeats");
+        }
+        self.next_beat = now + self.heartbeat;
+        self.beats += 1;
+        if self.beats.is_multiple_of(HEARTBEATS_PER_CHECK) { Beat::CheckSession } else { Beat::Ping }
+    }
+}
+
+struct Reader<'a> {
+    gateway: &'a Gateway,
+    connection: Arc<Connection>,
+    pulse: Pulse,
+    bad_frames: u32,
+}
+
+impl Reader<'_> {
+    async fn run(&mut self, source: &mut Source) -> End {
+        let outbox = self.connection.outbox.clone();
+        let mut alarm = std::pin::pin!(sleep_until(self.pulse.alarm()));
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = outbox.closing() => return End::ByUs,
+                () = alarm.as_mut() => {
+                    if let Some(end) = self.beat(alarm.as_mut()).await {
+                        return end;
+                    }
+                    continue;
+                }
+                frame = source.next() => frame,
+            };
+            self.pulse.last_heard = Instant::now();
+            match frame {
+                Some(Ok(Message::Text(text))) => {
+                    // On the heap while it lasts: the idle connection's task stays small.
+                    Box::pin(self.request(&text)).await;
+                    self.pulse.last_heard = Instant::now();
+                }
+                Some(Ok(Message::Binary(_))) => {
+                    let error = ServiceError::new(ErrorCode::BadFrame, "only text frames are understood");
+                    self.bad_frame(None, &error);
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return End::ByPeer,
+                Some(Err(error)) => return read_failed(&outbox, error),
+            }
+        }
+    }
+
+    async fn beat(&mut self, alarm: Pin<&mut Sleep>) -> Option<End> {
+        let outbox = &self.connection.outbox;
+        match self.pulse.ring(Instant::now()) {
+            Beat::End(code, message) => return Some(close(outbox, code, message)),
+            Beat::Ping => outbox.ping(),
+            Beat::CheckSession => {
+                outbox.ping();
+                let check = self.gateway.accounts.check_session(&self.connection.session);
+                match Box::pin(check).await {
+                    Err(error) if error.code == ErrorCode::SessionRevoked => {
+                        return Some(close(outbox, error.code, &error.message));
+                    }
+                    // An outage of Redis does not throw everybody out.
+                    Err(error) => tracing::debug!(%error, "ws.session_not_checked"),
+                    Ok(()) => {}
+                }
+            }
+        }
+        alarm.reset(self.pulse.alarm());
+        None
+    }
+
+    async fn request(&mut self, text: &str) {
+        let frame = match parse::parse(text) {
+            Ok(frame) => frame,
+            Err(refusal) => return self.bad_frame(refusal.id, &refusal.error),
+        };
+        self.bad_frames = self.bad_frames.saturating_sub(1);
+        let id = request_id(&frame);
+        if let Err(error) = self.handle(frame).await {
+            self.refuse(id, &error);
+        }
+    }
+
+    fn bad_frame(&mut self, id: Option<RequestId>, error: &ServiceError) {
+        self.bad_frames += 1;
+        self.refuse(id, error);
+        if self.bad_frames > MAX_BAD_FRAMES {
+            close(&self.connection.outbox, error.code, "too many frames that are no requests");
+        }
+    }
+
+    fn refuse(&self, id: Option<RequestId>, error: &ServiceError) {
+        push(&self.connection.outbox, &fault::frame(error, id));
+    }
+
+    async fn handle(&self, frame: ClientFrame) -> ServiceResult<()> {
+        let (chat, connection) = (&self.gateway.chat, &self.connection);
+        let reply = match frame {
+            ClientFrame::Hello { .. } => {
+                return Err(ServiceError::new(ErrorCode::BadState, "hello was said already"));
+            }
+            ClientFrame::Ping { id } => ServerFrame::Pong { id },
+            ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
+            ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
+            ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
+            ClientFrame::Send { id, room, cid, kind, body } => {
+                let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
+                ServerFrame::Ack {
+                    id,
+                    room,
+                    cid,
+                    epoch: stored.epoch,
+                    seq: stored.seq,
+                    msg: stored.id,
+                    ts: stored.ts,
+                    dup: stored.duplicate,
+                }
+            }
+            ClientFrame::History { id, room, before, limit } => {
+                let page = chat.page(connection, room, before, limit).await?;
+                ServerFrame::Page { id, room, messages: page.messages, next: page.next }
+            }
+        };
+        self.connection.outbox.push(Frame::new(&reply, Mark::None)?);
+        Ok(())
+    }
+}
+
+fn request_id(frame: &ClientFrame) -> Option<RequestId> {
+    match frame {
+        ClientFrame::Hello { .. } => None,
+        ClientFrame::Ping { id }
+        | ClientFrame::Create { id, .. }
+        | ClientFrame::Join { id, .. }
+        | ClientFrame::Leave { id, .. }
+        | ClientFrame::Send { id, .. }
+        | ClientFrame::History { id, .. } => Some(*id),
+    }
+}

@@ -1,0 +1,196 @@
+//! Accounts: register, log in, authenticate, log out.
+
+use std::sync::Arc;
+
+use chatlab_kit::{
+    ids::{SessionId, UserId},
+    wire::ErrorCode,
+};
+use chatlab_sessions::{MAX_DEVICE_BYTES, Session, Sessions};
+
+use super::{
+    ServiceError, ServiceResult, now_ms,
+    passwords::Passwords,
+    ports::{Archive, ArchiveError, UserRecord},
+    tokens::{Bearer, Tokens},
+};
+
+/// The shortest name, in characters.
+pub const MIN_NAME: usize = 3;
+/// The longest name, in characters.
+pub const MAX_NAME: usize = 32;
+/// The shortest password, in characters.
+pub const MIN_PASSWORD: usize = 8;
+/// The longest password, in characters.
+pub const MAX_PASSWORD: usize = 128;
+
+/// What a log-in gives.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The access token.
+    pub token: String,
+    /// How long it lives, in seconds.
+    pub expires_in_s: u64,
+    /// Who logged in.
+    pub user: UserId,
+    /// The login session.
+    pub session: SessionId,
+}
+
+/// Users and their login sessions.
+pub struct Accounts {
+    archive: Arc<dyn Archive>,
+    sessions: Arc<dyn Sessions>,
+    passwords: Passwords,
+    tokens: Tokens,
+}
+
+impl Accounts {
+    /// Over the archive's users and the live sessions.
+    pub fn new(
+        archive: Arc<dyn Archive>,
+        sessions: Arc<dyn Sessions>,
+        passwords: Passwords,
+        tokens: Tokens,
+    ) -> Self {
+        Self { archive, sessions, passwords, tokens }
+    }
+
+    /// Makes an account and logs in.
+    ///
+    /// # Errors
+    /// `invalid` for a name or password out of bounds, `conflict` for a taken name.
+    pub async fn register(&self, name: &str, password: String, device: &str) -> ServiceResult<Login> {
+        check_name(name)?;
+        check_password(&password)?;
+        check_device(device)?;
+        let password_hash = self.passwords.hash(password).await?;
+        let user =
+            UserRecord { id: UserId::new(), name: name.to_owned(), password_hash, created_ms: now_ms() };
+        self.archive.add_user(&user).await.map_err(|e| match e {
+            ArchiveError::Conflict => ServiceError::new(ErrorCode::Conflict, "the name is taken"),
+            other => other.into(),
+        })?;
+        self.start(&user.id, device).await
+    }
+
+    /// Starts a session.
+    ///
+    /// # Errors
+    /// `unauthorized`, the same for an unknown name and a wrong password, after the same time.
+    pub async fn log_in(&self, name: &str, password: String, device: &str) -> ServiceResult<Login> {
+        check_device(device)?;
+        let refuse = || ServiceError::new(ErrorCode::Unauthorized, "name or password is wrong");
+        if password.chars().count() > MAX_PASSWORD || check_name(name).is_err() {
+            return Err(refuse());
+        }
+        let user = self.archive.user_by_name(name).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.clone());
+        let fits = self.passwords.verify(password, stored).await?;
+        match user {
+            Some(user) if fits => self.start(&user.id, device).await,
+            _ => Err(refuse()),
+        }
+    }
+
+    /// Who is there: the token is verified and its session must be live (which counts as use).
+    ///
+    /// # Errors
+    /// `unauthorized`, `token_expired` or `session_revoked`.
+    pub async fn authenticate(&self, token: &str) -> ServiceResult<Bearer> {
+        let bearer = self.tokens.verify(token)?;
+        self.check_session(&bearer.session).await?;
+        Ok(bearer)
+    }
+
+    /// That a session is still live; counts as use of it.
+    ///
+    /// # Errors
+    /// `session_revoked` when it is not.
+    pub async fn check_session(&self, session: &SessionId) -> ServiceResult<()> {
+        match self.sessions.touch(session).await? {
+            Some(_) => Ok(()),
+            None => Err(ServiceError::new(ErrorCode::SessionRevoked, "the session was ended, log in again")),
+        }
+    }
+
+    /// Ends a session; false when it was not live.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn log_out(&self, session: &SessionId) -> ServiceResult<bool> {
+        Ok(self.sessions.revoke(session).await?)
+    }
+
+    /// A user's live sessions, the newest login first.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn sessions(&self, user: &UserId) -> ServiceResult<Vec<Session>> {
+        Ok(self.sessions.list(user).await?)
+    }
+
+    /// A session and a token for a user who has shown who they are.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn start(&self, user: &UserId, device: &str) -> ServiceResult<Login> {
+        let session = self.sessions.create(user, device).await?.id;
+        Ok(Login {
+            token: self.tokens.mint(&session)?,
+            expires_in_s: self.tokens.ttl_s(),
+            user: *user,
+            session,
+        })
+    }
+
+    /// A hash of `password` for accounts that are made in bulk.
+    ///
+    /// # Errors
+    /// As [`Passwords::hash`].
+    pub async fn hash(&self, password: String) -> ServiceResult<String> {
+        self.passwords.hash(password).await
+    }
+}
+
+fn check_name(name: &str) -> ServiceResult<()> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if (MIN_NAME..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(ServiceError::invalid(format!("name: {MIN_NAME} to {MAX_NAME} characters of A-Z a-z 0-9 _ . -")))
+}
+
+fn check_password(password: &str) -> ServiceResult<()> {
+    if (MIN_PASSWORD..=MAX_PASSWORD).contains(&password.chars().count()) {
+        return Ok(());
+    }
+    Err(ServiceError::invalid(format!("password: {MIN_PASSWORD} to {MAX_PASSWORD} characters")))
+}
+
+fn check_device(device: &str) -> ServiceResult<()> {
+    if device.len() <= MAX_DEVICE_BYTES && !device.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(ServiceError::invalid(format!(
+        "device: at most {MAX_DEVICE_BYTES} bytes without control characters"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_passwords_have_bounds() {
+        for good in ["abc", "A.b_c-9", &"x".repeat(32)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "ab", "a b", "ä-umlaut", &"x".repeat(33), "a{b}"] {
+            assert_eq!(check_name(bad).unwrap_err().code, ErrorCode::Invalid, "{bad}");
+        }
+        assert!(check_password("ääääääää").is_ok());
+        assert!(check_password("1234567").is_err());
+        assert!(check_password(&"x".repeat(129)).is_err());
+    }
+}

@@ -1,0 +1,280 @@
+//! Follows one room: reads its subscription in order, and closes gaps from the history.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chatlab_history::Since;
+use chatlab_kit::{
+    ids::UserId,
+    message::{Envelope, Position},
+    wire::ServerFrame,
+};
+use chatlab_pubsub::{FeedItem, Subscription};
+use rand::Rng;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Ports,
+    members::{Arrival, Kind, arrival},
+    outbox::{Frame, Mark, position_of},
+    resync,
+    room::{Notice, Room},
+};
+use crate::service::{
+    ServiceResult,
+    ports::{ArchiveError, Standing},
+};
+
+/// The first pause before Redis is asked again; doubles from attempt to attempt.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The longest pause.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How often the history is asked for what an announced message says must be there, before the
+/// room starts over from the head.
+const MAX_HOLE_ROUNDS: u32 = 5;
+/// How often a membership is asked for before a leave is believed.
+const MAX_STANDING_ATTEMPTS: u32 = 5;
+
+/// The task of one room.
+pub struct Follower {
+    room: Arc<Room>,
+    ports: Arc<Ports>,
+    stop: CancellationToken,
+    position: Position,
+}
+
+/// The room was closed.
+struct Stopped;
+
+impl Follower {
+    /// From the room's position on, until `stop`.
+    pub fn new(room: Arc<Room>, ports: Arc<Ports>, stop: CancellationToken) -> Self {
+        let position = room.members().position.clone();
+        Self { room, ports, stop, position }
+    }
+
+    /// Runs until the room is closed.
+    pub async fn run(mut self, mut feed: Subscription) {
+        loop {
+            let item = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                item = feed.recv() => item,
+            };
+            let done = match item {
+                Some(FeedItem::Payload(payload)) => self.payload(&payload).await,
+                Some(FeedItem::Gap) => self.gap().await,
+                None => match self.resubscribe().await {
+                    Ok(fresh) => {
+                        feed = fresh;
+                        self.gap().await
+                    }
+                    Err(stopped) => Err(stopped),
+                },
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn payload(&mut self, payload: &Bytes) -> Result<(), Stopped> {
+        if payload.first() == Some(&b'{') {
+            self.notice(payload);
+            return Ok(());
+        }
+        let envelope = match Envelope::parse(payload) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                tracing::error!(room = %self.room.id, %error, "hub.bad_payload");
+                return Ok(());
+            }
+        };
+        for round in 0..=MAX_HOLE_ROUNDS {
+            match arrival(&self.position, envelope.epoch, envelope.seq) {
+                Arrival::Old => return Ok(()),
+                Arrival::Next => {
+                    self.deliver_live(&envelope);
+                    return Ok(());
+                }
+                Arrival::Hole if round == 0 => self.catch_up().await?,
+                Arrival::Hole => {
+                    self.pause(round).await?;
+                    self.catch_up().await?;
+                }
+            }
+            // Of another run, and the history stands by ours: it is the announcement that is stale.
+            if self.position.epoch.0 != envelope.epoch && !self.position.epoch.0.is_empty() {
+                return Ok(());
+            }
+        }
+        tracing::warn!(room = %self.room.id, seq = envelope.seq, "hub.hole_stays");
+        self.start_over().await
+    }
+
+    fn deliver_live(&mut self, envelope: &Envelope<'_>) {
+        match Frame::live(self.room.id, envelope) {
+            Ok(frame) => self.deliver(&frame, envelope.seq),
+            Err(error) => tracing::error!(room = %self.room.id, %error, "hub.bad_payload"),
+        }
+    }
+
+    fn deliver(&mut self, frame: &Arc<Frame>, seq: u64) {
+        if let Some(position) = frame.position() {
+            self.position = position.clone();
+            self.room.dispatch(frame, Kind::Message(seq), Some(position.clone()));
+        }
+    }
+
+    /// Delivers what the history has after our position, in order, until there is no more.
+    async fn catch_up(&mut self) -> Result<(), Stopped> {
+        metrics::counter!("chatlab_catch_ups_total").increment(1);
+        let mut attempt = 0;
+        loop {
+            let since = self.ports.history.since(&self.room.id, &self.position).await;
+            match since {
+                Ok(Since::Continued { messages, more }) => {
+                    attempt = 0;
+                    for message in messages {
+                        let (at, seq) = (position_of(&message), message.seq);
+                        if arrival(&self.position, &at.epoch.0, seq) != Arrival::Next {
+                            return self.start_over().await;
+                        }
+                        match Frame::stored(message) {
+                            Ok(frame) => self.deliver(&frame, seq),
+                            Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),
+                        }
+                    }
+                    if !more {
+                        return Ok(());
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Ok(Since::Resync { head }) => {
+                    self.restart_at(head);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(room = %self.room.id, %error, attempt, "hub.catch_up");
+                    attempt += 1;
+                    self.pause(attempt).await?;
+                }
+            }
+            if self.stop.is_cancelled() {
+                return Err(Stopped);
+            }
+        }
+    }
+
+    /// Goes on from the head, and says so.
+    async fn start_over(&mut self) -> Result<(), Stopped> {
+        let mut attempt = 0;
+        loop {
+            match self.ports.history.head(&self.room.id).await {
+                Ok(head) => {
+                    self.restart_at(head);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(room = %self.room.id, %error, attempt, "hub.start_over");
+                    attempt += 1;
+                    self.pause(attempt).await?;
+                }
+            }
+        }
+    }
+
+    fn restart_at(&mut self, head: Position) {
+        metrics::counter!("chatlab_resyncs_total", "scope" => "room").increment(1);
+        tracing::warn!(room = %self.room.id, from = self.position.seq, to = head.seq, "hub.resync");
+        self.position = head.clone();
+        match resync(self.room.id, head.clone()) {
+            Ok(frame) => self.room.dispatch(&frame, Kind::Resync, Some(head)),
+            Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),
+        }
+    }
+
+    /// Messages and notices may be missing.
+    async fn gap(&mut self) -> Result<(), Stopped> {
+        metrics::counter!("chatlab_gaps_total").increment(1);
+        self.catch_up().await?;
+        let (room, ports) = (self.room.clone(), self.ports.clone());
+        tokio::spawn(async move {
+            if let Err(error) = evict_former_members(&room, &ports).await {
+                tracing::warn!(room = %room.id, %error, "hub.members");
+            }
+        });
+        Ok(())
+    }
+
+    async fn resubscribe(&mut self) -> Result<Subscription, Stopped> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            self.pause(attempt).await?;
+            match self.ports.fanout.subscribe(&self.room.id).await {
+                Ok(feed) => return Ok(feed),
+                Err(error) => tracing::warn!(room = %self.room.id, %error, attempt, "hub.resubscribe"),
+            }
+        }
+    }
+
+    /// Not in line with the messages: the archive is asked first, because the user may have come
+    /// back in the meantime.
+    fn notice(&self, payload: &[u8]) {
+        let user = match serde_json::from_slice::<Notice>(payload) {
+            Ok(Notice { left }) => left,
+            Err(error) => {
+                tracing::warn!(room = %self.room.id, %error, "hub.bad_notice");
+                return;
+            }
+        };
+        let (room, ports) = (self.room.clone(), self.ports.clone());
+        tokio::spawn(async move {
+            if let Err(error) = evict_if_left(&room, &ports, user).await {
+                tracing::error!(room = %room.id, %error, "hub.evict");
+            }
+        });
+    }
+
+    async fn pause(&self, attempt: u32) -> Result<(), Stopped> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(backoff(attempt)) => Ok(()),
+        }
+    }
+}
+
+/// Doubles from attempt to attempt up to a bound, and varies by half, so that rooms do not come in step.
+fn backoff(attempt: u32) -> Duration {
+    let full = BACKOFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(BACKOFF_MAX);
+    full.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+fn left_frame(room: &Room, user: UserId) -> ServiceResult<Arc<Frame>> {
+    Frame::new(&ServerFrame::Left { room: room.id, user }, Mark::Left(room.id, user))
+}
+
+async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {
+    for attempt in 1..=MAX_STANDING_ATTEMPTS {
+        match ports.archive.standing(&room.id, &user).await {
+            Ok(Standing::Member) => return Ok(()),
+            Ok(_) => break,
+            Err(ArchiveError::Unavailable(_)) => tokio::time::sleep(backoff(attempt)).await,
+            Err(other) => return Err(other.into()),
+        }
+    }
+    // An archive that does not answer is no reason to go on telling a room to who left it.
+    room.evict(&user, &left_frame(room, user)?);
+    Ok(())
+}
+
+async fn evict_former_members(room: &Room, ports: &Ports) -> ServiceResult<()> {
+    let members = ports.archive.members(&room.id).await?;
+    let members: std::collections::HashSet<UserId> = members.into_iter().collect();
+    let here = room.members().users();
+    for user in here.into_iter().filter(|user| !members.contains(user)) {
+        evict_if_left(room, ports, user).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! Live fan-out to the connections of this instance.
+//!
+//! One [`room::Room`] for each room that somebody here listens to: a subscription, the position up to which
+//! everything was delivered, and the members. One task a room reads the subscription in order, closes
+//! gaps from the history, and offers each frame (made once, shared) to the members' outboxes.
+//!
+//! ```text
+//! subscription ──▶ follow ──frame──▶ members ──▶ outbox ──▶ the connection's writer
+//!                    │  ▲
+//!                 hole or gap: History::since
+//! ```
+
+pub mod follow;
+pub mod members;
+pub mod outbox;
+pub mod room;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chatlab_history::{History, Since};
+use chatlab_kit::{
+    ids::{RoomId, SessionId, UserId},
+    message::Position,
+    wire::{ErrorCode, ServerFrame},
+};
+use chatlab_pubsub::Fanout;
+use dashmap::DashMap;
+use tokio::sync::Notify;
+
+use super::{ServiceError, ServiceResult, lock, ports::Archive};
+use members::{GoLive, MemberKey};
+use outbox::{Closing, Frame, Mark, Outbox, position_of};
+use room::{Lease, Notice, Room};
+
+/// The most rooms that one connection listens to.
+pub const MAX_ROOMS_PER_CONN: usize = 256;
+/// How long a replay waits for the client to read.
+const REPLAY_STALL: Duration = Duration::from_secs(30);
+/// How often a replay goes back to the history because the live stream ran ahead of it.
+const MAX_REPLAY_ROUNDS: usize = 16;
+
+/// A client's connection as the services see it.
+pub struct Connection {
+    /// Names it within this instance.
+    pub id: u64,
+    /// Who is there.
+    pub user: UserId,
+    /// By which login session.
+    pub session: SessionId,
+    /// What waits to be written.
+    pub outbox: Arc<Outbox>,
+    rooms: Mutex<HashMap<RoomId, Joined>>,
+}
+
+struct Joined {
+    key: MemberKey,
+    lease: Lease,
+}
+
+impl Connection {
+    /// Whether it listens to the room.
+    pub fn is_in(&self, room: &RoomId) -> bool {
+        lock(&self.rooms).contains_key(room)
+    }
+
+    /// Forgets a room if it is still there by that membership.
+    fn forget(&self, room: &RoomId, key: MemberKey) {
+        let mut rooms = lock(&self.rooms);
+        let lease = match rooms.get(room) {
+            Some(joined) if joined.key == key => rooms.remove(room),
+            _ => None,
+        };
+        drop(rooms);
+        // Dropped without the lock, because the last lease closes the room.
+        drop(lease);
+    }
+}
+
+/// What the rooms work with.
+pub struct Ports {
+    /// Where gaps are closed from.
+    pub history: Arc<dyn History>,
+    /// Where live messages come from.
+    pub fanout: Arc<dyn Fanout>,
+    /// Who is a member.
+    pub archive: Arc<dyn Archive>,
+}
+
+/// All rooms and connections of this instance.
+pub struct Hub {
+    ports: Arc<Ports>,
+    rooms: Arc<DashMap<RoomId, Arc<Room>>>,
+    connections: DashMap<u64, Arc<Connection>>,
+    numbers: AtomicU64,
+    emptied: Notify,
+}
+
+impl Hub {
+    /// An instance without connections.
+    pub fn new(ports: Ports) -> Self {
+        Self {
+            ports: Arc::new(ports),
+            rooms: Arc::default(),
+            connections: DashMap::new(),
+            numbers: AtomicU64::new(0),
+            emptied: Notify::new(),
+        }
+    }
+
+    /// Registers a connection. [`Hub::disconnect`] must follow.
+    pub fn connect(&self, session: SessionId, outbox: Arc<Outbox>) -> Arc<Connection> {
+        let id = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let connection =
+            Arc::new(Connection { id, user: session.user, session, outbox, rooms: Mutex::default() });
+        self.connections.insert(id, connection.clone());
+        connection
+    }
+
+    /// Takes a connection out of everything. What is queued for it may still be written.
+    pub fn disconnect(&self, connection: &Connection) {
+        let rooms = std::mem::take(&mut *lock(&connection.rooms));
+        for joined in rooms.into_values() {
+            joined.lease.room().remove(joined.key);
+        }
+        self.connections.remove(&connection.id);
+        if self.connections.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// How many rooms somebody listens to.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Closes all connections for a reason.
+    pub fn close_all(&self, closing: &Closing) {
+        for entry in &self.connections {
+            entry.outbox.close(closing.clone());
+        }
+    }
+
+    /// Closes the connections of a login session that was ended.
+    pub fn close_session(&self, session: &SessionId) {
+        for entry in self.connections.iter().filter(|entry| entry.session == *session) {
+            entry.outbox.close(Closing::new(ErrorCode::SessionRevoked, "the session was ended"));
+        }
+    }
+
+    /// Returns when no connection is left.
+    pub async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.connections.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Tells all instances that a user's membership ended, and waits until it is said.
+    pub async fn announce_left(&self, room: &RoomId, user: UserId) -> ServiceResult<()> {
+        let notice = serde_json::to_vec(&Notice { left: user }).map_err(ServiceError::internal)?;
+        Ok(self.ports.fanout.notify(room, Bytes::from(notice)).await?)
+    }
+
+    /// Stops listening to a room on one connection.
+    pub fn leave(&self, connection: &Connection, room: &RoomId) {
+        let joined = lock(&connection.rooms).remove(room);
+        if let Some(joined) = joined {
+            joined.lease.room().remove(joined.key);
+        }
+    }
+
+    /// Listens to a room. `ok` makes the reply, which is queued before any message of the room: with
+    /// `after` itself when it could be verified, else with the position that the messages continue.
+    ///
+    /// # Errors
+    /// `invalid` over [`MAX_ROOMS_PER_CONN`]; `unavailable`.
+    pub async fn join(
+        &self,
+        connection: &Arc<Connection>,
+        room: RoomId,
+        after: Option<Position>,
+        ok: impl Fn(Position) -> ServiceResult<Arc<Frame>> + Send + Sync,
+    ) -> ServiceResult<()> {
+        self.leave(connection, &room);
+        if lock(&connection.rooms).len() >= MAX_ROOMS_PER_CONN {
+            return Err(ServiceError::invalid(format!(
+                "a connection listens to at most {MAX_ROOMS_PER_CONN} rooms"
+            )));
+        }
+        let lease = Lease::take(&self.rooms, room);
+        lease.room().start(&self.ports).await?;
+        let listening = lease.room().clone();
+        let key = {
+            let mut members = listening.members();
+            if after.is_none() {
+                connection.outbox.push(ok(members.position.clone())?);
+            }
+            let key = members.add(connection.clone(), after.is_some());
+            // Within the room's lock, so that an eviction finds the entry.
+            lock(&connection.rooms).insert(room, Joined { key, lease });
+            key
+        };
+        let Some(after) = after else { return Ok(()) };
+        let replayed = self.replay(connection, &listening, key, after, ok).await;
+        if replayed.is_err() {
+            self.leave(connection, &room);
+        }
+        replayed
+    }
+
+    /// Sends what was missed, then lets the member go live without gap or duplicate.
+    async fn replay(
+        &self,
+        connection: &Arc<Connection>,
+        room: &Room,
+        key: MemberKey,
+        after: Position,
+        ok: impl Fn(Position) -> ServiceResult<Arc<Frame>> + Send + Sync,
+    ) -> ServiceResult<()> {
+        let mut last = after;
+        let mut answered = false;
+        let mut rounds = 0;
+        while rounds < MAX_REPLAY_ROUNDS {
+            let (messages, more) = match self.ports.history.since(&room.id, &last).await? {
+                Since::Continued { messages, more } => (messages, more),
+                Since::Resync { .. } => break,
+            };
+            if !answered {
+                connection.outbox.push(ok(last.clone())?);
+                answered = true;
+            }
+            last = self.send_missed(connection, messages, last).await?;
+            // A closing connection has no use for the rest.
+            if connection.outbox.is_closing() {
+                return Ok(());
+            }
+            if more {
+                continue;
+            }
+            match room.members().go_live(key, &last) {
+                GoLive::Live => return Ok(()),
+                GoLive::Again => rounds += 1,
+                GoLive::Gone => return Err(ServiceError::forbidden("the membership ended")),
+            }
+        }
+        // The position can't be verified, or the live stream outran the history: start over.
+        let mut members = room.members();
+        let head = members.position.clone();
+        let mut frames = Vec::new();
+        if !answered {
+            frames.push(ok(head.clone())?);
+        }
+        frames.push(resync(room.id, head)?);
+        metrics::counter!("chatlab_resyncs_total", "scope" => "connection").increment(1);
+        members.go_live_from_head(key, frames);
+        Ok(())
+    }
+
+    async fn send_missed(
+        &self,
+        connection: &Connection,
+        messages: Vec<chatlab_kit::message::Message>,
+        mut last: Position,
+    ) -> ServiceResult<Position> {
+        for message in messages {
+            if tokio::time::timeout(REPLAY_STALL, connection.outbox.space()).await.is_err() {
+                connection
+                    .outbox
+                    .close(Closing::new(ErrorCode::SlowConsumer, "what was missed was not read in time"));
+            }
+            last = position_of(&message);
+            if !connection.outbox.push(Frame::stored(message)?) {
+                break;
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// The `resync` frame of a room.
+pub(crate) fn resync(room: RoomId, head: Position) -> ServiceResult<Arc<Frame>> {
+    Frame::new(&ServerFrame::Resync { room, head: head.clone() }, Mark::At(room, head))
+}

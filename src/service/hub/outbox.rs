@@ -1,0 +1,317 @@
+//! What waits to be written to one connection: bounded in bytes, never dropped silently.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use bytes::Bytes;
+use chatlab_kit::{
+    ids::{RoomId, UserId},
+    message::{Envelope, EnvelopeError, Message, Position},
+    wire::{ErrorCode, ServerFrame},
+};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use crate::service::{ServiceError, ServiceResult, lock};
+
+/// The most bytes that wait for one connection. One more frame and it is a slow consumer: it is
+/// closed, and told where to go on from.
+pub const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// A replay waits while more than this is queued, so that it does not make its own reader slow.
+pub const REPLAY_QUEUED_BYTES: usize = MAX_QUEUED_BYTES / 4;
+/// The most bytes that are taken out at once, written and flushed together.
+pub const MAX_BATCH_BYTES: usize = 64 * 1024;
+/// What a queued frame costs besides its text.
+const FRAME_COST: usize = 64;
+/// An emptied queue keeps room for this many frames.
+const KEEP_FRAMES: usize = 64;
+
+/// What a frame changes about the connection's resume token once it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing.
+    None,
+    /// The client has seen everything up to here.
+    At(RoomId, Position),
+    /// The client is no longer in the room.
+    Gone(RoomId),
+    /// This user is no longer in the room, which one connection of many may be theirs.
+    Left(RoomId, UserId),
+}
+
+/// A frame, serialised once and shared by all connections that it goes to.
+#[derive(Debug)]
+pub struct Frame {
+    /// The text of the frame.
+    pub text: Bytes,
+    /// What it changes.
+    pub mark: Mark,
+}
+
+impl Frame {
+    /// A frame for one connection, or a notice for many.
+    pub fn new(frame: &ServerFrame, mark: Mark) -> ServiceResult<Arc<Self>> {
+        let text = serde_json::to_vec(frame).map_err(ServiceError::internal)?.into();
+        Ok(Arc::new(Self { text, mark }))
+    }
+
+    /// A live message out of what was published: spliced, not serialised.
+    pub fn live(room: RoomId, envelope: &Envelope<'_>) -> Result<Arc<Self>, EnvelopeError> {
+        #[derive(Deserialize)]
+        struct OnlyId {
+            id: chatlab_kit::ids::MessageId,
+        }
+        let OnlyId { id } =
+            serde_json::from_str(envelope.json).map_err(|_| EnvelopeError("the JSON has no message id"))?;
+        let at = Position {
+            epoch: chatlab_kit::message::Epoch(envelope.epoch.to_owned()),
+            seq: envelope.seq,
+            id: Some(id),
+        };
+        Ok(Arc::new(Self { text: envelope.frame().into(), mark: Mark::At(room, at) }))
+    }
+
+    /// A message out of the history.
+    pub fn stored(message: Message) -> ServiceResult<Arc<Self>> {
+        let (room, at) = (message.draft.room, position_of(&message));
+        Self::new(&ServerFrame::Message(message), Mark::At(room, at))
+    }
+
+    /// The position that a message frame has.
+    pub fn position(&self) -> Option<&Position> {
+        match &self.mark {
+            Mark::At(_, at) => Some(at),
+            _ => None,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.text.len() + FRAME_COST
+    }
+}
+
+/// The place of a message.
+pub fn position_of(message: &Message) -> Position {
+    Position { epoch: message.epoch.clone(), seq: message.seq, id: Some(message.draft.id) }
+}
+
+/// Why and how a connection is closed by the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The code of the `bye` frame.
+    pub code: ErrorCode,
+    /// The WebSocket close code; [`ErrorCode::close_code`] except for faults below the protocol.
+    pub close_code: u16,
+    /// For people.
+    pub message: String,
+}
+
+impl Closing {
+    /// With the code's own close code.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, close_code: code.close_code(), message: message.into() }
+    }
+}
+
+/// What the writer is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write the batch.
+    Write,
+    /// Send a WebSocket ping.
+    Ping,
+    /// Say `bye` and close.
+    Close(Closing),
+    /// The other side is gone; just end.
+    End,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Arc<Frame>>,
+    bytes: usize,
+    ping: bool,
+    closing: Option<Closing>,
+    ended: bool,
+}
+
+/// The queue between whoever has something for a connection and the connection's writer.
+#[derive(Default)]
+pub struct Outbox {
+    /// Whose connection it is, once that is known.
+    pub owner: OnceLock<UserId>,
+    state: Mutex<State>,
+    writer: Notify,
+    reader: Notify,
+    space: Notify,
+}
+
+impl Outbox {
+    /// Queues a frame; false when the connection is closing, also by this very frame.
+    pub fn push(&self, frame: Arc<Frame>) -> bool {
+        let mut state = lock(&self.state);
+        if state.closing.is_some() || state.ended {
+            return false;
+        }
+        if state.bytes + frame.cost() > MAX_QUEUED_BYTES {
+            state.queue = VecDeque::new();
+            state.bytes = 0;
+            drop(state);
+            metrics::counter!("chatlab_slow_consumers_total").increment(1);
+            self.close(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
+            return false;
+        }
+        state.bytes += frame.cost();
+        let was_empty = state.queue.is_empty();
+        state.queue.push_back(frame);
+        drop(state);
+        if was_empty {
+            self.writer.notify_one();
+        }
+        true
+    }
+
+    /// Closes after what is queued has been written. The first reason stays.
+    pub fn close(&self, closing: Closing) {
+        let mut state = lock(&self.state);
+        if state.closing.is_none() {
+            state.closing = Some(closing);
+        }
+        drop(state);
+        self.wake_all();
+    }
+
+    /// The socket is gone: nothing more is queued or written.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.queue = VecDeque::new();
+        state.bytes = 0;
+        drop(state);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.writer.notify_one();
+        self.reader.notify_one();
+        self.space.notify_one();
+    }
+
+    /// Has the writer send a WebSocket ping.
+    pub fn ping(&self) {
+        lock(&self.state).ping = true;
+        self.writer.notify_one();
+    }
+
+    /// Whether it is closing or gone.
+    pub fn is_closing(&self) -> bool {
+        let state = lock(&self.state);
+        state.closing.is_some() || state.ended
+    }
+
+    /// Returns when it is closing or gone. For one waiter: the connection's reader.
+    pub async fn closing(&self) {
+        while !self.is_closing() {
+            self.reader.notified().await;
+        }
+    }
+
+    /// Returns when little enough is queued to go on with a replay, or when it is closing. For
+    /// one waiter: the connection's reader.
+    pub async fn space(&self) {
+        loop {
+            {
+                let state = lock(&self.state);
+                if state.bytes <= REPLAY_QUEUED_BYTES || state.closing.is_some() || state.ended {
+                    return;
+                }
+            }
+            self.space.notified().await;
+        }
+    }
+
+    /// What to do next; frames are moved into `batch`, at most [`MAX_BATCH_BYTES`] (or one frame).
+    pub async fn next(&self, batch: &mut Vec<Arc<Frame>>) -> Step {
+        loop {
+            if let Some(step) = self.try_next(batch) {
+                return step;
+            }
+            self.writer.notified().await;
+        }
+    }
+
+    fn try_next(&self, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return Some(Step::End);
+        }
+        let mut taken = 0;
+        while taken < MAX_BATCH_BYTES
+            && let Some(frame) = state.queue.pop_front()
+        {
+            taken += frame.cost();
+            batch.push(frame);
+        }
+        if taken > 0 {
+            let before = state.bytes;
+            state.bytes -= taken;
+            if state.queue.is_empty() && state.queue.capacity() > KEEP_FRAMES {
+                state.queue.shrink_to(KEEP_FRAMES);
+            }
+            if before > REPLAY_QUEUED_BYTES && state.bytes <= REPLAY_QUEUED_BYTES {
+                self.space.notify_one();
+            }
+            return Some(Step::Write);
+        }
+        if std::mem::take(&mut state.ping) && state.closing.is_none() {
+            return Some(Step::Ping);
+        }
+        state.closing.clone().map(Step::Close)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(bytes: usize) -> Arc<Frame> {
+        Arc::new(Frame { text: vec![b'x'; bytes].into(), mark: Mark::None })
+    }
+
+    #[tokio::test]
+    async fn frames_leave_in_order_and_in_bounded_batches() {
+        let outbox = Outbox::default();
+        for bytes in [40_000, 40_001, 40_002] {
+            assert!(outbox.push(frame(bytes)));
+        }
+        let mut batch = Vec::new();
+        assert_eq!(outbox.next(&mut batch).await, Step::Write);
+        let sizes: Vec<_> = batch.iter().map(|f| f.text.len()).collect();
+        assert_eq!(sizes, [40_000, 40_001]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_closes_and_is_freed() {
+        let outbox = Outbox::default();
+        let mut pushed = 0;
+        while outbox.push(frame(1000)) {
+            pushed += 1;
+        }
+        assert_eq!(pushed, MAX_QUEUED_BYTES / (1000 + FRAME_COST));
+        assert!(!outbox.push(frame(1)));
+        let Step::Close(closing) = outbox.next(&mut Vec::new()).await else { panic!("not closed") };
+        assert_eq!((closing.code, closing.close_code), (ErrorCode::SlowConsumer, 4008));
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_what_is_queued() {
+        let outbox = Outbox::default();
+        assert!(outbox.push(frame(10)));
+        outbox.close(Closing::new(ErrorCode::GoingAway, "stop"));
+        assert!(!outbox.push(frame(10)));
+        assert_eq!(outbox.next(&mut Vec::new()).await, Step::Write);
+        assert!(matches!(outbox.next(&mut Vec::new()).await, Step::Close(_)));
+    }
+}

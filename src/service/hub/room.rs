@@ -1,0 +1,140 @@
+//! One room on this instance, from its first local listener to its last.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use chatlab_kit::{
+    ids::{RoomId, UserId},
+    message::{Epoch, Position},
+};
+use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Connection, Ports, follow,
+    members::{Kind, MemberKey, Members},
+    outbox::Frame,
+};
+use crate::service::{ServiceResult, lock};
+
+/// How many members are offered a frame before the room's lock is given up for a moment.
+const SLICE: usize = 256;
+
+/// What instances tell each other on a room's channel besides messages.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Notice {
+    /// This user's membership ended.
+    pub left: UserId,
+}
+
+/// One room that somebody here listens to.
+pub struct Room {
+    /// Which.
+    pub id: RoomId,
+    leases: AtomicUsize,
+    started: OnceCell<()>,
+    stop: CancellationToken,
+    members: Mutex<Members>,
+}
+
+impl Room {
+    fn new(id: RoomId) -> Self {
+        let nowhere = Position { epoch: Epoch(String::new()), seq: 0, id: None };
+        Self {
+            id,
+            leases: AtomicUsize::new(0),
+            started: OnceCell::new(),
+            stop: CancellationToken::new(),
+            members: Mutex::new(Members::new(nowhere)),
+        }
+    }
+
+    /// Subscribes and reads where the room stands; once, by the first who comes.
+    pub async fn start(self: &Arc<Self>, ports: &Arc<Ports>) -> ServiceResult<()> {
+        self.started
+            .get_or_try_init(|| async {
+                // In this order: what is announced after the head was read is in the subscription.
+                let subscription = ports.fanout.subscribe(&self.id).await?;
+                self.members().position = ports.history.head(&self.id).await?;
+                let task = follow::Follower::new(self.clone(), ports.clone(), self.stop.clone());
+                tokio::spawn(task.run(subscription));
+                Ok(())
+            })
+            .await
+            .copied()
+    }
+
+    /// The members and the position, locked. Never held across an await.
+    pub fn members(&self) -> MutexGuard<'_, Members> {
+        lock(&self.members)
+    }
+
+    /// Takes a member out.
+    pub fn remove(&self, key: MemberKey) {
+        self.members().remove(key);
+    }
+
+    /// Moves the room on to `position` and offers a frame to everybody.
+    pub fn dispatch(&self, frame: &Arc<Frame>, kind: Kind, position: Option<Position>) {
+        let mut members = self.members();
+        if let Some(position) = position {
+            members.position = position;
+        }
+        let dispatch = members.begin();
+        if kind != Kind::Notice {
+            metrics::counter!("chatlab_deliveries_total").increment(members.len() as u64);
+        }
+        let mut next = members.offer(dispatch, frame, kind, 0, SLICE);
+        drop(members);
+        while let Some(from) = next {
+            next = self.members().offer(dispatch, frame, kind, from, SLICE);
+        }
+    }
+
+    /// Makes the room silent for a user's connections, and tells them and everybody else that
+    /// the user left.
+    pub fn evict(&self, user: &UserId, frame: &Arc<Frame>) {
+        let taken: Vec<(MemberKey, Arc<Connection>)> = self.members().take_user(user);
+        for (key, connection) in taken {
+            connection.outbox.push(frame.clone());
+            connection.forget(&self.id, key);
+        }
+        self.dispatch(frame, Kind::Notice, None);
+    }
+}
+
+/// Keeps a room open. The last one to go closes it and ends its subscription.
+pub struct Lease {
+    rooms: Arc<DashMap<RoomId, Arc<Room>>>,
+    room: Arc<Room>,
+}
+
+impl Lease {
+    /// Opens the room, or keeps it open.
+    pub fn take(rooms: &Arc<DashMap<RoomId, Arc<Room>>>, id: RoomId) -> Self {
+        let entry = rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id)));
+        // Under the map's lock, as in `drop`: a room is never closed while somebody takes it.
+        entry.leases.fetch_add(1, Ordering::Relaxed);
+        Self { rooms: rooms.clone(), room: entry.clone() }
+    }
+
+    /// The room.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let last = self
+            .rooms
+            .remove_if(&self.room.id, |_, room| room.leases.fetch_sub(1, Ordering::Relaxed) == 1);
+        if let Some((_, room)) = last {
+            room.stop.cancel();
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The rules of the chat server: no sockets, no SQL, no Redis commands.
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`accounts`] | register, log in, authenticate, log out |
+//! | [`chat`] | rooms and messages: create, join, leave, send, history |
+//! | [`hub`] | live fan-out to the connections of this instance |
+//! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
+//! | [`error`] | the one error, with stable codes |
+
+pub mod accounts;
+pub mod chat;
+pub mod error;
+pub mod hub;
+pub mod passwords;
+pub mod ports;
+pub mod tokens;
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub use error::{ServiceError, ServiceResult};
+
+/// Milliseconds since 1970 by this machine's clock.
+pub fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Locks. What these mutexes guard is consistent after every statement, so a panic of another
+/// holder does not spoil it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

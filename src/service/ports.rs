@@ -1,0 +1,126 @@
+//! What the services ask of the archive: accounts, rooms and memberships that outlive Redis.
+
+use async_trait::async_trait;
+use chatlab_kit::ids::{RoomId, UserId};
+
+/// Why the archive could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// There is one of that name already.
+    #[error("it exists already")]
+    Conflict,
+    /// The database is out of reach, busy for too long, or refused.
+    #[error("archive: {0}")]
+    Unavailable(String),
+    /// What is stored is not what this code wrote.
+    #[error("corrupt row: {0}")]
+    Corrupt(String),
+}
+
+/// A registered user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    /// Who.
+    pub id: UserId,
+    /// As typed at the registration; unique whatever the case.
+    pub name: String,
+    /// A PHC string (`$argon2id$…`).
+    pub password_hash: String,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// What a room is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomKind {
+    /// Open to whoever knows its id.
+    Group,
+}
+
+impl RoomKind {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+        }
+    }
+}
+
+/// A room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRecord {
+    /// Which.
+    pub id: RoomId,
+    /// 1 to 80 characters; not unique.
+    pub name: String,
+    /// What it is.
+    pub kind: RoomKind,
+    /// Its maker.
+    pub created_by: UserId,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Made the room.
+    Owner,
+    /// Came later.
+    Member,
+}
+
+impl Role {
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Member => "member",
+        }
+    }
+}
+
+/// How a user stands to a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// There is no such room.
+    NoRoom,
+    /// The room exists, the user is not in it.
+    Outside,
+    /// The user is a member.
+    Member,
+}
+
+/// The port: users, rooms and members. Every method is one transaction.
+#[async_trait]
+pub trait Archive: Send + Sync {
+    /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
+    async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
+
+    /// The user of that name, in any case.
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRecord>, ArchiveError>;
+
+    /// Adds a room with its maker as its owner.
+    async fn add_room(&self, room: &RoomRecord) -> Result<(), ArchiveError>;
+
+    /// How `user` stands to `room`.
+    async fn standing(&self, room: &RoomId, user: &UserId) -> Result<Standing, ArchiveError>;
+
+    /// Makes `user` a member; false when they were one.
+    async fn add_member(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        role: Role,
+        joined_ms: i64,
+    ) -> Result<bool, ArchiveError>;
+
+    /// Ends a membership; false when there was none.
+    async fn remove_member(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError>;
+
+    /// All members of a room.
+    async fn members(&self, room: &RoomId) -> Result<Vec<UserId>, ArchiveError>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), ArchiveError>;
+}
