@@ -5,6 +5,7 @@
 //! | [`scenario`] | load described in a file |
 //! | [`schedule`] | when each message is due: absolute, seeded, hashed |
 //! | [`plan`] | what a generator process is told, and the progress it reports |
+//! | [`process`] | the generator as a process of its own |
 //! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
 //! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
@@ -13,13 +14,14 @@
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
 //!
 //! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
-//! [`ws::generate`] with it, and its [`result::RunResult`] carries a [`verdict::Verdict`].
+//! [`process::serve_plan`] with it, and its [`result::RunResult`] carries a [`verdict::Verdict`].
 pub mod client;
 pub mod http;
 pub mod ledger;
 pub mod payload;
 pub mod plan;
 pub mod preflight;
+pub mod process;
 pub mod procstat;
 pub mod recorder;
 pub mod report;

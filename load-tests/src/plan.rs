@@ -1,14 +1,13 @@
 //! What a generator process is told to do, and what it says while it does it.
 //!
-//! The plan is one JSON document on the generator's standard input; progress is one JSON object a
-//! line on its standard error; the result is one JSON document on its standard output.
+//! How the two travel between processes is in [`crate::process`].
 
 use std::collections::BTreeMap;
 
 use chatlab_kit::ids::RoomId;
 use serde::{Deserialize, Serialize};
 
-use crate::{payload::MIN_BODY_BYTES, schedule::Schedule, verdict::Limits};
+use crate::{payload::MIN_BODY_BYTES, scenario::Scenario, schedule::Schedule, verdict::Limits};
 
 /// The most rooms: a message's body carries the room's number in 16 bits.
 pub const MAX_ROOMS: usize = 65_536;
@@ -53,12 +52,68 @@ pub struct Plan {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What a scenario is run against.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Target {
+    /// Where the chat servers listen, `ws://HOST:PORT/PATH`.
+    pub ws_urls: Vec<String>,
+    /// An access token for each connection.
+    pub tokens: Vec<String>,
+    /// The rooms.
+    pub rooms: Vec<RoomId>,
+    /// Processes of the chat servers.
+    pub server_pids: Vec<u32>,
+    /// Processes of Redis.
+    pub redis_pids: Vec<u32>,
+    /// Topology, client, versions: what a result should say about the target.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How long one connection may take to connect and join, in milliseconds.
+const CONNECT_MS: u64 = 15_000;
+/// How many connections are opened at once: well below any listener's backlog.
+const CONNECT_CONCURRENCY: usize = 64;
+
 /// A plan that can't be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("plan: {0}")]
 pub struct PlanError(pub String);
 
 impl Plan {
+    /// The plan of a scenario against a target.
+    ///
+    /// # Errors
+    /// [`PlanError`] when the two do not fit, as with too few tokens.
+    pub fn new(scenario: &Scenario, target: Target) -> Result<Self, PlanError> {
+        let plan = Self {
+            scenario: scenario.name.clone(),
+            ws_urls: target.ws_urls,
+            tokens: target.tokens,
+            rooms: target.rooms,
+            rooms_per_conn: scenario.rooms_per_conn,
+            schedule: Schedule {
+                kind: scenario.schedule,
+                rate_per_s: scenario.rate,
+                duration_ns: scenario.secs * 1_000_000_000,
+                clients: scenario.conns as u32,
+                seed: scenario.seed,
+            },
+            warm_up_ms: scenario.warm_up_ms,
+            drain_ms: scenario.drain_ms,
+            connect_ms: CONNECT_MS,
+            connect_concurrency: CONNECT_CONCURRENCY,
+            body_bytes: scenario.body_bytes,
+            in_flight_cap: scenario.in_flight_cap,
+            threads: scenario.threads,
+            limits: scenario.limits,
+            server_pids: target.server_pids,
+            redis_pids: target.redis_pids,
+            labels: target.labels,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
     /// The rooms of a connection, the one it sends to first. Connections go round the rooms, so
     /// that all have as many members, give or take one.
     pub fn rooms_of(&self, conn: usize) -> impl Iterator<Item = usize> + '_ {
@@ -78,6 +133,14 @@ impl Plan {
             self.rooms_of(conn).for_each(|room| counts[room] += 1);
         }
         counts
+    }
+
+    /// The longest that a run can take, in milliseconds.
+    pub fn longest_ms(&self) -> u64 {
+        let rounds = (self.tokens.len() / self.connect_concurrency.max(1) + 2) as u64;
+        // The pacer may wait for the cap until the drain's bound, and then comes the drain.
+        let sending = self.warm_up_ms + self.schedule.duration_ns / 1_000_000 + 2 * self.drain_ms;
+        self.connect_ms * rounds + sending
     }
 
     /// Checks what [`Plan`]'s types can't say.

@@ -1,0 +1,108 @@
+//! The generator as a process of its own, so that its CPU time and its stalls are its own.
+//!
+//! The plan goes in as one line of JSON on standard input, which then stays open: when it closes,
+//! whoever asked for the run is gone, and the generator ends. Progress comes back as JSON lines on
+//! standard error, the result as one JSON document on standard output.
+
+use std::{
+    io::{BufRead, Read, Write},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+use crate::{
+    plan::{Plan, Progress},
+    result::RunResult,
+    ws,
+};
+
+/// Progress is told at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// What the generator's exit code says when it could not give a result.
+const EXIT_ERROR: i32 = 2;
+/// Time beyond the plan's own bounds after which a generator counts as hung.
+const HUNG_AFTER: Duration = Duration::from_secs(60);
+
+/// The generator's side: reads the plan, runs it, writes the result. Blocks.
+///
+/// # Errors
+/// A plan that can't be read or carried out.
+pub fn serve_plan() -> anyhow::Result<()> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("reading the plan")?;
+    let plan: Plan = serde_json::from_str(&line).context("the plan is not what it should be")?;
+    std::thread::Builder::new().name("watch-parent".into()).spawn(|| {
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        std::process::exit(EXIT_ERROR);
+    })?;
+    let mut last: Option<std::time::Instant> = None;
+    let result = ws::generate(plan, &mut |progress| {
+        if last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
+            last = Some(std::time::Instant::now());
+            if let Ok(line) = serde_json::to_string(&progress) {
+                eprintln!("{line}");
+            }
+        }
+    })?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &result)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The asking side: runs `program args…`, which must end up in [`serve_plan`].
+///
+/// # Errors
+/// When the process can't be started, gives no result, or hangs; with what it said.
+pub async fn run_plan(
+    program: &Path,
+    args: &[&str],
+    plan: &Plan,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {} as the generator", program.display()))?;
+    let (Some(mut stdin), Some(mut stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        bail!("the generator has no pipes");
+    };
+    let mut line = serde_json::to_vec(plan)?;
+    line.push(b'\n');
+    let talk = async {
+        stdin.write_all(&line).await.context("giving the plan to the generator")?;
+        let mut output = Vec::new();
+        let mut said = Vec::new();
+        let listen = async {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Some(line) = lines.next_line().await? {
+                match serde_json::from_str(&line) {
+                    Ok(seen) => progress(seen),
+                    Err(_) => said.push(line),
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        tokio::try_join!(listen, stdout.read_to_end(&mut output)).context("listening to the generator")?;
+        let status = child.wait().await?;
+        if !status.success() {
+            bail!("the generator ended with {status}: {}", said.join("; "));
+        }
+        serde_json::from_slice(&output).context("the generator's result is not what it should be")
+    };
+    let planned = Duration::from_millis(plan.longest_ms());
+    tokio::time::timeout(planned + HUNG_AFTER, talk).await.context("the generator hangs")?
+}
