@@ -1,6 +1,7 @@
 //! Logs to standard error, and the Prometheus recorder.
 
 use std::{
+    io::IsTerminal,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -22,7 +23,12 @@ static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 /// When the filter is not valid.
 pub fn init_logs(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)?;
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let ansi = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_writer(std::io::stderr)
+        .try_init();
     Ok(())
 }
 

@@ -1,0 +1,198 @@
+//! `chatlab serve`: run the chat server.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use chatlab_kit::{
+    prereq::state_dir,
+    redis::{ClientKind, RedisConfig},
+    servers::{Managed, ServerOptions, Topology},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{self, App},
+    config::{self, ServerConfig},
+    telemetry,
+};
+
+/// Run the chat server. Without `--redis-url` or `--redis-nodes` it starts a Redis of its own, which
+/// ends with it
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Examples:
+  chatlab serve                                          a Redis of its own, port 8080
+  chatlab serve --redis-url redis://127.0.0.1:6379       your single node
+  chatlab serve --topology cluster --redis-nodes 127.0.0.1:7000,127.0.0.1:7001
+  CHATLAB_JWT_SECRET=… chatlab serve --listen 127.0.0.1:0   a free port; it is printed")]
+pub struct Args {
+    /// Address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", env = "CHATLAB_LISTEN")]
+    listen: String,
+    /// One Redis node: `redis://[USER:PASSWORD@]HOST:PORT`
+    #[arg(long, value_name = "URL", conflicts_with = "redis_nodes", env = "CHATLAB_REDIS_URL")]
+    redis_url: Option<String>,
+    /// Redis nodes, `HOST:PORT,…`; of a cluster some are enough
+    #[arg(long, value_name = "NODES", value_delimiter = ',', env = "CHATLAB_REDIS_NODES")]
+    redis_nodes: Vec<String>,
+    /// What the Redis nodes are: `single` or `cluster`
+    #[arg(long, default_value = "single", value_name = "TOPOLOGY")]
+    topology: Topology,
+    /// The Redis client library: `redis-rs` or `fred`
+    #[arg(long, default_value = "redis-rs", value_name = "CLIENT")]
+    client: ClientKind,
+    /// The SQLite file; server processes that belong together share it [default: in the state folder]
+    #[arg(long, value_name = "PATH", env = "CHATLAB_DB")]
+    db: Option<PathBuf>,
+    /// Signs access tokens, at least 32 bytes [default: a random one beside the database]
+    #[arg(long, value_name = "SECRET", env = "CHATLAB_JWT_SECRET", hide_env_values = true)]
+    jwt_secret: Option<String>,
+    /// How long an access token lives, in seconds
+    #[arg(long, default_value_t = config::TOKEN_TTL_S, value_name = "SECONDS")]
+    token_ttl_s: u64,
+    /// An origin that browsers may connect from besides the server's own; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// How often connections are pinged, in milliseconds
+    #[arg(long, default_value_t = config::HEARTBEAT_MS, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    heartbeat_ms: u64,
+    /// The most WebSocket connections at once
+    #[arg(long, default_value_t = config::MAX_CONNECTIONS, value_name = "N")]
+    max_connections: usize,
+    /// Stop in good order when standard input closes, as it does when the starting process ends
+    #[arg(long, hide = true)]
+    with_parent: bool,
+    /// What is logged to standard error, such as `info` or `chatlab=debug`
+    #[arg(long, default_value = "info", value_name = "FILTER", env = "CHATLAB_LOG")]
+    log: String,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When Redis, the database or the address is not to be had.
+pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode> {
+    telemetry::init_logs(&args.log).context("--log")?;
+    // Before anything is started, so that a signal meanwhile is not lost.
+    let shutdown = on_signal()?;
+    if args.with_parent {
+        stop_with_stdin(shutdown.clone());
+    }
+    let (redis, own) = match args.redis()? {
+        Some(redis) => (redis, None),
+        None => {
+            let (redis, own) = start_own(args.topology, global).await?;
+            (redis, Some(own))
+        }
+    };
+    let listen = args.listen.clone();
+    let config = args.server_config(redis);
+    // First, so that a taken port is told before anything is connected.
+    let listener = TcpListener::bind(&listen).await.with_context(|| format!("listen on {listen}"))?;
+    let Some(app) = shutdown.run_until_cancelled(App::build(&config)).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let address = listener.local_addr()?;
+    let app = app?;
+    println!("listening on http://{address}");
+    app::serve(app, listener, shutdown).await?;
+    if let Some(own) = own {
+        tokio::task::spawn_blocking(move || own.stop()).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// The Redis that was named; none when the server is to start its own.
+    fn redis(&self) -> anyhow::Result<Option<RedisConfig>> {
+        let config = match &self.redis_url {
+            Some(url) => from_url(url)?,
+            None if self.redis_nodes.is_empty() => return Ok(None),
+            None => RedisConfig::new(self.topology, self.redis_nodes.clone()),
+        };
+        Ok(Some(RedisConfig { topology: self.topology, ..config }))
+    }
+
+    fn server_config(self, redis: RedisConfig) -> ServerConfig {
+        let db = self.db.unwrap_or_else(|| state_dir().join("chatlab.db"));
+        ServerConfig {
+            jwt_secret: self.jwt_secret,
+            token_ttl_s: self.token_ttl_s,
+            allow_origins: self.allow_origin,
+            heartbeat_ms: self.heartbeat_ms,
+            max_connections: self.max_connections,
+            ..ServerConfig::new(redis.with_client(self.client), db)
+        }
+    }
+}
+
+async fn start_own(topology: Topology, global: &super::Global) -> anyhow::Result<(RedisConfig, Managed)> {
+    let binary = super::setup::ensure_server(global.redis_server.as_deref(), global.yes)?;
+    let own = Managed::start_async(topology, &binary, &ServerOptions::default()).await?;
+    tracing::info!(nodes = own.addrs().join(","), "serve.own_redis");
+    Ok((RedisConfig::new(topology, own.addrs()), own))
+}
+
+/// `redis://[USER:PASSWORD@]HOST:PORT`; without encryption and database number, which a cluster has not.
+fn from_url(url: &str) -> anyhow::Result<RedisConfig> {
+    let wrong = || "--redis-url must be redis://[USER:PASSWORD@]HOST:PORT";
+    let rest = url.strip_prefix("redis://").with_context(wrong)?.trim_end_matches('/');
+    anyhow::ensure!(!rest.contains('/'), wrong());
+    let (credentials, address) = match rest.rsplit_once('@') {
+        Some((credentials, address)) => (Some(credentials), address),
+        None => (None, rest),
+    };
+    let address = if address.contains(':') { address.to_owned() } else { format!("{address}:6379") };
+    let (username, password) = match credentials.map(|c| c.split_once(':').unwrap_or(("", c))) {
+        Some((user, password)) => {
+            (Some(user.to_owned()).filter(|user| !user.is_empty()), Some(password.to_owned()))
+        }
+        None => (None, None),
+    };
+    Ok(RedisConfig::new(Topology::Single, vec![address]).with_credentials(username, password))
+}
+
+/// Cancelled by SIGTERM or SIGINT.
+fn on_signal() -> anyhow::Result<CancellationToken> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = CancellationToken::new();
+    let shutdown = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(token)
+}
+
+/// Cancels when standard input ends. A thread of its own, because the runtime would wait for a read
+/// that never returns.
+fn stop_with_stdin(shutdown: CancellationToken) {
+    std::thread::spawn(move || {
+        let read = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        tracing::debug!(?read, "serve.parent_gone");
+        shutdown.cancel();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_node_and_credentials() {
+        let config = from_url("redis://ada:secret@h:1234").unwrap();
+        assert_eq!((config.nodes, config.username), (vec!["h:1234".to_owned()], Some("ada".to_owned())));
+        assert_eq!(config.password.as_deref(), Some("secret"));
+        assert_eq!(from_url("redis://h").unwrap().nodes, ["h:6379"]);
+        assert!(from_url("rediss://h").is_err());
+        assert!(from_url("redis://h:1/0").is_err());
+    }
+}
