@@ -4,7 +4,7 @@
 //! real ones, started from the same binary, and end with whoever started them.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     time::Duration,
 };
@@ -141,8 +141,7 @@ impl Stack {
     /// Where the accounts are.
     fn db(&self) -> PathBuf {
         // In Redis' own folder, because that folder is removed even if this process is killed.
-        let node = &self.managed.nodes()[0];
-        node.dir.parent().unwrap_or(Path::new(".")).join("chatlab.db")
+        self.managed.folder().join("chatlab.db")
     }
 
     /// The managed Redis nodes.
@@ -187,7 +186,7 @@ impl Stack {
 
     /// The process ids of the Redis nodes.
     pub fn redis_pids(&self) -> Vec<u32> {
-        self.managed.nodes().iter().map(|node| node.pid).collect()
+        (0..self.managed.nodes().len()).filter_map(|i| self.managed.pid(i)).collect()
     }
 
     /// Ends server `i` at once, as a crash would (`kill -9`).
@@ -207,7 +206,10 @@ impl Stack {
 
     /// Makes users with live sessions, and rooms, without the cost of a password hash each.
     pub async fn provision(&self, users: usize, rooms: usize) -> anyhow::Result<Provisioned> {
-        let config = ServerConfig::new(self.redis_config(), self.db(), self.jwt_secret.clone());
+        let config = ServerConfig {
+            jwt_secret: Some(self.jwt_secret.clone()),
+            ..ServerConfig::new(self.redis_config(), self.db())
+        };
         let (tokens, rooms) = app::provision(&config, users, rooms).await?;
         Ok(Provisioned { tokens, rooms })
     }

@@ -7,12 +7,18 @@
 //! | [`gateway`] | HTTP and WebSocket in front of the services |
 //! | [`archive`] | what outlives Redis, in SQL |
 //! | [`config`], [`telemetry`] | settings; logs and metrics |
+//! | [`cli`] | the command line, a file a verb |
+//! | [`labs`] | the labs that the command line knows |
+//! | [`harness`] | a whole system of its own, for demo, load runs and tests |
 //!
 //! The labs, whose variants the server runs on, are crates of their own under `labs/`.
 
 pub mod app;
 pub mod archive;
+pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod harness;
+pub mod labs;
 pub mod service;
 pub mod telemetry;

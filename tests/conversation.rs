@@ -13,10 +13,10 @@ async fn users_register_log_in_and_talk_across_processes(topology: Topology) {
         let name = format!("{who}-{}", uuid::Uuid::new_v4().simple()).chars().take(24).collect::<String>();
         let http = HttpClient::new(&stack.http_url(i));
         let account = json!({ "name": name, "password": "correct horse battery" });
-        let _: Value = http.post("/v1/register", &account, None).await.unwrap();
+        let _: Value = http.post("/v1/register", None, &account).await.unwrap();
         // Registered at one process, logged in at the other.
         let login: Value =
-            HttpClient::new(&stack.http_url(1 - i)).post("/v1/login", &account, None).await.unwrap();
+            HttpClient::new(&stack.http_url(1 - i)).post("/v1/login", None, &account).await.unwrap();
         let token = login["token"].as_str().unwrap();
         clients.push(WsClient::connect(&stack.ws_url(i), token).await.unwrap());
     }
