@@ -36,8 +36,12 @@ pub(crate) static REVOKE: Script = Script::new(
     &["session", "sessions"],
     &["secret"],
 );
-pub(crate) static REVOKE_ALL: Script =
-    Script::new("sessions/revoke_all", include_str!("../../../lua/sessions/revoke_all.lua"), &["sessions"], &[]);
+pub(crate) static REVOKE_ALL: Script = Script::new(
+    "sessions/revoke_all",
+    include_str!("../../../lua/sessions/revoke_all.lua"),
+    &["sessions"],
+    &[],
+);
 
 /// Sessions in a HASH each, indexed by a ZSET a user.
 #[derive(Debug, Clone)]
@@ -96,7 +100,12 @@ impl Sessions for HashIndex {
             .arg(self.policy.idle_ms)
             .run(&mut self.redis.clone())
             .await?;
-        Ok(live.map(|(device, created_ms, expires_ms)| Session { id: id.clone(), device, created_ms, expires_ms }))
+        Ok(live.map(|(device, created_ms, expires_ms)| Session {
+            id: id.clone(),
+            device,
+            created_ms,
+            expires_ms,
+        }))
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

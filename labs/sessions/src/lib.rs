@@ -1,7 +1,25 @@
 //! Lab: login sessions. Many devices a user, expiry when idle and at the latest after a while,
 //! one revoked, all revoked.
 
+mod checks;
+#[cfg(feature = "exercise")]
+mod exercise;
+mod experiments;
+mod hash_field_ttl;
 mod hash_index;
+mod history;
+mod judge;
+mod lab;
+mod model;
+mod read_then_write;
+mod set_index;
+mod sliding_forever;
+mod stored;
+mod string_index;
+mod two_step_ttl;
+mod user_hash;
+mod variants;
+mod world;
 
 use async_trait::async_trait;
 use chatlab_kit::{
@@ -10,7 +28,18 @@ use chatlab_kit::{
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "exercise")]
+pub use exercise::Exercise;
+pub use hash_field_ttl::HashFieldTtl;
 pub use hash_index::HashIndex;
+pub use lab::{LAB, SessionsLab};
+pub use read_then_write::ReadThenWrite;
+pub use set_index::SetIndex;
+pub use sliding_forever::SlidingForever;
+pub use string_index::StringIndex;
+pub use two_step_ttl::TwoStepTtl;
+pub use user_hash::UserHash;
+pub use variants::build;
 
 /// The longest device name, in bytes.
 pub const MAX_DEVICE_BYTES: usize = 80;

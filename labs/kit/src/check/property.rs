@@ -55,6 +55,11 @@ impl<'a, P: ?Sized> Subject<'a, P> {
         Self { target, trace, pace }
     }
 
+    /// The same run with all clocks `times` slower, for what is not about time.
+    pub fn slower(&self, times: u32) -> Self {
+        Self { target: self.target, trace: self.trace.clone(), pace: Pace(self.pace.0 * times) }
+    }
+
     /// A client of the variant; its commands are in the trace under `label`.
     pub fn client(&self, label: &str) -> Arc<P> {
         (self.target.make)(self.target.redis.traced_into(&self.trace, label), self.pace)
@@ -117,6 +122,8 @@ impl Finding {
 pub struct Run {
     /// What it showed.
     pub finding: Finding,
+    /// How many steps of the plan were run; a broken invariant ends a history.
+    pub steps: usize,
     /// What happened, a step a line.
     pub history: Vec<String>,
     /// Long names in keys and replies, and what to show in their place.

@@ -8,7 +8,7 @@ use crate::redis::TraceEntry;
 /// No line of a report is wider.
 pub const REPORT_COLUMNS: usize = 80;
 /// The most commands that a report shows; of more it shows the last ones.
-const COMMANDS_SHOWN: usize = 40;
+const COMMANDS_SHOWN: usize = 24;
 /// The most steps of a history that a report shows; of more it shows the last ones.
 const STEPS_SHOWN: usize = 40;
 
@@ -109,6 +109,10 @@ impl fmt::Display for CheckReport {
             self.seed,
             self.verdict()
         )?;
+        if self.verdict() == Verdict::Skipped {
+            let reason = self.outcomes.first().map_or("nothing to check", |outcome| outcome.reason.as_str());
+            return writeln!(f, "  {}", cut(reason, REPORT_COLUMNS - 2));
+        }
         for outcome in &self.outcomes {
             outcome.fmt(f)?;
         }

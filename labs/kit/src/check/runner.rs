@@ -14,9 +14,9 @@ use crate::{LabError, LabResult};
 /// The longest that one run of one history may take.
 pub const RUN_TIMEOUT_MS: u64 = 30_000;
 /// The most runs spent on making a counterexample shorter.
-pub const SHRINK_RUNS_MAX: u32 = 40;
+pub const SHRINK_RUNS_MAX: u32 = 60;
 /// The longest time spent on making a counterexample shorter.
-const SHRINK_TIME_MAX: Duration = Duration::from_secs(15);
+const SHRINK_TIME_MAX: Duration = Duration::from_secs(10);
 /// The paces tried, one after the other, while a history proves nothing.
 const PACES: [Pace; 3] = [Pace(1), Pace(3), Pace(9)];
 
@@ -126,7 +126,8 @@ async fn try_instances<T: Property>(
                     return Ok(Outcome { verdict: Verdict::Skipped, reason: why, ..blank.clone() });
                 }
                 Finding::Broken(ref reason) => {
-                    let first = Broken { reason: reason.clone(), history: run.history, commands };
+                    let first =
+                        Broken { reason: reason.clone(), steps: run.steps, history: run.history, commands };
                     let shortest = shrink(property, target, plan, pace, first).await?;
                     return Ok(Outcome {
                         verdict: Verdict::Fail,
@@ -162,12 +163,13 @@ async fn run_once<T: Property>(
 /// A history that breaks the invariant.
 struct Broken {
     reason: String,
+    steps: usize,
     history: Vec<String>,
     commands: Vec<String>,
 }
 
-/// Leaves out one step after the other, from the last to the first and again, for as long as what remains still
-/// breaks the invariant.
+/// Leaves out what the history does not need to break the invariant: what comes after the break, then halves, quarters
+/// and so on down to single steps, for as long as what remains still breaks it.
 async fn shrink<T: Property>(
     property: &T,
     target: &Target<T::Port>,
@@ -177,25 +179,38 @@ async fn shrink<T: Property>(
 ) -> LabResult<Broken> {
     let began = Instant::now();
     let mut runs = 0;
-    let mut progress = true;
-    while progress {
-        progress = false;
-        for left_out in (0..plan.len()).rev() {
-            if plan.len() == 1 || runs == SHRINK_RUNS_MAX || began.elapsed() > SHRINK_TIME_MAX {
+    plan.truncate(shortest.steps);
+    let mut chunk = plan.len().div_ceil(2).max(1);
+    loop {
+        let mut progress = false;
+        let mut end = plan.len();
+        while end > 0 && plan.len() > 1 {
+            if runs == SHRINK_RUNS_MAX || began.elapsed() > SHRINK_TIME_MAX {
                 return Ok(shortest);
             }
+            let start = end.saturating_sub(chunk);
             let mut shorter = plan.clone();
-            shorter.remove(left_out);
+            shorter.drain(start..end);
+            end = start;
+            if shorter.is_empty() {
+                continue;
+            }
             runs += 1;
             let (run, commands) = run_once(property, target, &shorter, pace).await?;
             if let Finding::Broken(reason) = run.finding {
-                shortest = Broken { reason, history: run.history, commands };
+                shorter.truncate(run.steps);
+                shortest = Broken { reason, steps: run.steps, history: run.history, commands };
                 plan = shorter;
+                end = end.min(plan.len());
                 progress = true;
             }
         }
+        match (chunk, progress) {
+            (1, false) => return Ok(shortest),
+            (1, true) => {}
+            _ => chunk = chunk.div_ceil(2),
+        }
     }
-    Ok(shortest)
 }
 
 #[cfg(test)]

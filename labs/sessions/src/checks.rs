@@ -1,0 +1,409 @@
+//! The lab's named checks: each plans histories and judges them by the topics that it is about.
+
+use async_trait::async_trait;
+use chatlab_kit::{
+    LabResult,
+    check::{Check, Finding, Property, Rng, Run, Subject},
+};
+use rand::Rng as _;
+
+use crate::{
+    MAX_SESSIONS, Policy, Sessions,
+    history::Step,
+    model::Topic,
+    world::{Stop, World},
+};
+
+/// The idle time of a check's sessions at pace 1, in milliseconds.
+pub(crate) const IDLE_MS: u64 = 150;
+/// Their absolute time at pace 1, in milliseconds.
+pub(crate) const ABSOLUTE_MS: u64 = 400;
+/// How much slower the clocks go where time is not what is tested.
+const UNHURRIED: u32 = 40;
+/// How many places for a crash or a race are tried in one operation.
+const FAULT_POINTS: u64 = 5;
+/// The same for `revoke_all`: enough to crash among the last commands of a loop over three sessions.
+const REVOKE_ALL_POINTS: u64 = 12;
+/// The number of steps of a random history.
+const RANDOM_STEPS: usize = 14;
+
+/// The policy of a check's sessions.
+pub(crate) fn policy(pace: chatlab_kit::check::Pace) -> Policy {
+    Policy { idle_ms: pace.ms(IDLE_MS), absolute_ms: pace.ms(ABSOLUTE_MS) }
+}
+
+/// One predicate.
+struct Predicate {
+    name: &'static str,
+    states: &'static str,
+    /// The facts that it judges by.
+    topics: &'static [Topic],
+    /// Without a crash or a race that really happened it says nothing.
+    needs_fault: bool,
+    /// See [`UNHURRIED`].
+    slower: u32,
+    instances: u32,
+    plan: fn(&mut Rng) -> Vec<Step>,
+}
+
+impl Default for Predicate {
+    fn default() -> Self {
+        Self {
+            name: "",
+            states: "",
+            topics: &[],
+            needs_fault: false,
+            slower: 1,
+            instances: 2,
+            plan: |_| Vec::new(),
+        }
+    }
+}
+
+/// All checks, in the order of reports.
+pub(crate) fn checks() -> Vec<Check<dyn Sessions>> {
+    timeless().into_iter().chain(timed()).map(Check::of).collect()
+}
+
+fn timeless() -> [Predicate; 6] {
+    [
+        Predicate {
+            name: "create_then_visible",
+            states: "a new session is found at once by touch and by list, as it was created",
+            topics: &[Topic::Visible, Topic::Answer],
+            slower: UNHURRIED,
+            plan: plan_visible,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "revoked_stays_revoked",
+            states: "a revoked session is over for good, also when it is in use at that moment",
+            topics: &[Topic::Revoked],
+            needs_fault: true,
+            slower: UNHURRIED,
+            plan: plan_revoked,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "revoke_all_ends_every_device",
+            states: "revoke_all ends all of a user's sessions, all or none when its client crashes",
+            topics: &[Topic::RevokedAll],
+            needs_fault: true,
+            slower: UNHURRIED,
+            plan: plan_revoke_all,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "session_cap_holds",
+            states: "one login too many ends the session that would have ended first",
+            topics: &[Topic::Cap],
+            slower: UNHURRIED,
+            instances: 1,
+            plan: plan_cap,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "one_round_trip",
+            states: "create, touch and revoke take one round trip, list and revoke_all at most two",
+            topics: &[Topic::Trips],
+            slower: UNHURRIED,
+            instances: 1,
+            plan: plan_budget,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "no_keys_or_scan",
+            states: "no operation walks over the keys of everybody",
+            topics: &[Topic::Verbs],
+            slower: UNHURRIED,
+            instances: 1,
+            plan: plan_budget,
+            ..Predicate::default()
+        },
+    ]
+}
+
+fn timed() -> [Predicate; 5] {
+    [
+        Predicate {
+            name: "idle_session_expires",
+            states: "a session that is not used for the idle time is over, and one that is used is not",
+            topics: &[Topic::Idle],
+            plan: plan_idle,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "absolute_expiry_holds",
+            states: "no session outlives its absolute time, however much it is used",
+            topics: &[Topic::Absolute],
+            plan: plan_absolute,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "list_shows_only_live",
+            states: "the list is exactly the live sessions, each once, the newest login first",
+            topics: &[Topic::List],
+            plan: plan_list,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "never_immortal",
+            states: "when all sessions are over nothing of them is left, wherever a client crashed",
+            topics: &[Topic::Leftover],
+            needs_fault: true,
+            plan: plan_immortal,
+            ..Predicate::default()
+        },
+        Predicate {
+            name: "random_history_matches_model",
+            states: "every answer in a random history is one that the port allows",
+            topics: &[
+                Topic::Visible,
+                Topic::Idle,
+                Topic::Absolute,
+                Topic::Revoked,
+                Topic::RevokedAll,
+                Topic::Cap,
+                Topic::List,
+                Topic::Answer,
+            ],
+            instances: 6,
+            plan: plan_random,
+            ..Predicate::default()
+        },
+    ]
+}
+
+#[async_trait]
+impl Property for Predicate {
+    type Port = dyn Sessions;
+    type Step = Step;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn states(&self) -> &'static str {
+        self.states
+    }
+
+    fn instances(&self) -> u32 {
+        self.instances
+    }
+
+    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
+        (self.plan)(rng)
+    }
+
+    async fn run(&self, subject: &Subject<'_, dyn Sessions>, plan: &[Step]) -> LabResult<Run> {
+        let subject = subject.slower(self.slower);
+        let mut world = World::new(&subject, policy(subject.pace)).await?;
+        let mut stopped = None;
+        let mut steps = 0;
+        for step in plan {
+            steps += 1;
+            match world.step(step).await {
+                Ok(()) => {}
+                Err(Stop::Checker(error)) => return Err(error),
+                Err(Stop::Variant(finding)) => {
+                    stopped = Some(finding);
+                    break;
+                }
+            }
+            if self.broken(&world).is_some() {
+                break;
+            }
+        }
+        world.finish();
+        let finding = match (self.broken(&world), stopped) {
+            (Some(what), _) => Finding::Broken(what),
+            (None, Some(finding)) => finding,
+            (None, None) => self.held(&world),
+        };
+        let aliases = world.aliases();
+        let shorten = |line: &String| {
+            aliases.iter().fold(line.clone(), |line, (long, short)| line.replace(long, short))
+        };
+        let history = world.lines.iter().map(shorten).collect();
+        let finding = match finding {
+            Finding::Broken(what) => Finding::Broken(shorten(&what)),
+            other => other,
+        };
+        Ok(Run { finding, steps, history, aliases })
+    }
+}
+
+impl Predicate {
+    fn broken(&self, world: &World<'_>) -> Option<String> {
+        world.facts.iter().find_map(|(topic, held)| match held {
+            Err(what) if self.topics.contains(topic) => Some(what.clone()),
+            _ => None,
+        })
+    }
+
+    fn held(&self, world: &World<'_>) -> Finding {
+        if self.needs_fault && world.faults == 0 {
+            return Finding::Inconclusive("no client could be crashed or overtaken".to_owned());
+        }
+        if world.facts.iter().any(|(topic, _)| self.topics.contains(topic)) {
+            Finding::Holds
+        } else {
+            Finding::Inconclusive("the machine was too slow for the clocks of this history".to_owned())
+        }
+    }
+}
+
+/// A device name, sometimes an awkward one.
+fn device(rng: &mut Rng) -> String {
+    const NAMES: [&str; 8] = [
+        "Firefox on Linux",
+        "Ada's phone",
+        "\"quoted\" \\ slashed",
+        "{braces} in [name]",
+        "",
+        "Gerät – Ελλάδα – 端末",
+        "12345",
+        "a:b|c,d",
+    ];
+    NAMES[rng.random_range(0..NAMES.len())].to_owned()
+}
+
+fn login(s: u32, rng: &mut Rng) -> Step {
+    Step::Login { s, device: device(rng) }
+}
+
+fn plan_visible(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = Vec::new();
+    for s in 1..=rng.random_range(2..=4) {
+        plan.extend([login(s, rng), Step::Touch { s }, Step::List]);
+    }
+    plan
+}
+
+fn plan_revoked(rng: &mut Rng) -> Vec<Step> {
+    let mut plan =
+        vec![login(1, rng), login(2, rng), Step::Revoke { s: 1 }, Step::Touch { s: 1 }, Step::List];
+    for commands in 0..FAULT_POINTS {
+        let s = 10 + u32::try_from(commands).unwrap_or(0);
+        plan.push(login(s, rng));
+        plan.push(Step::Race {
+            first: Box::new(Step::Touch { s }),
+            commands,
+            second: Box::new(Step::Revoke { s }),
+        });
+        plan.extend([Step::Touch { s }, Step::List]);
+    }
+    plan
+}
+
+fn plan_revoke_all(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = vec![login(1, rng), login(2, rng), Step::RevokeAll, Step::List, Step::Touch { s: 1 }];
+    for commands in 0..REVOKE_ALL_POINTS {
+        let s = 10 + 10 * u32::try_from(commands).unwrap_or(0);
+        plan.extend([login(s, rng), login(s + 1, rng), login(s + 2, rng)]);
+        plan.push(Step::Crash { step: Box::new(Step::RevokeAll), commands });
+        plan.extend([Step::List, login(s + 3, rng)]);
+        plan.push(Step::Race {
+            first: Box::new(Step::Touch { s: s + 3 }),
+            commands,
+            second: Box::new(Step::RevokeAll),
+        });
+        plan.extend([Step::Touch { s: s + 3 }, Step::List]);
+    }
+    plan
+}
+
+fn plan_cap(rng: &mut Rng) -> Vec<Step> {
+    let pause = || Step::Pause { ms: 1 };
+    let mut plan = vec![login(1, rng), pause(), login(2, rng), pause(), login(3, rng), pause()];
+    plan.push(Step::Logins { count: MAX_SESSIONS - 3 });
+    // Using the oldest one makes the second the one that would end first.
+    plan.extend([Step::Touch { s: 1 }, pause(), login(4, rng)]);
+    plan.extend([Step::Touch { s: 2 }, Step::Touch { s: 1 }, Step::List]);
+    for commands in 0..2 {
+        plan.push(Step::Race { first: Box::new(login(20, rng)), commands, second: Box::new(login(21, rng)) });
+        plan.push(Step::List);
+    }
+    plan
+}
+
+fn plan_budget(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = Vec::new();
+    // Twice: the first call of a script may have to load it.
+    for s in [1, 3] {
+        plan.extend([login(s, rng), login(s + 1, rng), Step::Touch { s }, Step::List]);
+        plan.extend([Step::Revoke { s }, Step::RevokeAll]);
+    }
+    plan
+}
+
+fn plan_idle(rng: &mut Rng) -> Vec<Step> {
+    let pause = rng.random_range(20..=60);
+    vec![
+        login(1, rng),
+        login(2, rng),
+        Step::Pause { ms: pause },
+        Step::Touch { s: 1 },
+        Step::IdleOut { s: 2 },
+        Step::Touch { s: 2 },
+        Step::IdleOut { s: 1 },
+        Step::Touch { s: 1 },
+        Step::List,
+    ]
+}
+
+fn plan_absolute(rng: &mut Rng) -> Vec<Step> {
+    vec![login(1, rng), Step::AgeOut { s: 1 }, Step::Touch { s: 1 }, Step::List]
+}
+
+fn plan_list(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = Vec::new();
+    let count = rng.random_range(2..=4);
+    for s in 1..=count {
+        plan.push(login(s, rng));
+        plan.push(Step::Pause { ms: rng.random_range(1..=15) });
+    }
+    plan.extend([Step::List, Step::Revoke { s: rng.random_range(1..=count) }, Step::List]);
+    plan.extend([
+        Step::Crash { step: Box::new(login(90, rng)), commands: rng.random_range(0..3) },
+        login(91, rng),
+    ]);
+    plan.extend([Step::IdleOut { s: count }, Step::List, Step::IdleOut { s: 91 }, Step::List]);
+    plan
+}
+
+fn plan_immortal(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = Vec::new();
+    for commands in 0..FAULT_POINTS {
+        plan.push(Step::Crash { step: Box::new(login(90, rng)), commands });
+    }
+    plan.push(login(1, rng));
+    for commands in 0..FAULT_POINTS {
+        plan.push(Step::Crash { step: Box::new(Step::Touch { s: 1 }), commands });
+    }
+    plan.push(Step::Leftovers);
+    plan
+}
+
+fn plan_random(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = Vec::with_capacity(RANDOM_STEPS);
+    let mut named = 0;
+    while plan.len() < RANDOM_STEPS {
+        let s = rng.random_range(1..=named.max(1));
+        plan.push(match rng.random_range(0..100) {
+            0..25 => {
+                named += 1;
+                login(named, rng)
+            }
+            25..45 => Step::Touch { s },
+            45..60 => Step::List,
+            60..70 => Step::Revoke { s },
+            70..74 => Step::RevokeAll,
+            74..90 => Step::Pause { ms: rng.random_range(5..=80) },
+            90..96 => Step::IdleOut { s },
+            _ => Step::AgeOut { s },
+        });
+    }
+    plan.push(Step::List);
+    plan
+}

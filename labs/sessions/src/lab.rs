@@ -1,0 +1,158 @@
+//! The lab as the command line sees it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chatlab_kit::{
+    LabResult,
+    check::{CheckReport, Target, run_checks},
+    ids::{SessionId, UserId},
+    keys,
+    lab::{Env, Experiment, Findings, Lab, Variant},
+    lua::{Call, Script},
+};
+
+use crate::{
+    Sessions, build, checks, experiments, hash_field_ttl, hash_index, string_index, user_hash,
+    variants::VARIANTS,
+};
+
+/// The lab of login sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionsLab;
+
+/// The one instance.
+pub static LAB: SessionsLab = SessionsLab;
+
+#[async_trait]
+impl Lab for SessionsLab {
+    fn id(&self) -> &'static str {
+        "sessions"
+    }
+
+    fn title(&self) -> &'static str {
+        "Login sessions"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Many devices, two clocks, and a way to throw a thief out"
+    }
+
+    fn lesson(&self) -> &'static str {
+        include_str!("../README.md")
+    }
+
+    fn manifest_text(&self) -> &'static str {
+        include_str!("../lab.toml")
+    }
+
+    fn variants(&self) -> &'static [Variant] {
+        VARIANTS
+    }
+
+    fn predicates(&self) -> Vec<(&'static str, &'static str)> {
+        checks::checks().iter().map(|check| (check.name(), check.states())).collect()
+    }
+
+    fn scripts(&self) -> Vec<&'static Script> {
+        vec![
+            &hash_index::CREATE,
+            &hash_index::TOUCH,
+            &hash_index::LIST,
+            &hash_index::REVOKE,
+            &hash_index::REVOKE_ALL,
+            &string_index::CREATE,
+            &string_index::TOUCH,
+            &user_hash::CREATE,
+            &user_hash::TOUCH,
+            &user_hash::LIST,
+            &user_hash::REVOKE,
+            &user_hash::REVOKE_ALL,
+            &hash_field_ttl::CREATE,
+            &hash_field_ttl::TOUCH,
+            &hash_field_ttl::LIST,
+            &hash_field_ttl::REVOKE,
+            &hash_field_ttl::REVOKE_ALL,
+        ]
+    }
+
+    fn sample_calls(&self) -> Vec<Call> {
+        let user = UserId::new();
+        let id = SessionId::new(user);
+        let mut calls = Vec::new();
+        for script in [&hash_index::CREATE, &hash_index::TOUCH, &hash_index::REVOKE] {
+            calls.push(script.call().key(keys::session(&id)).key(keys::user_sessions(&user)));
+        }
+        for script in [&hash_index::LIST, &hash_index::REVOKE_ALL] {
+            calls.push(script.call().key(keys::user_sessions(&user)));
+        }
+        for script in [&string_index::CREATE, &string_index::TOUCH] {
+            calls.push(script.call().key(string_index::session_key(&id)).key(string_index::index_key(&user)));
+        }
+        let all = self.scripts();
+        calls.extend(all[7..12].iter().map(|script| user_hash::call(script, &user)));
+        calls.extend(all[12..].iter().map(|script| hash_field_ttl::call(script, &user)));
+        calls
+    }
+
+    async fn check(&self, variant: &str, env: &Env) -> Option<CheckReport> {
+        let name = self.variant(variant)?.name;
+        let reference = build("hash_index", env.redis.clone(), crate::Policy::default())?;
+        build(name, env.redis.clone(), crate::Policy::default())?;
+        if let Some(report) = self.skipped(name, env).await {
+            return Some(report);
+        }
+        let target: Target<dyn Sessions> = Target {
+            redis: env.redis.clone(),
+            make: Arc::new(move |redis, pace| {
+                build(name, redis, checks::policy(pace)).unwrap_or_else(|| reference.clone())
+            }),
+            scripts: self.scripts(),
+        };
+        Some(CheckReport {
+            lab: self.id().to_owned(),
+            variant: name.to_owned(),
+            topology: env.redis.topology(),
+            seed: env.seed,
+            outcomes: run_checks(&checks::checks(), &target, env.seed).await,
+        })
+    }
+
+    fn experiments(&self) -> &'static [Experiment] {
+        experiments::EXPERIMENTS
+    }
+
+    async fn experiment(&self, name: &str, env: &Env) -> Option<LabResult<Findings>> {
+        match name {
+            "memory" => Some(experiments::memory(env).await),
+            _ => None,
+        }
+    }
+}
+
+impl SessionsLab {
+    /// The report when this server cannot run the variant.
+    async fn skipped(&self, name: &str, env: &Env) -> Option<CheckReport> {
+        let variant = self.variant(name)?;
+        let needs = variant.needs?;
+        match needs.met(&env.redis).await {
+            Ok(true) => None,
+            Ok(false) => Some(variant.skipped(self, env, &format!("this server lacks {needs}"))),
+            Err(error) => Some(variant.skipped(
+                self,
+                env,
+                &format!("the server does not say whether it has {needs}: {error}"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lab_keeps_the_rules_of_all_labs() {
+        chatlab_kit::lab::audit(&LAB).unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! Alternative: one HASH for each user with a field for each session, and a ZSET of their expiries.
+//!
+//! Two keys a user, however many devices: everything is one script and one round trip, also the list and the end of all
+//! sessions. The price: fields cannot expire by themselves before Redis 7.4, so what ran out stays in memory
+//! until the next login sweeps it or the user's last session ends.
+
+use async_trait::async_trait;
+use chatlab_kit::{
+    LabResult,
+    ids::{SessionId, UserId},
+    keys,
+    lua::{Call, Script},
+    redis::Redis,
+};
+
+use crate::{
+    MAX_SESSIONS, Policy, Session, Sessions, check_device,
+    stored::{Stored, id_of, newest_first},
+};
+
+const KEYS: &[&str] = &["sessions", "expiries"];
+
+pub(crate) static CREATE: Script = Script::new(
+    "sessions/user_hash_create",
+    include_str!("../../../lua/sessions/user_hash_create.lua"),
+    KEYS,
+    &["secret", "device", "idle_ms", "absolute_ms", "max_sessions"],
+);
+pub(crate) static TOUCH: Script = Script::new(
+    "sessions/user_hash_touch",
+    include_str!("../../../lua/sessions/user_hash_touch.lua"),
+    KEYS,
+    &["secret", "idle_ms"],
+);
+pub(crate) static LIST: Script = Script::new(
+    "sessions/user_hash_list",
+    include_str!("../../../lua/sessions/user_hash_list.lua"),
+    KEYS,
+    &[],
+);
+pub(crate) static REVOKE: Script = Script::new(
+    "sessions/user_hash_revoke",
+    include_str!("../../../lua/sessions/user_hash_revoke.lua"),
+    KEYS,
+    &["secret"],
+);
+pub(crate) static REVOKE_ALL: Script = Script::new(
+    "sessions/user_hash_revoke_all",
+    include_str!("../../../lua/sessions/user_hash_revoke_all.lua"),
+    KEYS,
+    &[],
+);
+
+/// A call with the user's two keys.
+pub(crate) fn call(script: &'static Script, user: &UserId) -> Call {
+    script.call().key(sessions_key(user)).key(keys::user_lab(user, "user_hash", "expiries"))
+}
+
+fn sessions_key(user: &UserId) -> String {
+    keys::user_lab(user, "user_hash", "sessions")
+}
+
+/// Sessions as fields of one HASH a user, with a ZSET of expiries.
+#[derive(Debug, Clone)]
+pub struct UserHash {
+    redis: Redis,
+    policy: Policy,
+}
+
+impl UserHash {
+    /// Keeps sessions in `redis` for as long as `policy` says.
+    pub fn new(redis: Redis, policy: Policy) -> Self {
+        Self { redis, policy }
+    }
+}
+
+#[async_trait]
+impl Sessions for UserHash {
+    async fn create(&self, user: &UserId, device: &str) -> LabResult<Session> {
+        check_device(device)?;
+        let id = SessionId::new(*user);
+        let (created_ms, expires_ms): (u64, u64) = call(&CREATE, user)
+            .arg(id.secret())
+            .arg(device)
+            .arg(self.policy.idle_ms)
+            .arg(self.policy.absolute_ms)
+            .arg(MAX_SESSIONS)
+            .run(&mut self.redis.clone())
+            .await?;
+        Ok(Session { id, device: device.to_owned(), created_ms, expires_ms })
+    }
+
+    async fn touch(&self, id: &SessionId) -> LabResult<Option<Session>> {
+        let live: Option<(String, u64)> = call(&TOUCH, &id.user)
+            .arg(id.secret())
+            .arg(self.policy.idle_ms)
+            .run(&mut self.redis.clone())
+            .await?;
+        live.map(|(json, expires_ms)| {
+            Ok(Stored::parse(&sessions_key(&id.user), &json)?.session(id.clone(), expires_ms))
+        })
+        .transpose()
+    }
+
+    async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {
+        let key = sessions_key(user);
+        let live: Vec<(String, u64, String)> = call(&LIST, user).run(&mut self.redis.clone()).await?;
+        let sessions = live.into_iter().map(|(secret, expires_ms, json)| {
+            Ok(Stored::parse(&key, &json)?.session(id_of(user, &secret, &key)?, expires_ms))
+        });
+        Ok(newest_first(sessions.collect::<LabResult<_>>()?))
+    }
+
+    async fn revoke(&self, id: &SessionId) -> LabResult<bool> {
+        call(&REVOKE, &id.user).arg(id.secret()).run(&mut self.redis.clone()).await
+    }
+
+    async fn revoke_all(&self, user: &UserId) -> LabResult<u64> {
+        call(&REVOKE_ALL, user).run(&mut self.redis.clone()).await
+    }
+}
