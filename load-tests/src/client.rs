@@ -514,9 +514,11 @@ impl WsClient {
             self.joined.push(room);
         }
         if let Some(at) = at {
-            // A message may overtake the answer to the join that it follows.
-            let seen = self.positions.get(&room);
-            if seen.is_none_or(|seen| seen.epoch != at.epoch || seen.seq < at.seq) {
+            // A message may overtake the answer to the join that it follows; and the head of a
+            // room without messages has an empty epoch, which is no other run.
+            let newer =
+                |seen: &Position| seen.seq < at.seq || (seen.epoch != at.epoch && !at.epoch.0.is_empty());
+            if self.positions.get(&room).is_none_or(newer) {
                 self.positions.insert(room, at);
             }
         }

@@ -133,6 +133,12 @@ fn epoch() -> Epoch {
     Epoch("ep1".into())
 }
 
+/// As the real one says it: a room without messages has no epoch yet.
+fn head(room: &Room) -> Position {
+    let epoch = Epoch(if room.seq == 0 { String::new() } else { epoch().0 });
+    Position { epoch, seq: room.seq, id: room.log.last().map(|m| m.draft.id) }
+}
+
 impl Server {
     fn answer(&self, out: &UnboundedSender<String>, user: UserId, frame: ClientFrame) -> Vec<ServerFrame> {
         let mut hub = self.hub.lock().unwrap();
@@ -149,14 +155,12 @@ impl Server {
             ClientFrame::Create { id, .. } => {
                 let room = RoomId::new();
                 hub.rooms.entry(room).or_default().members.push((out.clone(), None));
-                vec![ServerFrame::Ok { id, room, head: Some(Position { epoch: epoch(), seq: 0, id: None }) }]
+                vec![ServerFrame::Ok { id, room, head: Some(head(&Room::default())) }]
             }
             ClientFrame::Join { id, room, after } => {
                 let entry = hub.rooms.entry(room).or_default();
                 entry.members.push((out.clone(), None));
-                let last = entry.log.last().map(|m| m.draft.id);
-                let head = Position { epoch: epoch(), seq: entry.seq, id: last };
-                let mut frames = vec![ServerFrame::Ok { id, room, head: Some(head) }];
+                let mut frames = vec![ServerFrame::Ok { id, room, head: Some(head(entry)) }];
                 if let Some(after) = after {
                     let missed = entry.log.iter().filter(|m| m.seq > after.seq);
                     frames.extend(missed.cloned().map(ServerFrame::Message));
