@@ -19,7 +19,7 @@ use chatlab_pubsub::{Fanout, Sharded};
 use chatlab_sessions::{HashIndex, Policy, Sessions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archive::SqliteArchive,
@@ -109,6 +109,7 @@ impl App {
             allow_origins: config.allow_origins.clone(),
             heartbeat: Duration::from_millis(config.heartbeat_ms),
             max_connections: config.max_connections,
+            sockets: TaskTracker::new(),
             stopping: CancellationToken::new(),
         };
         Ok(Self {
@@ -146,8 +147,9 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     stop.cancel();
     let closing = Closing::new(ErrorCode::GoingAway, "the server is stopping, connect again");
     gateway.hub.close_all(&closing);
-    if tokio::time::timeout(drain, gateway.hub.empty()).await.is_err() {
-        tracing::warn!(connections = gateway.hub.connections(), "server.drain_timed_out");
+    gateway.sockets.close();
+    if tokio::time::timeout(drain, gateway.sockets.wait()).await.is_err() {
+        tracing::warn!(connections = gateway.sockets.len(), "server.drain_timed_out");
     }
     match tokio::time::timeout(LAST_REQUESTS, &mut serving).await {
         Ok(ended) => ended??,

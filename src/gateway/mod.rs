@@ -23,7 +23,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use chatlab_kit::wire::ErrorCode;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use crate::service::{ServiceError, accounts::Accounts, chat::Chat, hub::Hub};
@@ -51,6 +51,8 @@ pub struct Gateway {
     pub heartbeat: Duration,
     /// The most connections.
     pub max_connections: usize,
+    /// Every WebSocket, from its upgrade to the end of its goodbye.
+    pub sockets: TaskTracker,
     /// Cancelled when the server is to stop.
     pub stopping: CancellationToken,
 }

@@ -53,16 +53,18 @@ pub async fn upgrade(
     if gateway.stopping.is_cancelled() {
         return Fault(ServiceError::new(ErrorCode::GoingAway, "the server is stopping")).into_response();
     }
-    if gateway.hub.connections() >= gateway.max_connections {
+    if gateway.sockets.len() >= gateway.max_connections {
         return Fault(ServiceError::new(ErrorCode::RateLimited, "too many connections")).into_response();
     }
+    // Before the upgrade, so that a shutdown in between waits for this one too.
+    let tracked = gateway.sockets.token();
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .protocols([SUBPROTOCOL])
-        .on_upgrade(move |socket| reader::run(socket, gateway))
+        .on_upgrade(move |socket| reader::run(socket, gateway, tracked))
 }
 
 /// A browser says where its page is from; that must be our own host or one that was allowed. Others

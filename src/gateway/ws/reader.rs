@@ -13,6 +13,7 @@ use chatlab_kit::wire::{
 use futures_util::{StreamExt, stream::SplitStream};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{parse, writer};
 use crate::{
@@ -52,16 +53,15 @@ enum End {
     Unreadable,
 }
 
-/// Serves one connection to its end.
-pub async fn run(socket: WebSocket, gateway: Arc<Gateway>) {
+/// Serves one connection to its end, also the end of its goodbye; `_tracked` is what a shutdown waits for.
+pub async fn run(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskTrackerToken) {
     let (sink, mut source) = socket.split();
     let outbox = Arc::new(Outbox::default());
-    let writer = tokio::spawn(writer::run(sink, outbox.clone()));
+    let mut writer = tokio::spawn(writer::run(sink, outbox.clone()));
     let end = match hello(&mut source, &gateway, &outbox).await {
         Ok(bearer) => serve(&mut source, &gateway, &outbox, bearer).await,
         Err(end) => end,
     };
-    let mut writer = writer;
     if !matches!(end, End::ByPeer) && timeout(CLOSE_TIMEOUT, &mut writer).await.is_ok() {
         match end {
             End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
@@ -171,10 +171,8 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     push(outbox, &welcome);
     let pulse = Pulse::new(gateway.heartbeat, bearer.expires_s);
     let mut reader = Reader { gateway, connection: registered.connection.clone(), pulse, bad_frames: 0 };
-    let end = reader.run(source).await;
-    // Out of the rooms at once; the goodbye may take its time. What is queued still goes out.
-    drop(registered);
-    end
+    // Out of the rooms right after that; the goodbye may take its time.
+    reader.run(source).await
 }
 
 fn push(outbox: &Outbox, frame: &ServerFrame) {

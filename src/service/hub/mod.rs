@@ -33,7 +33,6 @@ use chatlab_kit::{
 };
 use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
-use tokio::sync::Notify;
 
 use super::{ServiceError, ServiceResult, lock, ports::Archive};
 use members::{GoLive, MemberKey};
@@ -66,6 +65,10 @@ struct Joined {
 }
 
 impl Connection {
+    fn new(id: u64, session: SessionId, outbox: Arc<Outbox>) -> Arc<Self> {
+        Arc::new(Self { id, user: session.user, session, outbox, rooms: Mutex::default() })
+    }
+
     /// Whether it listens to the room.
     pub fn is_in(&self, room: &RoomId) -> bool {
         lock(&self.rooms).contains_key(room)
@@ -100,7 +103,6 @@ pub struct Hub {
     rooms: Arc<DashMap<RoomId, Arc<Room>>>,
     connections: DashMap<u64, Arc<Connection>>,
     numbers: AtomicU64,
-    emptied: Notify,
 }
 
 impl Hub {
@@ -111,15 +113,13 @@ impl Hub {
             rooms: Arc::default(),
             connections: DashMap::new(),
             numbers: AtomicU64::new(0),
-            emptied: Notify::new(),
         }
     }
 
     /// Registers a connection. [`Hub::disconnect`] must follow.
     pub fn connect(&self, session: SessionId, outbox: Arc<Outbox>) -> Arc<Connection> {
         let id = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let connection =
-            Arc::new(Connection { id, user: session.user, session, outbox, rooms: Mutex::default() });
+        let connection = Connection::new(id, session, outbox);
         self.connections.insert(id, connection.clone());
         connection
     }
@@ -131,9 +131,6 @@ impl Hub {
             joined.lease.room().remove(joined.key);
         }
         self.connections.remove(&connection.id);
-        if self.connections.is_empty() {
-            self.emptied.notify_waiters();
-        }
     }
 
     /// How many connections there are.
@@ -157,17 +154,6 @@ impl Hub {
     pub fn close_session(&self, session: &SessionId) {
         for entry in self.connections.iter().filter(|entry| entry.session == *session) {
             entry.outbox.close(Closing::new(ErrorCode::SessionRevoked, "the session was ended"));
-        }
-    }
-
-    /// Returns when no connection is left.
-    pub async fn empty(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.connections.is_empty() {
-                return;
-            }
-            emptied.await;
         }
     }
 
