@@ -1,5 +1,6 @@
 //! The Redis handle on real servers: the same commands, replies and errors whichever client and
 //! topology are underneath.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

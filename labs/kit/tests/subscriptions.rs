@@ -1,5 +1,6 @@
 //! Subscriptions on real servers: they deliver in order, say when something may be missing, and
 //! come back after everything that a cluster does to them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -64,6 +65,7 @@ async fn next(subscription: &mut Subscription) -> FeedItem {
         .expect("the queue was closed")
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn text(text: impl ToString) -> FeedItem {
     FeedItem::Payload(text.to_string().into())
 }

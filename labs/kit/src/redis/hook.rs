@@ -72,7 +72,6 @@ struct Held {
 
 impl Stepper {
     /// A stepper that holds everything.
-    #[expect(clippy::new_ret_no_self, reason = "a hook is only ever used shared")]
     pub fn new() -> std::sync::Arc<Self> {
         std::sync::Arc::new(Self { state: Mutex::default(), changes: watch::Sender::new(0) })
     }

@@ -108,7 +108,7 @@ impl Trace {
         self.inner().dropped
     }
 
-    /// From now on shows `EVALSHA sha` and `SCRIPT` replies' script as `name`.
+    /// From now on shows the script of `EVALSHA sha` as `name`.
     pub fn name_script(&self, sha: &str, name: &str) {
         let mut inner = self.inner();
         if inner.script_names.len() < SCRIPT_NAMES_MAX {

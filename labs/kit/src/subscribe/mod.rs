@@ -49,6 +49,9 @@ pub const CONFIRM_MS: u64 = 500;
 pub const PROBE_MS: u64 = 2_000;
 /// How long the probe of one master may take, in milliseconds.
 pub const PROBE_TIMEOUT_MS: u64 = 1_000;
+/// So many lost probes in a row have a master's connection made anew. One may be a busy machine, and
+/// a new connection is a gap for every channel of that master.
+pub const PROBE_MISSES: u32 = 2;
 /// Probes that are older than this say nothing about now, in milliseconds.
 pub const PROBE_STALE_MS: u64 = 4 * PROBE_MS;
 /// How long a node may take to connect or to answer before another is tried.

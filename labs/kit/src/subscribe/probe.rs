@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::Registry;
-use super::{ChannelKind, FeedItem, PROBE_MS, PROBE_PREFIX, PROBE_TIMEOUT_MS, Subscription, subscribe_in};
+use super::{
+    ChannelKind, FeedItem, PROBE_MISSES, PROBE_MS, PROBE_PREFIX, PROBE_TIMEOUT_MS, Subscription, subscribe_in,
+};
 use crate::redis::{Nodes, SlotOwners};
 use crate::slots::slot;
 use crate::{LabError, LabResult};
@@ -47,12 +49,12 @@ impl Probe {
     /// Probes once, then every `PROBE_MS` until `stop`; `first` hears of the first round.
     pub(super) async fn run(self, first: tokio::sync::oneshot::Sender<()>, stop: CancellationToken) {
         let mut first = Some(first);
-        let mut probes = HashMap::new();
+        let (mut probes, mut misses) = (HashMap::new(), HashMap::new());
         let mut number = 0_u64;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.round(&mut probes, number) => {}
+                () = self.round(&mut probes, &mut misses, number) => {}
             }
             number += 1;
             if let Some(first) = first.take() {
@@ -65,19 +67,32 @@ impl Probe {
         }
     }
 
-    async fn round(&self, probes: &mut HashMap<String, NodeProbe>, number: u64) {
+    async fn round(
+        &self,
+        probes: &mut HashMap<String, NodeProbe>,
+        misses: &mut HashMap<String, u32>,
+        number: u64,
+    ) {
         let primaries = self.owners.borrow().primaries();
         probes.retain(|node, _| primaries.contains(node));
+        misses.retain(|node, _| primaries.contains(node));
         let mut failure = None;
         for node in &primaries {
             let bound = Duration::from_millis(PROBE_TIMEOUT_MS);
             let outcome = tokio::time::timeout(bound, self.one(probes, node, number)).await;
             let why = match outcome {
-                Ok(Ok(())) => continue,
+                Ok(Ok(())) => {
+                    misses.remove(node);
+                    continue;
+                }
                 Ok(Err(error)) => format!("probe of {node}: {error}"),
                 Err(_) => format!("probe of {node} did not come back in {PROBE_TIMEOUT_MS} ms"),
             };
-            if probes.remove(node).is_some() {
+            probes.remove(node);
+            let missed = misses.entry(node.clone()).or_default();
+            *missed += 1;
+            if *missed >= PROBE_MISSES {
+                *missed = 0;
                 let _ = self.suspects.try_send(node.clone());
             }
             failure.get_or_insert(why);
