@@ -8,6 +8,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+pub mod experiment;
 pub mod list;
 pub mod load;
 pub mod read;
@@ -69,6 +70,8 @@ enum Verb {
     Read(read::Args),
     /// Run a lab's checks on your exercise, on a variant, or on all
     Check(check::Args),
+    /// Run a lab's experiment: predict, run, explain
+    Experiment(experiment::Args),
     /// Benchmark a lab's variants
     Bench(bench::Args),
     /// Load the chat server and judge the run
@@ -95,6 +98,7 @@ impl Cli {
             Verb::List(args) => list::run(args, global).await,
             Verb::Read(args) => read::run(args, global).await,
             Verb::Check(args) => check::run(args, global).await,
+            Verb::Experiment(args) => experiment::run(args, global).await,
             Verb::Bench(args) => bench::run(args, global).await,
             Verb::Load(args) => load::run(*args, global).await,
             Verb::Doctor(args) => doctor::run(args, global).await,

@@ -134,8 +134,12 @@ impl Chat {
         if kind != MessageKind::Text {
             return Err(ServiceError::invalid("kind: only `text` can be sent"));
         }
-        if body.is_empty() || body.len() > MAX_BODY_BYTES {
-            return Err(ServiceError::invalid(format!("body: 1 to {MAX_BODY_BYTES} bytes")));
+        if body.is_empty() {
+            return Err(ServiceError::invalid("body: empty"));
+        }
+        if body.len() > MAX_BODY_BYTES {
+            let message = format!("body: {} bytes, at most {MAX_BODY_BYTES}", body.len());
+            return Err(ServiceError::new(ErrorCode::TooLarge, message));
         }
         let draft = Draft { room, id: MessageId::new(), from: by.user, cid, kind, body };
         let started = Instant::now();
