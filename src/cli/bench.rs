@@ -1,0 +1,78 @@
+//! `chatlab bench`: criterion benches of a lab's variants, in a clone.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, bail};
+use chatlab_kit::prereq::on_path;
+
+use super::{EXIT_ERROR, Global, setup::ensure_server};
+use crate::labs;
+
+const EXAMPLES: &str = "\
+Examples:
+  chatlab bench sessions
+  chatlab bench sessions touch        only what matches `touch`
+  chatlab bench sessions -- --quick";
+
+/// Arguments of `chatlab bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The lab, as `chatlab list` shows it
+    lab: String,
+    /// Passed on to criterion: a part of a bench's name, options
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    criterion: Vec<String>,
+}
+
+/// Runs `chatlab bench`.
+///
+/// # Errors
+/// When there is no such lab, no clone, no cargo or no Redis server.
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let lab = labs::named(&args.lab)?;
+    let clone = clone_root()?;
+    let cargo = cargo()?;
+    let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
+    let status = tokio::process::Command::new(cargo)
+        .current_dir(clone)
+        .args(["bench", "--bench", lab.id(), "--"])
+        .args(&args.criterion)
+        .env("CHATLAB_REDIS_SERVER", &server.path)
+        .stdin(Stdio::null())
+        .status()
+        .await
+        .context("cargo bench could not be started")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })
+}
+
+/// The folder of the clone that this command is used in.
+///
+/// # Errors
+/// When the current folder is in none; the text says what to do.
+pub fn clone_root() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir().context("the current folder")?;
+    match here.ancestors().find(|folder| is_clone(folder)) {
+        Some(root) => Ok(root.to_owned()),
+        None => bail!(
+            "this needs chatlab's source: clone the repository, and run the command inside of it \
+             (an installed chatlab has the lessons and the finished variants only)"
+        ),
+    }
+}
+
+fn is_clone(folder: &Path) -> bool {
+    folder.join("labs/kit/Cargo.toml").is_file() && folder.join("lua").is_dir()
+}
+
+/// The cargo to use.
+///
+/// # Errors
+/// When there is none; the text says what to do.
+pub fn cargo() -> anyhow::Result<PathBuf> {
+    std::env::var_os("CARGO")
+        .map(PathBuf::from)
+        .or_else(|| on_path("cargo"))
+        .context("this needs cargo, and there is none on PATH: install Rust from https://rustup.rs")
+}

@@ -1,0 +1,94 @@
+//! Builds and runs the checker of a lab's exercise. The exercise is the learner's: it may not compile, and that must break
+//! nothing else, so it is a program of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use chatlab_kit::check::CheckReport;
+use chatlab_kit::lab::{Env, Lab};
+use serde::Deserialize;
+
+use super::super::Global;
+use super::super::bench::{cargo, clone_root};
+
+/// What became of the exercise.
+pub(super) enum Built {
+    /// It can be run.
+    Ready(Exercise),
+    /// What the compiler says.
+    DoesNotCompile(String),
+    /// There is no clone or no cargo.
+    CannotBuild(String),
+}
+
+/// An exercise that compiles.
+pub(super) struct Exercise {
+    program: PathBuf,
+    /// Its source still says that something is to be written.
+    pub(super) unfinished: bool,
+}
+
+/// A line of `cargo build --message-format=json`.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}
+
+/// Builds the checker. With `optional`, a machine that cannot build is no error.
+pub(super) async fn build(lab: &dyn Lab, global: &Global, optional: bool) -> anyhow::Result<Built> {
+    let (root, cargo) = match clone_root().and_then(|root| Ok((root, cargo()?))) {
+        Ok(found) => found,
+        Err(why) if optional => return Ok(Built::CannotBuild(why.to_string())),
+        Err(why) => return Err(why.context("the exercise is yours to write, so it must be built")),
+    };
+    if !global.json {
+        eprintln!("compiling the exercise: labs/{}/src/exercise.rs", lab.id());
+    }
+    let package = format!("chatlab-{}", lab.id());
+    let output = tokio::process::Command::new(cargo)
+        .current_dir(&root)
+        // Both packages: the features of all dependencies stay what they are, and nothing else is compiled again.
+        .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(["-p", "chatlab", "-p", &package])
+        .args(["--features", &format!("{package}/exercise")])
+        .args(["--bin", &format!("exercise-{}", lab.id())])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("cargo could not be started")?;
+    if !output.status.success() {
+        return Ok(Built::DoesNotCompile(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let program = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
+        .next_back()
+        .context("cargo built no program")?;
+    Ok(Built::Ready(Exercise { program, unfinished: is_unfinished(&root, lab) }))
+}
+
+fn is_unfinished(root: &Path, lab: &dyn Lab) -> bool {
+    std::fs::read_to_string(root.join(format!("labs/{}/src/exercise.rs", lab.id())))
+        .is_ok_and(|source| source.contains("LabError::Unfinished("))
+}
+
+impl Exercise {
+    /// Runs the lab's checks on the exercise, on the servers of `env`.
+    pub(super) async fn check(&self, env: &Env, nodes: &[String]) -> anyhow::Result<CheckReport> {
+        let output = tokio::process::Command::new(&self.program)
+            .arg(env.redis.topology().as_str())
+            .arg(nodes.join(","))
+            .arg(env.seed.to_string())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("the exercise's checker could not be started")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("the exercise's checker ended with {}:\n{}", output.status, said.trim_end());
+        }
+        serde_json::from_slice(&output.stdout).context("the exercise's checker printed no report")
+    }
+}
