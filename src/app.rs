@@ -112,11 +112,7 @@ impl App {
             sockets: TaskTracker::new(),
             stopping: CancellationToken::new(),
         };
-        Ok(Self {
-            gateway: Arc::new(gateway),
-            subscriptions,
-            drain: Duration::from_millis(config.drain_ms),
-        })
+        Ok(Self { gateway: Arc::new(gateway), subscriptions, drain: Duration::from_millis(config.drain_ms) })
     }
 }
 

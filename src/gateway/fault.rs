@@ -107,7 +107,10 @@ fn code_of(status: StatusCode) -> (ErrorCode, &'static str) {
 pub fn render(response: Response, id: &RequestId) -> Response {
     let status = response.status();
     let made_by_us = response.headers().contains_key(header::CONTENT_TYPE)
-        && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+        && response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
     let error = response.extensions().get::<Arc<ServiceError>>().cloned();
     if error.is_none() && (made_by_us || !(status.is_client_error() || status.is_server_error())) {
         return response;

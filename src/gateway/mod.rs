@@ -80,7 +80,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn about() -> &'static str {
-    concat!("chatlab ", env!("CARGO_PKG_VERSION"), ": a chat server on Redis. WebSocket at /ws, see docs/PROTOCOL.md\n")
+    concat!(
+        "chatlab ",
+        env!("CARGO_PKG_VERSION"),
+        ": a chat server on Redis. WebSocket at /ws, see docs/PROTOCOL.md\n"
+    )
 }
 
 /// Outermost: gives the request an id, and every response its headers and, when it is an error,

@@ -143,14 +143,6 @@ impl Accounts {
             session,
         })
     }
-
-    /// A hash of `password` for accounts that are made in bulk.
-    ///
-    /// # Errors
-    /// As [`Passwords::hash`].
-    pub async fn hash(&self, password: String) -> ServiceResult<String> {
-        self.passwords.hash(password).await
-    }
 }
 
 fn check_name(name: &str) -> ServiceResult<()> {
@@ -172,9 +164,7 @@ fn check_device(device: &str) -> ServiceResult<()> {
     if device.len() <= MAX_DEVICE_BYTES && !device.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(ServiceError::invalid(format!(
-        "device: at most {MAX_DEVICE_BYTES} bytes without control characters"
-    )))
+    Err(ServiceError::invalid(format!("device: at most {MAX_DEVICE_BYTES} bytes without control characters")))
 }
 
 #[cfg(test)]

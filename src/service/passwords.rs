@@ -53,8 +53,7 @@ impl Passwords {
         let stored = stored.unwrap_or_else(|| self.decoy.clone());
         let fits = self
             .in_turn(move || {
-                let parsed =
-                    PasswordHash::new(&stored).map_err(|e| ServiceError::internal(e.to_string()))?;
+                let parsed = PasswordHash::new(&stored).map_err(|e| ServiceError::internal(e.to_string()))?;
                 Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
             })
             .await?;

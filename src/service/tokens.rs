@@ -77,12 +77,8 @@ impl Tokens {
     /// `internal` when signing fails.
     pub fn mint(&self, session: &SessionId) -> ServiceResult<String> {
         let iat = get_current_timestamp();
-        let claims = Claims {
-            sub: session.user,
-            sid: session.secret(),
-            iat,
-            exp: iat.saturating_add(self.ttl_s),
-        };
+        let claims =
+            Claims { sub: session.user, sid: session.secret(), iat, exp: iat.saturating_add(self.ttl_s) };
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(ServiceError::internal)
     }
 

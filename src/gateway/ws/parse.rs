@@ -1,6 +1,11 @@
 //! From a text frame to a request, or to what exactly is wrong with it.
 
-use chatlab_kit::wire::{ClientFrame, ErrorCode, RequestId};
+use chatlab_kit::{
+    ids::{ClientMsgId, RoomId},
+    message::{MessageKind, Position, Seq},
+    wire::{ClientFrame, ErrorCode, RequestId},
+};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{gateway::http::shorten, service::ServiceError};
@@ -23,7 +28,8 @@ pub fn parse(text: &str) -> Result<ClientFrame, Refusal> {
 }
 
 fn diagnose(text: &str, error: &serde_json::Error) -> Refusal {
-    let bad_frame = |message: &str| Refusal { id: None, error: ServiceError::new(ErrorCode::BadFrame, message) };
+    let bad_frame =
+        |message: &str| Refusal { id: None, error: ServiceError::new(ErrorCode::BadFrame, message) };
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         return bad_frame("the frame is not JSON");
     };
@@ -33,7 +39,9 @@ fn diagnose(text: &str, error: &serde_json::Error) -> Refusal {
     let id = fields.get("id").and_then(Value::as_u64);
     let error = match fields.get("t") {
         Some(Value::String(t)) if TYPES.contains(&t.as_str()) => {
-            ServiceError::invalid(format!("{t}: {}", shorten(&error.to_string())))
+            let what =
+                fields.iter().find_map(|(name, value)| Some(format!("{name}: {}", wrong(name, value)?)));
+            ServiceError::invalid(format!("{t}: {}", shorten(&what.unwrap_or_else(|| error.to_string()))))
         }
         Some(Value::String(t)) => {
             ServiceError::new(ErrorCode::UnknownType, format!("`{}` is no type of frame", shorten(t)))
@@ -41,6 +49,25 @@ fn diagnose(text: &str, error: &serde_json::Error) -> Refusal {
         _ => ServiceError::new(ErrorCode::BadFrame, "the frame has no type in `t`"),
     };
     Refusal { id, error }
+}
+
+/// What is wrong with one field: the parser of a whole frame does not say which one it was.
+fn wrong(name: &str, value: &Value) -> Option<String> {
+    fn check<T: DeserializeOwned>(value: &Value) -> Option<String> {
+        T::deserialize(value).err().map(|error| error.to_string())
+    }
+    match name {
+        "id" => check::<RequestId>(value),
+        "v" => check::<u32>(value),
+        "token" | "name" | "body" => check::<String>(value),
+        "room" => check::<RoomId>(value),
+        "cid" => check::<ClientMsgId>(value),
+        "kind" => check::<MessageKind>(value),
+        "after" => check::<Option<Position>>(value),
+        "before" => check::<Option<Seq>>(value),
+        "limit" => check::<Option<u32>>(value),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +101,9 @@ mod tests {
             let refusal = parse(text).unwrap_err();
             assert_eq!((refusal.error.code, refusal.id), (code, id), "{text}");
         }
-        assert!(parse(r#"{"t":"join","id":4,"room":"x"}"#).unwrap_err().error.message.contains("room id"));
+        let join = parse(r#"{"t":"join","id":4,"room":"x"}"#).unwrap_err().error.message;
+        assert!(join.starts_with("join: room: "), "{join}");
+        let send = parse(r#"{"t":"send","id":5}"#).unwrap_err().error.message;
+        assert!(send.contains("missing field `room`"), "{send}");
     }
 }

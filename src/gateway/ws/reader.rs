@@ -1,10 +1,6 @@
 //! The reading half of a connection: hello, requests, heartbeat, and the end.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
 use chatlab_kit::wire::{

@@ -12,10 +12,7 @@ use std::sync::Arc;
 
 use chatlab_kit::{ids::UserId, message::Position};
 
-use super::{
-    Connection,
-    outbox::Frame,
-};
+use super::{Connection, outbox::Frame};
 
 /// The most bytes that one member buffers while it reads what it missed.
 pub const MAX_REPLAY_BUFFER_BYTES: usize = 256 * 1024;
@@ -173,7 +170,7 @@ impl Members {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
@@ -408,9 +405,9 @@ mod tests {
         assert_eq!(members.take_user(&user).len(), 1);
         let new = members.add(connection(user), false);
         assert!(!members.remove(old));
-        assert_eq!(members.len(), 2);
+        assert_eq!(members.count(), 2);
         assert!(members.remove(new));
-        assert_eq!((members.len(), members.users().len()), (1, 1));
+        assert_eq!((members.count(), members.users().len()), (1, 1));
     }
 
     #[test]

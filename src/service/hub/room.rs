@@ -86,7 +86,7 @@ impl Room {
         }
         let dispatch = members.begin();
         if kind != Kind::Notice {
-            metrics::counter!("chatlab_deliveries_total").increment(members.len() as u64);
+            metrics::counter!("chatlab_deliveries_total").increment(members.count() as u64);
         }
         let mut next = members.offer(dispatch, frame, kind, 0, SLICE);
         drop(members);
@@ -130,9 +130,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let last = self
-            .rooms
-            .remove_if(&self.room.id, |_, room| room.leases.fetch_sub(1, Ordering::Relaxed) == 1);
+        let last =
+            self.rooms.remove_if(&self.room.id, |_, room| room.leases.fetch_sub(1, Ordering::Relaxed) == 1);
         if let Some((_, room)) = last {
             room.stop.cancel();
         }
