@@ -38,7 +38,7 @@ Examples:
   chatlab demo --secs 3   a shorter load")]
 pub struct Args {
     /// How long each topology is loaded, in seconds
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..=600))]
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=600))]
     secs: u64,
     /// The seed of the load and of the checks
     #[arg(long, default_value_t = 1)]
