@@ -21,11 +21,11 @@ impl RangeSet {
     /// Adds a sequence; false when it was there already (or the set is full).
     pub fn insert(&mut self, seq: u64) -> bool {
         // The common case: the sequence after the last one.
-        if let Some(last) = self.ranges.last_mut() {
-            if seq == last.1 + 1 {
-                last.1 = seq;
-                return true;
-            }
+        if let Some(last) = self.ranges.last_mut()
+            && seq == last.1 + 1
+        {
+            last.1 = seq;
+            return true;
         }
         let at = self.ranges.partition_point(|r| r.1 < seq);
         if self.ranges.get(at).is_some_and(|r| r.0 <= seq) {
@@ -232,10 +232,10 @@ impl Ledger {
     /// Takes over another thread's ledger of the same rooms.
     pub fn merge(&mut self, other: Self) {
         for (mine, theirs) in self.rooms.iter_mut().zip(other.rooms) {
-            if let Some(epoch) = &theirs.epoch {
-                if !mine.is_epoch(epoch) {
-                    self.counts.epoch_changes += 1;
-                }
+            if let Some(epoch) = &theirs.epoch
+                && !mine.is_epoch(epoch)
+            {
+                self.counts.epoch_changes += 1;
             }
             mine.known.merge(&theirs.known);
             mine.lowest_base = match (mine.lowest_base, theirs.lowest_base) {
