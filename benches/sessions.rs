@@ -1,1 +1,223 @@
-fn main(){}
+//! `cargo bench --bench sessions`: each variant of the sessions lab × client × topology, one operation at a time; and what
+//! kit's handle costs over the bare client.
+//!
+//! What a variant needs and the server lacks is left out with a line that says so. `-- --test` runs everything once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chatlab_kit::{
+    LabResult,
+    ids::{SessionId, UserId},
+    lab::{Lab as _, VariantKind},
+    prereq::{ServerBinary, find_server},
+    redis::{ClientKind, Redis, RedisConfig},
+    servers::{Managed, ServerOptions, Topology},
+};
+use chatlab_sessions::{LAB, Policy, Sessions, build};
+use criterion::Criterion;
+use futures_util::future::try_join_all;
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use tokio::runtime::Runtime;
+
+/// The devices of the user whose sessions are touched and listed.
+const DEVICES: usize = 4;
+/// Commands on their way at once while the handle's cost is measured: enough to keep the client busy.
+const CONCURRENT: usize = 64;
+/// Commands that each of them sends in a batch.
+const ROUNDS: usize = 20;
+/// Batches of each kind, interleaved.
+const BATCHES: usize = 300;
+/// The most that the handle may cost over the bare client.
+const OVERHEAD_LIMIT: f64 = 1.03;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let server = find_server(None)?;
+    println!("server: {} {}", server.flavour, server.version);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let smoke = std::env::args().any(|arg| arg == "--test");
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    for topology in Topology::ALL {
+        bench_topology(&mut criterion, &runtime, &server, topology, smoke)?;
+    }
+    criterion.final_summary();
+    Ok(())
+}
+
+fn bench_topology(
+    criterion: &mut Criterion,
+    runtime: &Runtime,
+    server: &ServerBinary,
+    topology: Topology,
+    smoke: bool,
+) -> Result<(), Failure> {
+    let managed = Managed::start(topology, server, &ServerOptions::default())?;
+    for client in ClientKind::available() {
+        let config = RedisConfig::new(topology, managed.addrs()).with_client(*client);
+        let redis = runtime.block_on(Redis::connect(&config))?;
+        for variant in LAB.variants() {
+            if !matches!(variant.kind, VariantKind::Reference | VariantKind::Alternative) {
+                continue;
+            }
+            if let Some(needs) = variant.needs
+                && !runtime.block_on(needs.met(&redis))?
+            {
+                println!("{}: left out on {client}, {topology}: this server lacks {needs}", variant.name);
+                continue;
+            }
+            if let Some(sessions) = build(variant.name, redis.clone(), Policy::default()) {
+                bench_variant(
+                    criterion,
+                    runtime,
+                    &format!("{}/{client}/{topology}", variant.name),
+                    &*sessions,
+                )?;
+            }
+        }
+    }
+    runtime.block_on(overhead(&managed, topology, if smoke { 3 } else { BATCHES }))?;
+    managed.stop();
+    Ok(())
+}
+
+/// One operation after the other: the median is the latency of an operation, round trips included.
+fn bench_variant(
+    criterion: &mut Criterion,
+    runtime: &Runtime,
+    name: &str,
+    sessions: &dyn Sessions,
+) -> Result<(), Failure> {
+    let user = UserId::new();
+    let id: SessionId = runtime.block_on(async {
+        let mut last = sessions.create(&user, "bench").await?;
+        for _ in 1..DEVICES {
+            last = sessions.create(&user, "bench").await?;
+        }
+        LabResult::Ok(last.id)
+    })?;
+    criterion.bench_function(&format!("create/{name}"), |b| {
+        b.to_async(runtime).iter(|| async { sessions.create(&UserId::new(), "bench").await });
+    });
+    criterion.bench_function(&format!("touch/{name}"), |b| {
+        b.to_async(runtime).iter(|| sessions.touch(&id));
+    });
+    criterion.bench_function(&format!("list/{name}"), |b| {
+        b.to_async(runtime).iter(|| sessions.list(&user));
+    });
+    // A bench of something that fails measures nothing.
+    let (touched, listed) =
+        runtime.block_on(async { (sessions.touch(&id).await, sessions.list(&user).await) });
+    if touched?.is_none() || listed?.len() != DEVICES {
+        return Err(format!("{name}: the sessions did not survive the bench").into());
+    }
+    Ok(())
+}
+
+/// Compares `GET` through kit's handle with the bare client, each on a connection of its own, and twice the bare client for
+/// the noise floor. Batches alternate; the ratio of each pair is taken, and of those the median.
+async fn overhead(managed: &Managed, topology: Topology, batches: usize) -> Result<(), Failure> {
+    let config = RedisConfig::new(topology, managed.addrs());
+    let handle = Redis::connect(&config).await?;
+    match topology {
+        Topology::Single => {
+            compare(topology, batches, handle, bare_single(managed).await?, bare_single(managed).await?).await
+        }
+        Topology::Cluster => {
+            compare(topology, batches, handle, bare_cluster(managed).await?, bare_cluster(managed).await?)
+                .await
+        }
+    }
+}
+
+async fn bare_single(managed: &Managed) -> Result<ConnectionManager, Failure> {
+    let node = &managed.nodes()[0];
+    let info = ConnectionAddr::Tcp(node.host.to_string(), node.port)
+        .into_connection_info()?
+        .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let config = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(Duration::from_secs(5)))
+        .set_pipeline_buffer_size(1_024);
+    Ok(ConnectionManager::new_with_config(redis::Client::open(info)?, config).await?)
+}
+
+async fn bare_cluster(managed: &Managed) -> Result<redis::cluster_async::ClusterConnection, Failure> {
+    let nodes: Vec<String> = managed.addrs().iter().map(|addr| format!("redis://{addr}")).collect();
+    let client = redis::cluster::ClusterClient::builder(nodes)
+        .tcp_settings(TcpSettings::default().set_nodelay(true))
+        .response_timeout(Duration::from_secs(5))
+        .build()?;
+    Ok(client.get_async_connection().await?)
+}
+
+async fn compare<C: ConnectionLike + Clone + Send + Sync + 'static>(
+    topology: Topology,
+    batches: usize,
+    handle: Redis,
+    bare: C,
+    bare_again: C,
+) -> Result<(), Failure> {
+    let keys: Arc<Vec<String>> = Arc::new((0..CONCURRENT).map(|i| format!("overhead:{i}")).collect());
+    for key in keys.iter() {
+        let () = redis::cmd("SET").arg(key).arg("x".repeat(64)).query_async(&mut handle.clone()).await?;
+    }
+    let (mut over, mut noise) = (Vec::with_capacity(batches), Vec::with_capacity(batches));
+    for i in 0..batches {
+        // Who comes first takes turns: a drift of the machine must not favour one.
+        let (h, b, a) = if i % 2 == 0 {
+            let h = batch(&handle, &keys).await?;
+            let b = batch(&bare, &keys).await?;
+            (h, b, batch(&bare_again, &keys).await?)
+        } else {
+            let a = batch(&bare_again, &keys).await?;
+            let b = batch(&bare, &keys).await?;
+            (batch(&handle, &keys).await?, b, a)
+        };
+        over.push(h / b);
+        noise.push(a / b);
+    }
+    let (over, noise) = (quartiles(over), quartiles(noise));
+    let verdict = if over.1 <= OVERHEAD_LIMIT { "within 3 %" } else { "OVER 3 %" };
+    println!(
+        "handle over bare client, {topology}: median {:.3} (quartiles {:.3} to {:.3}), {verdict}; \
+         bare over bare: {:.3} ({:.3} to {:.3}); {batches} interleaved batches of {} GETs",
+        over.1,
+        over.0,
+        over.2,
+        noise.1,
+        noise.0,
+        noise.2,
+        CONCURRENT * ROUNDS
+    );
+    Ok(())
+}
+
+/// Seconds for one batch.
+async fn batch<C: ConnectionLike + Clone>(connection: &C, keys: &[String]) -> Result<f64, Failure> {
+    let began = Instant::now();
+    try_join_all(keys.iter().map(|key| {
+        let mut connection = connection.clone();
+        async move {
+            for _ in 0..ROUNDS {
+                let _: Vec<u8> = redis::cmd("GET").arg(key).query_async(&mut connection).await?;
+            }
+            Ok::<_, redis::RedisError>(())
+        }
+    }))
+    .await?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// Lower quartile, median, upper quartile.
+fn quartiles(mut ratios: Vec<f64>) -> (f64, f64, f64) {
+    ratios.sort_by(f64::total_cmp);
+    let at = |share: usize| ratios[(ratios.len() - 1) * share / 4];
+    (at(1), at(2), at(3))
+}

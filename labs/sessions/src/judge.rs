@@ -242,7 +242,7 @@ impl World<'_> {
         let name = self.known[i].name();
         match (self.known[i].state(span, self.policy), live) {
             (State::Live, false) => {
-                self.fact(Topic::Answer, Err(format!("{name} was live, but revoke says it was not")))
+                self.fact(Topic::Answer, Err(format!("{name} was live, but revoke says it was not")));
             }
             (State::Dead(topic), true) => {
                 self.fact(Topic::Answer, Err(format!("{name} {}, but revoke says it was live", why(topic))));

@@ -18,36 +18,36 @@ const fn variant(name: &'static str, kind: VariantKind, summary: &'static str) -
 
 /// The reference first, the exercise last.
 pub(crate) const VARIANTS: &[Variant] = &[
-    variant("hash_index", VariantKind::Reference, "HASH a session, ZSET a user that decides what is live"),
+    variant("hash_index", VariantKind::Reference, "HASH a session, ZSET a user that decides"),
     variant("string_index", VariantKind::Alternative, "JSON STRING a session, the same ZSET"),
-    variant("user_hash", VariantKind::Alternative, "one HASH a user, ZSET of expiries, swept at login"),
+    variant("user_hash", VariantKind::Alternative, "one HASH a user, ZSET of expiries"),
     Variant {
         needs: Some(Needs { command: "HPEXPIREAT", since: "Redis 7.4, Valkey 9" }),
         ..variant(
             "hash_field_ttl",
             VariantKind::Alternative,
-            "one HASH a user whose fields expire by themselves",
+            "one HASH a user, each field expires",
         )
     },
     variant(
         "two_step_ttl",
         VariantKind::Flawed { caught_by: "never_immortal" },
-        "SET, then PEXPIREAT: a crash in between leaves an immortal session",
+        "SET, then PEXPIREAT: immortal after a crash",
     ),
     variant(
         "sliding_forever",
         VariantKind::Flawed { caught_by: "absolute_expiry_holds" },
-        "GETEX … PX at every use: a session in use never ends",
+        "GETEX at every use: never ends while used",
     ),
     variant(
         "set_index",
         VariantKind::Flawed { caught_by: "list_shows_only_live" },
-        "SET of sessions that knows no time: ghosts in the list",
+        "SET without time: ghosts in the list",
     ),
     variant(
         "read_then_write",
         VariantKind::Flawed { caught_by: "revoked_stays_revoked" },
-        "GET, then SET: a session revoked in between comes back",
+        "GET, then SET: a revoked session comes back",
     ),
     variant("exercise", VariantKind::Exercise, "yours: labs/sessions/src/exercise.rs"),
 ];

@@ -42,6 +42,27 @@ fn cut(text: &str, columns: usize) -> String {
     format!("{kept}…")
 }
 
+/// Before the later parts of a line that was broken.
+const CONTINUED: &str = "            ";
+/// A line of a history or a command is shown in at most so many parts.
+const PARTS_MAX: usize = 3;
+
+/// A line in parts that fit, the last one cut if it must be. The first keeps the line's own indentation.
+fn parts(line: &str, columns: usize) -> Vec<String> {
+    let indent: String = line.chars().take_while(|letter| *letter == ' ').collect();
+    let mut parts = wrap(line, columns - indent.len().max(CONTINUED.len() - 8));
+    if parts.len() > PARTS_MAX {
+        parts.truncate(PARTS_MAX);
+        if let Some(last) = parts.last_mut() {
+            *last = cut(&format!("{last} …"), columns - CONTINUED.len() + 8);
+        }
+    }
+    if let Some(first) = parts.first_mut() {
+        first.insert_str(0, &indent);
+    }
+    parts
+}
+
 /// `text` broken at spaces into lines of at most `columns` characters.
 fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -69,7 +90,9 @@ fn write_block(f: &mut fmt::Formatter<'_>, title: &str, lines: &[String], shown:
         writeln!(f, "        ({hidden} earlier)")?;
     }
     for line in &lines[hidden..] {
-        writeln!(f, "        {}", cut(line, REPORT_COLUMNS - 8))?;
+        for (i, part) in parts(line, REPORT_COLUMNS - 8).iter().enumerate() {
+            writeln!(f, "{}{part}", if i == 0 { "        " } else { CONTINUED })?;
+        }
     }
     Ok(())
 }
