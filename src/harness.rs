@@ -3,11 +3,7 @@
 //! What `demo`, `load run` and the integration tests measure and break. The server processes are
 //! real ones, started from the same binary, and end with whoever started them.
 
-use std::{
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use chatlab_kit::{

@@ -34,7 +34,9 @@ fn code(path: &Path) -> String {
 fn the_service_names_no_socket_no_sql_and_no_redis() {
     for path in files("src/service", "rs") {
         let code = code(&path);
-        for foreign in ["axum", "sqlx", "redis", "fred", "tungstenite", "tokio::net", "crate::gateway", "crate::archive"] {
+        for foreign in
+            ["axum", "sqlx", "redis", "fred", "tungstenite", "tokio::net", "crate::gateway", "crate::archive"]
+        {
             assert!(!code.contains(foreign), "{} names {foreign}", path.display());
         }
     }

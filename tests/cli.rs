@@ -74,7 +74,8 @@ fn piped_output_has_no_colours_and_json_parses() {
     }
     for args in [&["list", "--json"][..], &["load", "list", "--json"], &["doctor", "--json"]] {
         let output = Command::new(chatlab()).args(args).output().unwrap();
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .unwrap_or_else(|e| panic!("{args:?}: {e}"));
     }
 }
 

@@ -26,7 +26,10 @@ async fn users_register_log_in_and_talk_across_processes(topology: Topology) {
 
     let hello = ada.send(room, "c1", "hello \u{1F600} \"bob\"").await.unwrap();
     let seen = bob.next_message(SOON).await.unwrap();
-    assert_eq!((seen.seq, seen.draft.id, seen.draft.body.as_str()), (1, hello.msg, "hello \u{1F600} \"bob\""));
+    assert_eq!(
+        (seen.seq, seen.draft.id, seen.draft.body.as_str()),
+        (1, hello.msg, "hello \u{1F600} \"bob\"")
+    );
     assert_eq!(seen.draft.from, ada.welcome().unwrap().user);
 
     let answer = bob.send(room, "c1", "hello ada").await.unwrap();

@@ -19,7 +19,8 @@ fn processes_below(dir: &Path) -> Vec<String> {
         .flatten()
         .filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
         .filter_map(|e| {
-            let line = String::from_utf8_lossy(&std::fs::read(e.path().join("cmdline")).ok()?).replace('\0', " ");
+            let line =
+                String::from_utf8_lossy(&std::fs::read(e.path().join("cmdline")).ok()?).replace('\0', " ");
             let cwd = std::fs::read_link(e.path().join("cwd")).unwrap_or_default();
             (line.contains(&needle) || cwd.starts_with(dir)).then_some(line)
         })

@@ -2,6 +2,8 @@
 //!
 //! One binary, so that it is linked once. What does not break its servers shares one [`common::shared`]
 //! stack a topology; what does starts its own.
+// Helpers of tests are not `#[test]` functions themselves, which is where these are allowed by default.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
 mod cli;

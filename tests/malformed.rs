@@ -63,7 +63,12 @@ async fn http_inputs(stack: &Stack) {
         ("wrong types", post("/v1/register", JSON, br#"{"name":7,"password":[]}"#), 400, "invalid"),
         ("missing field", post("/v1/login", JSON, br#"{"name":"someone"}"#), 400, "invalid"),
         ("wrong content type", post("/v1/login", "text/plain", b"{}"), 415, "invalid"),
-        ("short password", post("/v1/register", JSON, br#"{"name":"someone","password":"x"}"#), 400, "invalid"),
+        (
+            "short password",
+            post("/v1/register", JSON, br#"{"name":"someone","password":"x"}"#),
+            400,
+            "invalid",
+        ),
         (
             "name with markup",
             post("/v1/register", JSON, br#"{"name":"<script>","password":"long enough 1"}"#),
@@ -76,8 +81,18 @@ async fn http_inputs(stack: &Stack) {
             401,
             "unauthorized",
         ),
-        ("no such path", b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 404, "not_found"),
-        ("wrong method", b"GET /v1/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 405, "invalid"),
+        (
+            "no such path",
+            b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+            404,
+            "not_found",
+        ),
+        (
+            "wrong method",
+            b"GET /v1/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(),
+            405,
+            "invalid",
+        ),
     ];
     for (what, request, status, code) in cases {
         assert_eq!(raw_http(stack, &request).await, (status, code.to_owned()), "{what}");
@@ -100,7 +115,11 @@ async fn tokens(stack: &Stack) {
     let cases = [
         ("empty", String::new(), ErrorCode::Unauthorized),
         ("not a token", "x.y.z".to_owned(), ErrorCode::Unauthorized),
-        ("forged signature", token("another secret of the right length", &session, 100), ErrorCode::Unauthorized),
+        (
+            "forged signature",
+            token("another secret of the right length", &session, 100),
+            ErrorCode::Unauthorized,
+        ),
         ("alg none", unsigned, ErrorCode::Unauthorized),
         ("expired", token(stack.jwt_secret(), &session, -10), ErrorCode::TokenExpired),
         ("no such session", good, ErrorCode::SessionRevoked),
@@ -140,7 +159,11 @@ async fn frames(client: &mut WsClient) {
             ErrorCode::Invalid,
         ),
         ("empty room name", r#"{"t":"create","id":8,"name":""}"#.into(), ErrorCode::Invalid),
-        ("long room name", format!(r#"{{"t":"create","id":9,"name":"{}"}}"#, "n".repeat(81)), ErrorCode::Invalid),
+        (
+            "long room name",
+            format!(r#"{{"t":"create","id":9,"name":"{}"}}"#, "n".repeat(81)),
+            ErrorCode::Invalid,
+        ),
     ];
     for (what, frame, code) in cases {
         client.send_raw_text(&frame).await.unwrap();
@@ -148,10 +171,26 @@ async fn frames(client: &mut WsClient) {
     }
     let room = client.create("bounds").await.unwrap();
     let bounds: [(&str, String, ErrorCode); 4] = [
-        ("empty body", format!(r#"{{"t":"send","id":1,"room":"{room}","cid":"c","body":""}}"#), ErrorCode::Invalid),
-        ("long body", format!(r#"{{"t":"send","id":2,"room":"{room}","cid":"c","body":"{long}"}}"#), ErrorCode::TooLarge),
-        ("page of none", format!(r#"{{"t":"history","id":3,"room":"{room}","limit":0}}"#), ErrorCode::Invalid),
-        ("page too long", format!(r#"{{"t":"history","id":4,"room":"{room}","limit":100000}}"#), ErrorCode::Invalid),
+        (
+            "empty body",
+            format!(r#"{{"t":"send","id":1,"room":"{room}","cid":"c","body":""}}"#),
+            ErrorCode::Invalid,
+        ),
+        (
+            "long body",
+            format!(r#"{{"t":"send","id":2,"room":"{room}","cid":"c","body":"{long}"}}"#),
+            ErrorCode::TooLarge,
+        ),
+        (
+            "page of none",
+            format!(r#"{{"t":"history","id":3,"room":"{room}","limit":0}}"#),
+            ErrorCode::Invalid,
+        ),
+        (
+            "page too long",
+            format!(r#"{{"t":"history","id":4,"room":"{room}","limit":100000}}"#),
+            ErrorCode::Invalid,
+        ),
     ];
     for (what, frame, code) in bounds {
         client.send_raw_text(&frame).await.unwrap();
@@ -185,11 +224,19 @@ async fn fatal_frames(stack: &Stack, token: &str) {
 
     let mut client = WsClient::open(&stack.ws_url(0), &Upgrade::default()).await.unwrap();
     client.send_raw_text(r#"{"t":"ping","id":1}"#).await.unwrap();
-    assert_eq!(client.next_close().await.map(|(code, _)| code), Some(ErrorCode::BadState.close_code()), "no hello");
+    assert_eq!(
+        client.next_close().await.map(|(code, _)| code),
+        Some(ErrorCode::BadState.close_code()),
+        "no hello"
+    );
 
     let mut client = WsClient::open(&stack.ws_url(0), &Upgrade::default()).await.unwrap();
     client.send_raw_text(r#"{"t":"hello","v":99,"token":"x"}"#).await.unwrap();
-    assert_eq!(client.next_close().await.map(|(code, _)| code), Some(ErrorCode::BadVersion.close_code()), "version");
+    assert_eq!(
+        client.next_close().await.map(|(code, _)| code),
+        Some(ErrorCode::BadVersion.close_code()),
+        "version"
+    );
 
     let foreign = Upgrade { origin: Some("https://evil.example".into()), ..Upgrade::default() };
     match WsClient::open(&stack.ws_url(0), &foreign).await {

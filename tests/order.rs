@@ -25,7 +25,8 @@ async fn a_retry_on_any_connection_gives_one_message(topology: Topology) {
     let next = second.send(room, "twice", "next").await.unwrap();
     assert_eq!(next.seq, original.seq + 1, "a retry takes no number");
     for client in [first, &mut second] {
-        let seen = [client.next_message(SOON).await.unwrap().seq, client.next_message(SOON).await.unwrap().seq];
+        let seen =
+            [client.next_message(SOON).await.unwrap().seq, client.next_message(SOON).await.unwrap().seq];
         assert_eq!(seen, [1, 2]);
     }
     assert_eq!(second.history(room, None, None).await.unwrap().messages.len(), 2);

@@ -66,14 +66,14 @@ impl ZsetHash {
     }
 }
 
-fn corrupt(key: String, why: impl ToString) -> LabError {
+fn corrupt(key: String, why: &dyn std::fmt::Display) -> LabError {
     LabError::Corrupt { key, why: why.to_string() }
 }
 
 fn position(key: &str, epoch: String, seq: Seq, id: &str) -> LabResult<Position> {
     let id = match id {
         "" => None,
-        text => Some(text.parse().map_err(|e| corrupt(key.to_owned(), e))?),
+        text => Some(text.parse().map_err(|e| corrupt(key.to_owned(), &e))?),
     };
     Ok(Position { epoch: Epoch(epoch), seq, id })
 }
@@ -82,8 +82,9 @@ fn messages(key: &str, envelopes: &[Option<Vec<u8>>]) -> LabResult<Vec<Message>>
     envelopes
         .iter()
         .map(|bytes| {
-            let bytes = bytes.as_deref().ok_or_else(|| corrupt(key.to_owned(), "an id without a message"))?;
-            Envelope::parse(bytes).and_then(|e| e.message()).map_err(|e| corrupt(key.to_owned(), e))
+            let bytes =
+                bytes.as_deref().ok_or_else(|| corrupt(key.to_owned(), &"an id without a message"))?;
+            Envelope::parse(bytes).and_then(|e| e.message()).map_err(|e| corrupt(key.to_owned(), &e))
         })
         .collect()
 }
@@ -116,7 +117,7 @@ impl History for ZsetHash {
             });
         let (epoch, seq, id, ts, duplicate): (String, Seq, String, u64, bool) =
             call.run(&mut self.redis.clone()).await?;
-        let id: MessageId = id.parse().map_err(|e| corrupt(keys.sent(&draft.from, &draft.cid), e))?;
+        let id: MessageId = id.parse().map_err(|e| corrupt(keys.sent(&draft.from, &draft.cid), &e))?;
         Ok(Appended { epoch: Epoch(epoch), seq, id, ts, duplicate })
     }
 
@@ -152,7 +153,7 @@ impl History for ZsetHash {
             .arg(id)
             .arg(SINCE_MAX);
         let reply: redis::Value = call.run(&mut self.redis.clone()).await?;
-        let wrong = |e: redis::ParsingError| corrupt(keys.meta(), e);
+        let wrong = |e: redis::ParsingError| corrupt(keys.meta(), &e);
         if let Ok((verdict, epoch, seq, id)) =
             redis::from_redis_value_ref::<(String, String, Seq, String)>(&reply)
             && verdict == "resync"

@@ -51,8 +51,22 @@ pub const TABLE: &[KeyRow] = &[
     row("{pN}:room:RID:meta", "hash", "none", "2 fields", "history", "`epoch`, `seq`"),
     row("{pN}:room:RID:log", "zset", "none", "HOT_MESSAGES", "history", "message ids by sequence"),
     row("{pN}:room:RID:msg", "hash", "none", "HOT_MESSAGES", "history", "message id to envelope"),
-    row("{pN}:room:RID:sent:UID:CID", "string", "DEDUP_TTL_MS", "send rate", "history", "`SEQ ID TS` of a sent message"),
-    row("{pN}:events:message.created", "stream", "none", "STREAM_MAX", "history", "the outbox of a partition"),
+    row(
+        "{pN}:room:RID:sent:UID:CID",
+        "string",
+        "DEDUP_TTL_MS",
+        "send rate",
+        "history",
+        "`SEQ ID TS` of a sent message",
+    ),
+    row(
+        "{pN}:events:message.created",
+        "stream",
+        "none",
+        "STREAM_MAX",
+        "history",
+        "the outbox of a partition",
+    ),
     row("{pN}:room:RID:live", "channel", "-", "-", "pubsub", "a room's live envelopes and notices"),
 ];
 

@@ -16,11 +16,11 @@ pub mod keys;
 pub mod lab;
 pub mod lua;
 pub mod message;
-pub mod slots;
-pub mod wire;
-pub mod redis;
-pub mod subscribe;
 pub mod prereq;
+pub mod redis;
 pub mod servers;
+pub mod slots;
+pub mod subscribe;
+pub mod wire;
 
 pub use error::{LabError, LabResult};

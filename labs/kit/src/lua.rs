@@ -65,8 +65,9 @@ impl Script {
         for (kind, names) in [("KEYS", self.keys), ("ARGV", self.args)] {
             for (i, name) in names.iter().enumerate() {
                 let place = format!("{kind}[{}]", i + 1);
-                let in_header =
-                    header.iter().any(|l| l.trim_start_matches("-- ").trim_start().starts_with(&format!("{place} {name} ")));
+                let in_header = header.iter().any(|l| {
+                    l.trim_start_matches("-- ").trim_start().starts_with(&format!("{place} {name} "))
+                });
                 if !in_header {
                     return wrong(format!("the header has no line `-- {place} {name} …`"));
                 }

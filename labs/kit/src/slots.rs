@@ -132,7 +132,8 @@ mod tests {
     fn rooms_spread_over_partitions_without_skew() {
         let mut counts = [0u32; PARTITIONS];
         for i in 0..25_600u128 {
-            let room = RoomId(uuid::Uuid::from_u128(i.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)));
+            let room =
+                RoomId(uuid::Uuid::from_u128(i.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)));
             counts[usize::from(Partition::of(&room).0)] += 1;
         }
         assert!(counts.iter().all(|&c| (50..=160).contains(&c)), "{counts:?}");

@@ -23,11 +23,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
     variant("user_hash", VariantKind::Alternative, "one HASH a user, ZSET of expiries"),
     Variant {
         needs: Some(Needs { command: "HPEXPIREAT", since: "Redis 7.4, Valkey 9" }),
-        ..variant(
-            "hash_field_ttl",
-            VariantKind::Alternative,
-            "one HASH a user, each field expires",
-        )
+        ..variant("hash_field_ttl", VariantKind::Alternative, "one HASH a user, each field expires")
     },
     variant(
         "two_step_ttl",

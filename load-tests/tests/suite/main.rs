@@ -1,4 +1,6 @@
 //! The generator and the clients against a scripted server.
+// Helpers of tests are not `#[test]` functions themselves, which is where these are allowed by default.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
 mod driver;

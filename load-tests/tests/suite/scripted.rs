@@ -193,10 +193,10 @@ impl Server {
         let (seq, ts) = (room.seq, 1_700_000_000_000);
         // The lock is held and the runtime has one thread: everything waits.
         std::thread::sleep(self.faults.cost);
-        if let Some((at, long)) = self.faults.stall {
-            if at == seq {
-                std::thread::sleep(long);
-            }
+        if let Some((at, long)) = self.faults.stall
+            && at == seq
+        {
+            std::thread::sleep(long);
         }
         if self.faults.hang_up_at == Some(seq) {
             let _ = out.send("HANG UP".into());

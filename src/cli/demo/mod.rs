@@ -64,7 +64,10 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut scenario = Scenario::find(SCENARIO)?;
     scenario.secs = args.secs;
     scenario.seed = args.seed;
-    say(global, &format!("chatlab demo on {} {} ({})\n", redis.flavour, redis.version, redis.path.display()))?;
+    say(
+        global,
+        &format!("chatlab demo on {} {} ({})\n", redis.flavour, redis.version, redis.path.display()),
+    )?;
 
     let mut shown = Vec::new();
     for topology in [Topology::Single, Topology::Cluster] {
@@ -137,8 +140,7 @@ fn conclude(shown: &[Shown], global: &Global) -> anyhow::Result<ExitCode> {
     if global.json {
         writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(shown)?)?;
     } else {
-        let columns: Vec<(&str, &RunResult)> =
-            shown.iter().map(|s| (s.topology.as_str(), &s.load)).collect();
+        let columns: Vec<(&str, &RunResult)> = shown.iter().map(|s| (s.topology.as_str(), &s.load)).collect();
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", report::side_by_side(&columns))?;
         writeln!(out, "Where to go next:")?;

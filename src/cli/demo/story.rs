@@ -65,8 +65,10 @@ pub async fn tell(stack: &Stack) -> anyhow::Result<Vec<Step>> {
 async fn arrive(stack: &Stack, server: usize, who: &str) -> anyhow::Result<Person> {
     let http = HttpClient::new(&stack.http_url(server));
     let account = json!({ "name": who, "password": format!("{who} knows a secret"), "device": "demo" });
-    let _: Value = http.post("/v1/register", None, &account).await.with_context(|| format!("registering {who}"))?;
-    let login: Value = http.post("/v1/login", None, &account).await.with_context(|| format!("logging {who} in"))?;
+    let _: Value =
+        http.post("/v1/register", None, &account).await.with_context(|| format!("registering {who}"))?;
+    let login: Value =
+        http.post("/v1/login", None, &account).await.with_context(|| format!("logging {who} in"))?;
     let token = login["token"].as_str().context("the login has no token")?.to_owned();
     let client = WsClient::connect(&stack.ws_url(server), &token).await?;
     Ok(Person { token, client })
