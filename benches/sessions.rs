@@ -184,7 +184,11 @@ async fn compare<C: ConnectionLike + Clone + Send + Sync + 'static>(
         noise.push(a / b);
     }
     let (over, noise) = (quartiles(over), quartiles(noise));
-    let verdict = if over.1 <= OVERHEAD_LIMIT { "within 3 %" } else { "OVER 3 %" };
+    let verdict = match over.1 {
+        _ if batches < BATCHES => "too few batches to say",
+        ratio if ratio <= OVERHEAD_LIMIT => "within 3 %",
+        _ => "OVER 3 %",
+    };
     println!(
         "handle over bare client, {topology}: median {:.3} (quartiles {:.3} to {:.3}), {verdict}; \
          bare over bare: {:.3} ({:.3} to {:.3}); {batches} interleaved batches of {} GETs",

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 const NANOS_PER_S: f64 = 1e9;
 
 /// How arrivals are spread over time. Others (burst, ramp, staircase, replay) join here and in
-/// [`Gaps`]; nothing else knows the kinds.
+/// `Gaps`; nothing else knows the kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleKind {

@@ -1,7 +1,7 @@
 //! The WebSocket driver: open loop, one process, few threads.
 //!
-//! One thread keeps time ([`pacer`]) and hands each arrival, when it is due, to the connection
-//! that sends it; one or two threads ([`shard`]) each drive their share of the connections on a
+//! One thread keeps time (`pacer`) and hands each arrival, when it is due, to the connection
+//! that sends it; one or two threads (`shard`) each drive their share of the connections on a
 //! single-threaded runtime. Nothing is locked on the way of a delivery. The time from the intended
 //! instant to the write is the pacing error, whichever thread lost it.
 
