@@ -8,6 +8,7 @@ use crate::{schedule::ScheduleKind, verdict::Limits};
 const EMBEDDED: &[(&str, &str)] = &[
     ("chat-steady", include_str!("../scenarios/chat-steady.toml")),
     ("fan-out", include_str!("../scenarios/fan-out.toml")),
+    ("sessions", include_str!("../scenarios/sessions.toml")),
 ];
 
 /// What drives the load. Others join here.

@@ -1,38 +1,50 @@
 //! Password hashes: Argon2id in the recommended strength (19 MiB, 2 passes), bounded in number.
+//!
+//! They run on threads of their own, never on the runtime's pool: the allocator keeps an arena a thread, and
+//! with 19 MiB in each, a pool that grows and shrinks would hold on to more and more memory.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, Mutex,
+    mpsc::{Receiver, SyncSender, sync_channel},
+};
 
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use chatlab_kit::wire::ErrorCode;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
-use super::{ServiceError, ServiceResult};
+use super::{ServiceError, ServiceResult, lock};
 
 /// The most requests that wait for their turn; one more is told to come back.
 pub const MAX_WAITING: usize = 512;
 
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Hashes and checks passwords, at most as many at once as there are cores: each takes 19 MiB and
 /// tens of milliseconds of one core.
 pub struct Passwords {
-    turns: Arc<Semaphore>,
-    line: Arc<Semaphore>,
+    jobs: SyncSender<Job>,
     decoy: String,
 }
 
 impl Passwords {
-    /// With `concurrent` hashes at once.
+    /// With `concurrent` hashes at once, a thread each; they end with the value.
     ///
     /// # Errors
-    /// When the system gives no randomness for the decoy's salt.
+    /// When the system gives no thread, or no randomness for the decoy's salt.
     pub fn new(concurrent: usize) -> ServiceResult<Self> {
-        Ok(Self {
-            turns: Arc::new(Semaphore::new(concurrent.max(1))),
-            line: Arc::new(Semaphore::new(MAX_WAITING)),
-            decoy: hash(b"nobody has this password")?,
-        })
+        let (jobs, queue) = sync_channel(MAX_WAITING);
+        let queue = Arc::new(Mutex::new(queue));
+        for i in 0..concurrent.max(1) {
+            let queue = queue.clone();
+            std::thread::Builder::new()
+                .name(format!("argon2-{i}"))
+                .spawn(move || work_off(&queue))
+                .map_err(ServiceError::internal)?;
+        }
+        Ok(Self { jobs, decoy: hash(b"nobody has this password")? })
     }
 
     /// The PHC string of a new hash with a random salt.
@@ -64,18 +76,29 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> ServiceResult<T> + Send + 'static,
     ) -> ServiceResult<T> {
-        let _place = self.line.try_acquire().map_err(|_| {
+        let (tell, told) = oneshot::channel();
+        let job = Box::new(move || {
+            // A client that hung up meanwhile needs no answer.
+            if !tell.is_closed() {
+                let _ = tell.send(work());
+            }
+        });
+        self.jobs.try_send(job).map_err(|_| {
             ServiceError::new(ErrorCode::RateLimited, "too many log in at this moment, try again")
         })?;
-        // The permit moves into the blocking task: a client that hangs up does not free a core
-        // that still works for it.
-        let turn = self.turns.clone().acquire_owned().await.map_err(ServiceError::internal)?;
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        })
-        .await
-        .map_err(ServiceError::internal)?
+        told.await.map_err(ServiceError::internal)?
+    }
+}
+
+fn work_off(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        // The lock is held while one thread waits, and given up before it works.
+        let next = lock(queue).recv();
+        match next {
+            // Whoever waits for a job that panicked gets `internal`; the thread goes on.
+            Ok(job) => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job))),
+            Err(_) => return,
+        }
     }
 }
 
