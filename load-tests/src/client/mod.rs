@@ -10,9 +10,9 @@ use std::{
 };
 
 use chatlab_kit::{
-    ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
-    message::{Epoch, Message, MessageKind, Position, Seq},
-    wire::{ClientFrame, ErrorCode, RequestId, SUBPROTOCOL, ServerFrame, VERSION},
+    ids::RoomId,
+    message::{Message, Position},
+    wire::{ClientFrame, RequestId, ServerFrame, VERSION},
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -29,118 +29,17 @@ use tokio_tungstenite::{
     },
 };
 
+mod answers;
+mod requests;
+
+pub use answers::{Ack, ClientError, Joined, Page, Result, Upgrade, Welcome};
+
 /// The most events that wait to be taken; one more is [`ClientError::QueueFull`].
 pub const MAX_QUEUED_EVENTS: usize = 65_536;
 /// How long a request waits for its answer, unless [`WsClient::set_timeout`] says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The read buffer of a connection, in bytes: small, because there are many.
 pub const READ_BUFFER_BYTES: usize = 4096;
-
-/// Why a request of [`WsClient`] failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No connection, or the server refused the upgrade (with the HTTP status where there is one).
-    #[error("cannot open {url}: {why}")]
-    Connect {
-        /// Where to.
-        url: String,
-        /// The HTTP status of a refused upgrade.
-        status: Option<u16>,
-        /// What the system or the server said.
-        why: String,
-    },
-    /// Nothing came in time.
-    #[error("timed out waiting for {0}")]
-    Timeout(&'static str),
-    /// The server answered with an error frame.
-    #[error("refused: {code:?}: {message}")]
-    Refused {
-        /// The stable code.
-        code: ErrorCode,
-        /// The server's words.
-        message: String,
-        /// Whether trying again may help.
-        retryable: bool,
-    },
-    /// The connection is closed; the code and reason where the server gave them.
-    #[error("connection closed: {0:?}")]
-    Closed(Option<(u16, String)>),
-    /// The server sent what the protocol does not allow.
-    #[error("protocol: {0}")]
-    Protocol(String),
-    /// [`MAX_QUEUED_EVENTS`] events wait and were not taken.
-    #[error("more than {MAX_QUEUED_EVENTS} events wait")]
-    QueueFull,
-    /// A message id that [`ClientMsgId`] does not allow.
-    #[error(transparent)]
-    Id(#[from] chatlab_kit::ids::IdError),
-}
-
-/// What the methods here return.
-pub type Result<T> = std::result::Result<T, ClientError>;
-
-/// What the server said in `welcome`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Welcome {
-    /// Who the token is for.
-    pub user: UserId,
-    /// The login session.
-    pub session: SessionId,
-    /// The server's ping interval, in milliseconds.
-    pub heartbeat_ms: u64,
-    /// The largest frame the server takes, in bytes.
-    pub max_frame: usize,
-}
-
-/// The answer to a join.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Joined {
-    /// Where the room's history stood; everything after it follows as messages.
-    pub head: Option<Position>,
-}
-
-/// The answer to a send: the message is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ack {
-    /// Which room.
-    pub room: RoomId,
-    /// The client's name for the message.
-    pub cid: ClientMsgId,
-    /// The sequence's run.
-    pub epoch: Epoch,
-    /// Its place in the room.
-    pub seq: Seq,
-    /// Its id.
-    pub msg: MessageId,
-    /// Milliseconds since 1970 by Redis' clock.
-    pub ts: u64,
-    /// True when an earlier attempt had already stored it.
-    pub dup: bool,
-}
-
-/// The answer to a history request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Oldest first.
-    pub messages: Vec<Message>,
-    /// `before` for the next, older page.
-    pub next: Option<Seq>,
-}
-
-/// What a connection sends in its upgrade request.
-#[derive(Clone, Debug)]
-pub struct Upgrade {
-    /// The `Origin` header; browsers send one, this client none unless asked to.
-    pub origin: Option<String>,
-    /// The offered subprotocol.
-    pub subprotocol: Option<String>,
-}
-
-impl Default for Upgrade {
-    fn default() -> Self {
-        Self { origin: None, subprotocol: Some(SUBPROTOCOL.to_owned()) }
-    }
-}
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -262,93 +161,6 @@ impl WsClient {
             self.join(room, after).await?;
         }
         Ok(())
-    }
-
-    /// Makes a room; its maker is in it, and listens.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
-    pub async fn create(&mut self, name: &str) -> Result<RoomId> {
-        let id = self.next_request();
-        match self.request(id, &ClientFrame::Create { id, name: name.to_owned() }, "create").await? {
-            ServerFrame::Ok { room, head, .. } => {
-                self.note_joined(room, head);
-                Ok(room)
-            }
-            other => Err(unexpected("ok", &other)),
-        }
-    }
-
-    /// Joins a room, after a position where one is given.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
-    pub async fn join(&mut self, room: RoomId, after: Option<Position>) -> Result<Joined> {
-        let id = self.next_request();
-        let resuming = after.is_some();
-        match self.request(id, &ClientFrame::Join { id, room, after: after.clone() }, "join").await? {
-            ServerFrame::Ok { head, .. } => {
-                // When resuming, what follows moves the position; the head is not yet seen.
-                self.note_joined(room, if resuming { after } else { head.clone() });
-                Ok(Joined { head })
-            }
-            other => Err(unexpected("ok", &other)),
-        }
-    }
-
-    /// Leaves a room.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
-    pub async fn leave(&mut self, room: RoomId) -> Result<()> {
-        let id = self.next_request();
-        match self.request(id, &ClientFrame::Leave { id, room }, "leave").await? {
-            ServerFrame::Ok { .. } => {
-                self.joined.retain(|r| *r != room);
-                Ok(())
-            }
-            other => Err(unexpected("ok", &other)),
-        }
-    }
-
-    /// Sends a text and waits until it is stored. Safe to repeat with the same `cid`.
-    ///
-    /// # Errors
-    /// [`ClientError::Id`] for a bad `cid`, [`ClientError::Refused`], [`ClientError::Closed`] or
-    /// [`ClientError::Timeout`].
-    pub async fn send(&mut self, room: RoomId, cid: &str, body: &str) -> Result<Ack> {
-        let (id, cid) = (self.next_request(), cid.parse()?);
-        let frame = ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body: body.to_owned() };
-        match self.request(id, &frame, "ack").await? {
-            ServerFrame::Ack { room, cid, epoch, seq, msg, ts, dup, .. } => {
-                Ok(Ack { room, cid, epoch, seq, msg, ts, dup })
-            }
-            other => Err(unexpected("ack", &other)),
-        }
-    }
-
-    /// A page of history: messages with a sequence below `before`, at most `limit`.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
-    pub async fn history(&mut self, room: RoomId, before: Option<Seq>, limit: Option<u32>) -> Result<Page> {
-        let id = self.next_request();
-        match self.request(id, &ClientFrame::History { id, room, before, limit }, "page").await? {
-            ServerFrame::Page { messages, next, .. } => Ok(Page { messages, next }),
-            other => Err(unexpected("page", &other)),
-        }
-    }
-
-    /// Asks for a `pong`.
-    ///
-    /// # Errors
-    /// [`ClientError::Closed`] or [`ClientError::Timeout`].
-    pub async fn ping(&mut self) -> Result<()> {
-        let id = self.next_request();
-        match self.request(id, &ClientFrame::Ping { id }, "pong").await? {
-            ServerFrame::Pong { .. } => Ok(()),
-            other => Err(unexpected("pong", &other)),
-        }
     }
 
     /// The next frame that answers no request: a message, `resync`, `left`, `bye` or an error

@@ -1,0 +1,98 @@
+//! The requests of the protocol, a method each.
+
+use chatlab_kit::{
+    ids::RoomId,
+    message::{MessageKind, Position, Seq},
+    wire::{ClientFrame, ServerFrame},
+};
+
+use super::{Ack, Joined, Page, Result, WsClient, unexpected};
+
+impl WsClient {
+    /// Makes a room; its maker is in it, and listens.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    pub async fn create(&mut self, name: &str) -> Result<RoomId> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Create { id, name: name.to_owned() }, "create").await? {
+            ServerFrame::Ok { room, head, .. } => {
+                self.note_joined(room, head);
+                Ok(room)
+            }
+            other => Err(unexpected("ok", &other)),
+        }
+    }
+
+    /// Joins a room, after a position where one is given.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    pub async fn join(&mut self, room: RoomId, after: Option<Position>) -> Result<Joined> {
+        let id = self.next_request();
+        let resuming = after.is_some();
+        match self.request(id, &ClientFrame::Join { id, room, after: after.clone() }, "join").await? {
+            ServerFrame::Ok { head, .. } => {
+                // When resuming, what follows moves the position; the head is not yet seen.
+                self.note_joined(room, if resuming { after } else { head.clone() });
+                Ok(Joined { head })
+            }
+            other => Err(unexpected("ok", &other)),
+        }
+    }
+
+    /// Leaves a room.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    pub async fn leave(&mut self, room: RoomId) -> Result<()> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Leave { id, room }, "leave").await? {
+            ServerFrame::Ok { .. } => {
+                self.joined.retain(|r| *r != room);
+                Ok(())
+            }
+            other => Err(unexpected("ok", &other)),
+        }
+    }
+
+    /// Sends a text and waits until it is stored. Safe to repeat with the same `cid`.
+    ///
+    /// # Errors
+    /// [`ClientError::Id`] for a bad `cid`, [`ClientError::Refused`], [`ClientError::Closed`] or
+    /// [`ClientError::Timeout`].
+    pub async fn send(&mut self, room: RoomId, cid: &str, body: &str) -> Result<Ack> {
+        let (id, cid) = (self.next_request(), cid.parse()?);
+        let frame = ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body: body.to_owned() };
+        match self.request(id, &frame, "ack").await? {
+            ServerFrame::Ack { room, cid, epoch, seq, msg, ts, dup, .. } => {
+                Ok(Ack { room, cid, epoch, seq, msg, ts, dup })
+            }
+            other => Err(unexpected("ack", &other)),
+        }
+    }
+
+    /// A page of history: messages with a sequence below `before`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    pub async fn history(&mut self, room: RoomId, before: Option<Seq>, limit: Option<u32>) -> Result<Page> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::History { id, room, before, limit }, "page").await? {
+            ServerFrame::Page { messages, next, .. } => Ok(Page { messages, next }),
+            other => Err(unexpected("page", &other)),
+        }
+    }
+
+    /// Asks for a `pong`.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`] or [`ClientError::Timeout`].
+    pub async fn ping(&mut self) -> Result<()> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Ping { id }, "pong").await? {
+            ServerFrame::Pong { .. } => Ok(()),
+            other => Err(unexpected("pong", &other)),
+        }
+    }
+}
