@@ -4,9 +4,11 @@ use chatlab_history::{Announce, History, Since, ZsetHash};
 use chatlab_kit::{
     LabError,
     ids::{MessageId, RoomId, UserId},
-    message::{Draft, Epoch, MAX_BODY_BYTES, MessageKind, Position},
+    keys::RoomKeys,
+    message::{Draft, Envelope, Epoch, MAX_BODY_BYTES, MessageKind, Position},
     redis::{ClientKind, Redis},
     servers::Topology,
+    subscribe::{ChannelKind, FeedItem, Subscriptions},
 };
 
 use crate::common::shared;
@@ -97,7 +99,7 @@ async fn stored_sizes_stay_within_their_bounds(topology: Topology) {
     for i in 0..40 {
         history.append(&draft(room, &format!("m{i}"))).await.unwrap();
     }
-    let keys = chatlab_kit::keys::RoomKeys::new(&room);
+    let keys = RoomKeys::new(&room);
     let mut redis = redis;
     let log: u64 = redis::cmd("ZCARD").arg(keys.log()).query_async(&mut redis).await.unwrap();
     let msg: u64 = redis::cmd("HLEN").arg(keys.msg()).query_async(&mut redis).await.unwrap();
@@ -119,7 +121,34 @@ async fn a_node_that_forgot_the_scripts_is_taught_again(topology: Topology) {
     assert_eq!(history.append(&draft(room, "b")).await.unwrap().seq, 2);
 }
 
+async fn an_append_is_announced_the_way_it_was_asked_for(topology: Topology) {
+    let (_, redis) = history(topology, ClientKind::RedisRs).await;
+    let subscriptions = Subscriptions::start(redis.config()).await.unwrap();
+    for (announce, kind) in
+        [(Announce::Sharded, ChannelKind::Sharded), (Announce::Classic, ChannelKind::Classic)]
+    {
+        let room = RoomId::new();
+        let mut feed = subscriptions.subscribe(kind, &RoomKeys::new(&room).live()).await.unwrap();
+        let stored = ZsetHash::new(redis.clone(), announce).append(&draft(room, "a")).await.unwrap();
+        let Some(FeedItem::Payload(payload)) = feed.recv().await else { panic!("{kind:?}: no announcement") };
+        let message = Envelope::parse(&payload).unwrap().message().unwrap();
+        assert_eq!((message.seq, message.draft.id), (1, stored.id), "{kind:?}");
+    }
+}
+
+async fn a_script_refuses_wrong_numbers_before_it_writes(topology: Topology) {
+    let (history, _) = history(topology, ClientKind::RedisRs).await;
+    let room = RoomId::new();
+    let refused = history.clone().keeping(0).append(&draft(room, "a")).await.unwrap_err();
+    assert!(refused.to_string().contains("hot_max"), "{refused}");
+    assert!(history.page(&room, None, 0).await.unwrap_err().to_string().contains("limit"));
+    assert_eq!(history.head(&room).await.unwrap().seq, 0);
+    assert_eq!(history.append(&draft(room, "a")).await.unwrap().seq, 1, "nothing was left of the first try");
+}
+
 crate::on_both!(
+    an_append_is_announced_the_way_it_was_asked_for,
+    a_script_refuses_wrong_numbers_before_it_writes,
     a_send_is_one_round_trip,
     pages_by_cursor_do_not_drift,
     a_position_is_continued_only_when_nothing_after_it_is_missing,

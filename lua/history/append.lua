@@ -25,11 +25,19 @@ local live = KEYS[6]
 local new_epoch = ARGV[1]
 local id = ARGV[2]
 local json = ARGV[3]
-local sent_ttl_ms = ARGV[4]
+local sent_ttl_ms = tonumber(ARGV[4])
 local hot_max = tonumber(ARGV[5])
-local stream_max = ARGV[6]
+local stream_max = tonumber(ARGV[6])
 local publish = ARGV[7]
 local TRIM_PER_CALL = 16
+
+-- Before anything is written: an error further down would leave half of it.
+if not (sent_ttl_ms and sent_ttl_ms > 0 and hot_max and hot_max > 0 and stream_max and stream_max > 0) then
+  return redis.error_reply('ERR sent_ttl_ms, hot_max and stream_max must be positive integers')
+end
+if publish ~= 'PUBLISH' and publish ~= 'SPUBLISH' then
+  return redis.error_reply('ERR publish must be PUBLISH or SPUBLISH')
+end
 
 local before = redis.call('GET', sent)
 if before then

@@ -9,7 +9,11 @@
 local log = KEYS[1]
 local msg = KEYS[2]
 local before = ARGV[1]
-local limit = ARGV[2]
+local limit = tonumber(ARGV[2])
+
+if not (limit and limit > 0) or (before ~= '' and not tonumber(before)) then
+  return redis.error_reply('ERR before must be empty or an integer, limit a positive integer')
+end
 
 local max = '+inf'
 if before ~= '' then

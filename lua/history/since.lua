@@ -18,6 +18,10 @@ local seq = tonumber(ARGV[2])
 local id = ARGV[3]
 local limit = tonumber(ARGV[4])
 
+if not (seq and seq >= 0 and limit and limit > 0) then
+  return redis.error_reply('ERR seq must be an integer from 0, limit a positive integer')
+end
+
 local state = redis.call('HMGET', meta, 'epoch', 'seq')
 local head_epoch = state[1] or ''
 local head_seq = tonumber(state[2] or '0')

@@ -57,7 +57,7 @@ pub const TABLE: &[KeyRow] = &[
         "DEDUP_TTL_MS",
         "send rate",
         "history",
-        "`SEQ ID TS` of a sent message",
+        "`EPOCH SEQ ID TS` of a sent message",
     ),
     row(
         "{pN}:events:message.created",
@@ -68,6 +68,14 @@ pub const TABLE: &[KeyRow] = &[
         "the outbox of a partition",
     ),
     row("{pN}:room:RID:live", "channel", "-", "-", "pubsub", "a room's live envelopes and notices"),
+    row(
+        "chatlab:probe:INSTANCE:N",
+        "channel",
+        "-",
+        "one a master and instance",
+        "kit",
+        "whether subscriptions deliver; untagged, so that each master owns one",
+    ),
 ];
 
 /// The table as Markdown, for `docs/KEYS.md`.
@@ -100,6 +108,15 @@ pub fn user_sessions(user: &UserId) -> String {
 /// A key of a lab variant that the server does not run by default.
 pub fn user_lab(user: &UserId, variant: &str, name: &str) -> String {
     format!("{}:lab:{variant}:{name}", user_tag(user))
+}
+
+/// What the names of probe channels begin with.
+pub const PROBE_PREFIX: &str = "chatlab:probe:";
+
+/// The `n`-th probe channel of a subscription manager. Without a tag: `n` is counted up until the
+/// channel belongs to the master that is to be probed.
+pub fn probe(instance: impl std::fmt::Display, n: u32) -> String {
+    format!("{PROBE_PREFIX}{instance}:{n}")
 }
 
 /// The keys of one room.
@@ -189,6 +206,7 @@ mod tests {
             self::session(&session),
             user_sessions(&user),
             user_lab(&user, "VARIANT", "NAME"),
+            probe("INSTANCE", 7).replace(":7", ":N"),
         ] {
             let pattern = key
                 .replace(&Partition::of(&room).tag(), "pN")

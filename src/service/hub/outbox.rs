@@ -158,9 +158,12 @@ impl Outbox {
         if state.bytes + frame.cost() > MAX_QUEUED_BYTES {
             state.queue = VecDeque::new();
             state.bytes = 0;
+            // Under the same lock: a frame that another room pushed after the queue was emptied would move
+            // the resume token past what was thrown away.
+            state.closing = Some(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
             drop(state);
             metrics::counter!("chatlab_slow_consumers_total").increment(1);
-            self.close(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
+            self.wake_all();
             return false;
         }
         state.bytes += frame.cost();
@@ -303,6 +306,28 @@ mod tests {
         assert!(!outbox.push(frame(1)));
         let Step::Close(closing) = outbox.next(&mut Vec::new()).await else { panic!("not closed") };
         assert_eq!((closing.code, closing.close_code), (ErrorCode::SlowConsumer, 4008));
+    }
+
+    #[test]
+    fn after_an_overflow_nothing_is_queued_by_anybody() {
+        const PUSHERS: usize = 4;
+        for _ in 0..200 {
+            let outbox = Outbox::default();
+            while lock(&outbox.state).bytes + 2 * 50_000 < MAX_QUEUED_BYTES {
+                outbox.push(frame(50_000));
+            }
+            std::thread::scope(|scope| {
+                for _ in 0..PUSHERS {
+                    scope.spawn(|| {
+                        for _ in 0..8 {
+                            outbox.push(frame(50_000));
+                        }
+                    });
+                }
+            });
+            let state = lock(&outbox.state);
+            assert!(state.closing.is_some() && state.queue.is_empty(), "{} frames", state.queue.len());
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{ChannelKind, FeedItem, PROBE_PREFIX, SUBSCRIBER_QUEUE};
+use super::{ChannelKind, FeedItem, SUBSCRIBER_QUEUE};
+use crate::keys::PROBE_PREFIX;
 
 /// Channels that wait for the manager; above it the manager looks at all of them instead.
 const WORK_QUEUE: usize = 65_536;

@@ -56,8 +56,6 @@ pub const PROBE_MISSES: u32 = 2;
 pub const PROBE_STALE_MS: u64 = 4 * PROBE_MS;
 /// How long a node may take to connect or to answer before another is tried.
 const LINK_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// Channels that carry probes.
-const PROBE_PREFIX: &str = "chatlab:probe:";
 /// Nodes that wait to be connected anew after a lost probe.
 const SUSPECT_QUEUE: usize = 64;
 

@@ -9,9 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::Registry;
-use super::{
-    ChannelKind, FeedItem, PROBE_MISSES, PROBE_MS, PROBE_PREFIX, PROBE_TIMEOUT_MS, Subscription, subscribe_in,
-};
+use super::{ChannelKind, FeedItem, PROBE_MISSES, PROBE_MS, PROBE_TIMEOUT_MS, Subscription, subscribe_in};
+use crate::keys;
 use crate::redis::{Nodes, SlotOwners};
 use crate::slots::slot;
 use crate::{LabError, LabResult};
@@ -130,7 +129,7 @@ impl Probe {
 
     async fn prepare(&self, node: &str) -> LabResult<NodeProbe> {
         let channel = (0..NAMES_TRIED)
-            .map(|number| format!("{PROBE_PREFIX}{}:{number}", self.instance))
+            .map(|number| keys::probe(&self.instance, number))
             .find(|name| self.owns(node, name.as_bytes()))
             .ok_or_else(|| LabError::Other(format!("{node} owns next to no slots")))?;
         let publisher = self.nodes.connect(node).await?;
