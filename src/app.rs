@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::Context;
 use async_trait::async_trait;
-use axum::serve::ListenerExt;
 use chatlab_history::{Announce, History, ZsetHash};
 use chatlab_kit::{
     ids::{RoomId, UserId},
@@ -26,6 +25,7 @@ use crate::{
     config::ServerConfig,
     gateway::{
         self, Gateway,
+        accept::{self, Bounds},
         health::{Ping, Probes},
     },
     service::{
@@ -120,23 +120,17 @@ impl App {
 /// `bye` with resume positions to all, and a bounded wait.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the task that takes connections in fails.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let App { gateway, subscriptions, drain } = app;
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
-    let listener = listener.tap_io(|socket| {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "server.nodelay");
-        }
-    });
-    let serving = axum::serve(listener, gateway::router(gateway.clone()))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let mut serving = tokio::spawn(serving.into_future());
+    let (router, bounds) = (gateway::router(gateway.clone()), Bounds::new(gateway.max_connections));
+    let mut serving = tokio::spawn(accept::run(listener, router, bounds, stop.clone()));
     tokio::select! {
         () = shutdown.cancelled() => {}
-        ended = &mut serving => return Ok(ended??),
+        ended = &mut serving => return Ok(ended?),
     }
     tracing::info!(connections = gateway.hub.connections(), "server.stopping");
     gateway.stopping.cancel();
@@ -148,7 +142,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
         tracing::warn!(connections = gateway.sockets.len(), "server.drain_timed_out");
     }
     match tokio::time::timeout(LAST_REQUESTS, &mut serving).await {
-        Ok(ended) => ended??,
+        Ok(ended) => ended?,
         Err(_) => serving.abort(),
     }
     subscriptions.shutdown().await;

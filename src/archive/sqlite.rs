@@ -1,6 +1,6 @@
 //! The archive in a SQLite file that several server processes may share.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chatlab_kit::ids::{RoomId, UserId};
@@ -38,6 +38,8 @@ impl SqliteArchive {
         if let Some(folder) = path.parent() {
             tokio::fs::create_dir_all(folder).await.map_err(|e| unavailable(&e))?;
         }
+        // Until everything is open: a fresh file also gets its journal mode only once.
+        let _alone = lock_beside(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -203,6 +205,19 @@ impl Archive for SqliteArchive {
     }
 }
 
+/// Waits until no other process is about to migrate; the lock ends with the file handle. sqlx
+/// takes none on SQLite, so two first starts would both make the same tables.
+async fn lock_beside(path: &Path) -> Result<File, ArchiveError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::options().create(true).truncate(false).write(true).open(name)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    });
+    locked.await.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))
+}
+
 fn user_id(text: &str) -> Result<UserId, ArchiveError> {
     text.parse().map_err(|_| ArchiveError::Corrupt(format!("`{text}` is no user id")))
 }
@@ -236,6 +251,23 @@ mod tests {
         assert!(matches!(archive.add_user(&user("aDA")).await, Err(ArchiveError::Conflict)));
         assert_eq!(archive.user_by_name("ADA").await.unwrap(), Some(ada));
         assert_eq!(archive.user_by_name("bob").await.unwrap(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn first_starts_at_the_same_time_share_one_migration() {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.db");
+            let opens: Vec<_> = (0..8)
+                .map(|_| {
+                    let path = path.clone();
+                    tokio::spawn(async move { SqliteArchive::open(&path).await.map(drop) })
+                })
+                .collect();
+            for open in opens {
+                open.await.unwrap().unwrap();
+            }
+        }
     }
 
     #[tokio::test]

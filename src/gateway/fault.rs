@@ -20,7 +20,7 @@ use crate::service::ServiceError;
 const MAX_REQUEST_ID: usize = 64;
 
 /// Names one request in the log and towards the client.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RequestId(String);
 
 impl RequestId {
@@ -106,11 +106,10 @@ fn code_of(status: StatusCode) -> (ErrorCode, &'static str) {
 /// Gives an error response its JSON body; leaves the others, and those that have one, alone.
 pub fn render(response: Response, id: &RequestId) -> Response {
     let status = response.status();
-    let made_by_us = response.headers().contains_key(header::CONTENT_TYPE)
-        && response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
+    let made_by_us = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/json"));
     let error = response.extensions().get::<Arc<ServiceError>>().cloned();
     if error.is_none() && (made_by_us || !(status.is_client_error() || status.is_server_error())) {
         return response;

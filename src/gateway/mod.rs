@@ -2,11 +2,13 @@
 //!
 //! | module | for |
 //! | --- | --- |
+//! | [`accept`] | TCP connections, and the bounds on them |
 //! | [`http`] | accounts and sessions under `/v1` |
 //! | [`health`] | `/health*` and `/metrics` |
 //! | [`ws`] | the native WebSocket protocol at `/ws` |
 //! | [`fault`] | the one place where a service's error becomes a status, a body or a frame |
 
+pub mod accept;
 pub mod fault;
 pub mod health;
 pub mod http;
@@ -87,11 +89,9 @@ async fn about() -> &'static str {
     )
 }
 
-/// Outermost: gives the request an id, and every response its headers and, when it is an error,
-/// its body.
-async fn frame_response(mut request: Request, next: Next) -> Response {
+/// Outermost: gives every response its request id and headers and, when it is an error, its body.
+async fn frame_response(request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
-    request.extensions_mut().insert(id.clone());
     let mut response = fault::render(next.run(request).await, &id);
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {

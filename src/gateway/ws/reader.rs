@@ -34,10 +34,14 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The same where nothing more can be read: time for the client to see our close before the
 /// kernel answers what is unread with a reset.
 const LINGER_UNREAD: Duration = Duration::from_millis(500);
+/// How long a request may go on after the end of its connection was decided.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// The login session is checked again after this many heartbeats.
 const HEARTBEATS_PER_CHECK: u32 = 2;
 
 type Source = SplitStream<WebSocket>;
+/// What a read gave.
+type Read = Option<Result<Message, axum::Error>>;
 
 /// How the reading ended.
 enum End {
@@ -183,6 +187,7 @@ fn push(outbox: &Outbox, frame: &ServerFrame) {
 /// The times at which something must have happened.
 struct Pulse {
     heartbeat: Duration,
+    /// Since the last check of the session.
     beats: u32,
     next_beat: Instant,
     token_ends: Instant,
@@ -221,7 +226,8 @@ impl Pulse {
         }
         self.next_beat = now + self.heartbeat;
         self.beats += 1;
-        if self.beats.is_multiple_of(HEARTBEATS_PER_CHECK) { Beat::CheckSession } else { Beat::Ping }
+        // Until a check is complete: the end of a request may cut one short.
+        if self.beats >= HEARTBEATS_PER_CHECK { Beat::CheckSession } else { Beat::Ping }
     }
 }
 
@@ -236,6 +242,7 @@ impl Reader<'_> {
     async fn run(&mut self, source: &mut Source) -> End {
         let outbox = self.connection.outbox.clone();
         let mut alarm = std::pin::pin!(sleep_until(self.pulse.alarm()));
+        let mut ahead: Option<Read> = None;
         loop {
             let frame = tokio::select! {
                 biased;
@@ -246,13 +253,16 @@ impl Reader<'_> {
                     }
                     continue;
                 }
-                frame = source.next() => frame,
+                frame = next(source, &mut ahead) => frame,
             };
             self.pulse.last_heard = Instant::now();
             match frame {
                 Some(Ok(Message::Text(text))) => {
                     // On the heap while it lasts: the idle connection's task stays small.
-                    Box::pin(self.request(&text)).await;
+                    let request = Box::pin(self.request(&text, source, alarm.as_mut(), &mut ahead));
+                    if let Some(end) = request.await {
+                        return end;
+                    }
                     self.pulse.last_heard = Instant::now();
                 }
                 Some(Ok(Message::Binary(_))) => {
@@ -282,21 +292,74 @@ impl Reader<'_> {
                     Err(error) => tracing::debug!(%error, "ws.session_not_checked"),
                     Ok(()) => {}
                 }
+                self.pulse.beats = 0;
             }
         }
         alarm.reset(self.pulse.alarm());
         None
     }
 
-    async fn request(&mut self, text: &str) {
+    /// Handles a request, unless the connection must end before that is done.
+    async fn request(
+        &mut self,
+        text: &str,
+        source: &mut Source,
+        alarm: Pin<&mut Sleep>,
+        ahead: &mut Option<Read>,
+    ) -> Option<End> {
         let frame = match parse::parse(text) {
             Ok(frame) => frame,
-            Err(refusal) => return self.bad_frame(refusal.id, &refusal.error),
+            Err(refusal) => {
+                self.bad_frame(refusal.id, &refusal.error);
+                return None;
+            }
         };
         self.bad_frames = self.bad_frames.saturating_sub(1);
         let id = request_id(&frame);
-        if let Err(error) = self.handle(frame).await {
+        let (gateway, connection) = (self.gateway, self.connection.clone());
+        let mut handling = std::pin::pin!(handle(gateway, &connection, frame));
+        let done = tokio::select! {
+            biased;
+            done = handling.as_mut() => done,
+            end = self.keep_watch(source, alarm, ahead) => {
+                // The outbox is closing, which ends a replay. Others may complete what they began.
+                let _ = timeout(LAST_REQUEST, handling).await;
+                return Some(end);
+            }
+        };
+        if let Err(error) = done {
             self.refuse(id, &error);
+        }
+        None
+    }
+
+    /// What goes on beside a request: the alarms, and the reading of pongs up to the next frame,
+    /// which is put `ahead`. Returns when the connection must end; may be dropped at any time.
+    async fn keep_watch(
+        &mut self,
+        source: &mut Source,
+        mut alarm: Pin<&mut Sleep>,
+        ahead: &mut Option<Read>,
+    ) -> End {
+        loop {
+            tokio::select! {
+                biased;
+                () = alarm.as_mut() => {
+                    if ahead.is_some() {
+                        // The pongs wait behind it.
+                        self.pulse.last_heard = Instant::now();
+                    }
+                    if let Some(end) = self.beat(alarm.as_mut()).await {
+                        return end;
+                    }
+                }
+                read = source.next(), if ahead.is_none() => {
+                    self.pulse.last_heard = Instant::now();
+                    if !matches!(read, Some(Ok(Message::Ping(_) | Message::Pong(_)))) {
+                        *ahead = Some(read);
+                    }
+                }
+            }
         }
     }
 
@@ -311,40 +374,47 @@ impl Reader<'_> {
     fn refuse(&self, id: Option<RequestId>, error: &ServiceError) {
         push(&self.connection.outbox, &fault::frame(error, id));
     }
+}
 
-    async fn handle(&self, frame: ClientFrame) -> ServiceResult<()> {
-        let (chat, connection) = (&self.gateway.chat, &self.connection);
-        let reply = match frame {
-            ClientFrame::Hello { .. } => {
-                return Err(ServiceError::new(ErrorCode::BadState, "hello was said already"));
-            }
-            ClientFrame::Ping { id } => ServerFrame::Pong { id },
-            ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
-            ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
-            ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
-            ClientFrame::Send { id, room, cid, kind, body } => {
-                let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
-                ServerFrame::Ack {
-                    id,
-                    room,
-                    cid,
-                    epoch: stored.epoch,
-                    seq: stored.seq,
-                    msg: stored.id,
-                    ts: stored.ts,
-                    dup: stored.duplicate,
-                }
-            }
-            ClientFrame::History { id, room, before, limit } => {
-                let page = chat.page(connection, room, before, limit).await?;
-                ServerFrame::Page { id, room, messages: page.messages, next: page.next }
-            }
-        };
-        self.connection.outbox.push(Frame::new(&reply, Mark::None)?);
-        Ok(())
+/// The frame that was read ahead, or the next one.
+async fn next(source: &mut Source, ahead: &mut Option<Read>) -> Read {
+    match ahead.take() {
+        Some(read) => read,
+        None => source.next().await,
     }
 }
 
+async fn handle(gateway: &Gateway, connection: &Arc<Connection>, frame: ClientFrame) -> ServiceResult<()> {
+    let chat = &gateway.chat;
+    let reply = match frame {
+        ClientFrame::Hello { .. } => {
+            return Err(ServiceError::new(ErrorCode::BadState, "hello was said already"));
+        }
+        ClientFrame::Ping { id } => ServerFrame::Pong { id },
+        ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
+        ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
+        ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
+        ClientFrame::Send { id, room, cid, kind, body } => {
+            let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
+            ServerFrame::Ack {
+                id,
+                room,
+                cid,
+                epoch: stored.epoch,
+                seq: stored.seq,
+                msg: stored.id,
+                ts: stored.ts,
+                dup: stored.duplicate,
+            }
+        }
+        ClientFrame::History { id, room, before, limit } => {
+            let page = chat.page(connection, room, before, limit).await?;
+            ServerFrame::Page { id, room, messages: page.messages, next: page.next }
+        }
+    };
+    connection.outbox.push(Frame::new(&reply, Mark::None)?);
+    Ok(())
+}
 fn request_id(frame: &ClientFrame) -> Option<RequestId> {
     match frame {
         ClientFrame::Hello { .. } => None,

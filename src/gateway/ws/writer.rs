@@ -55,16 +55,16 @@ fn text(bytes: &Bytes) -> Result<Utf8Bytes, axum::Error> {
 
 fn remember(written: &mut Written, frame: Arc<Frame>, outbox: &Outbox) {
     match &frame.mark {
-        Mark::None => {}
         Mark::At(room, _) => {
             written.insert(*room, frame);
         }
-        Mark::Left(room, user) if outbox.owner.get() != Some(user) => {
-            let _ = room;
-        }
-        Mark::Gone(room) | Mark::Left(room, _) => {
+        Mark::Gone(room) => {
             written.remove(room);
         }
+        Mark::Left(room, user) if outbox.owner.get() == Some(user) => {
+            written.remove(room);
+        }
+        Mark::None | Mark::Left(..) => {}
     }
 }
 
