@@ -13,7 +13,7 @@ use super::{
     ServiceError, ServiceResult,
     hub::{
         Connection, Hub,
-        outbox::{Frame, Mark},
+        outbox::{Closing, Frame, Mark},
     },
     now_ms,
     ports::{Archive, Role, RoomKind, RoomRecord, Standing},
@@ -23,6 +23,8 @@ use super::{
 pub const MAX_ROOM_NAME: usize = 80;
 /// The messages in a page when the client does not say how many.
 pub const DEFAULT_PAGE: u32 = 50;
+/// The most bytes of messages in a page, as JSON; a single message may have more.
+pub const PAGE_BYTES: usize = 256 * 1024;
 
 /// A page of history.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Chat {
     /// # Errors
     /// `invalid` for the name, or when the connection listens to too many rooms.
     pub async fn create(&self, by: &Arc<Connection>, id: RequestId, name: &str) -> ServiceResult<()> {
+        by.has_place(None)?;
         let room = self.make_room(by.user, name).await?;
         self.hub.join(by, room, None, |head| ok_frame(id, room, head)).await
     }
@@ -88,6 +91,7 @@ impl Chat {
         room: RoomId,
         after: Option<Position>,
     ) -> ServiceResult<()> {
+        by.has_place(Some(&room))?;
         match self.archive.standing(&room, &by.user).await? {
             Standing::NoRoom => return Err(no_room()),
             Standing::Member => {}
@@ -95,7 +99,25 @@ impl Chat {
                 self.archive.add_member(&room, &by.user, Role::Member, now_ms()).await?;
             }
         }
-        self.hub.join(by, room, after, |head| ok_frame(id, room, head)).await
+        self.hub.join(by, room, after, |head| ok_frame(id, room, head)).await?;
+        self.still_member(by, room).await
+    }
+
+    /// A leave on another connection whose notice came before this one listened did not find it.
+    /// `ok` is queued, so nothing here answers the request a second time.
+    async fn still_member(&self, by: &Connection, room: RoomId) -> ServiceResult<()> {
+        if !by.is_in(&room) {
+            return Ok(());
+        }
+        match self.archive.standing(&room, &by.user).await {
+            Ok(Standing::Member) => {}
+            Ok(Standing::Outside | Standing::NoRoom) => self.hub.drop_out(by, room)?,
+            Err(error) => {
+                tracing::warn!(%room, %error, "chat.join_not_checked");
+                by.outbox.close(Closing::new(ErrorCode::Unavailable, "the membership could not be checked"));
+            }
+        }
+        Ok(())
     }
 
     /// Ends the membership, on all the user's connections everywhere. Queues `ok`.
@@ -104,6 +126,8 @@ impl Chat {
     /// `not_found` for a room that does not exist or that the user is not in.
     pub async fn leave(&self, by: &Connection, id: RequestId, room: RoomId) -> ServiceResult<()> {
         if !self.archive.remove_member(&room, &by.user).await? {
+            // It may have ended elsewhere, with a notice that did not come here yet.
+            self.hub.drop_out(by, room)?;
             return Err(ServiceError::new(ErrorCode::NotFound, "not a member of such a room"));
         }
         self.hub.leave(by, &room);
@@ -171,13 +195,43 @@ impl Chat {
                 Standing::NoRoom => return Err(no_room()),
             }
         }
+        by.space().await;
         let messages = self.history.page(&room, before, limit).await?;
-        let next = (messages.len() == limit)
-            .then(|| messages.first().map(|oldest| oldest.seq))
-            .flatten()
-            .filter(|seq| *seq > 1);
-        Ok(Page { messages, next })
+        cut(messages, limit, PAGE_BYTES)
     }
+}
+
+/// The newest messages that fit into so many bytes of JSON, at least one.
+fn cut(mut messages: Vec<Message>, limit: usize, bytes: usize) -> ServiceResult<Page> {
+    let mut older = messages.len() >= limit;
+    let mut used = 0;
+    for at in (0..messages.len()).rev() {
+        used += json_bytes(&messages[at])?;
+        if used > bytes && at + 1 < messages.len() {
+            messages.drain(..=at);
+            older = true;
+            break;
+        }
+    }
+    let next = messages.first().map(|oldest| oldest.seq).filter(|seq| older && *seq > 1);
+    Ok(Page { messages, next })
+}
+
+/// The length of a message as JSON, which escapes may make six times that of its body.
+fn json_bytes(message: &Message) -> ServiceResult<usize> {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, message).map_err(ServiceError::internal)?;
+    Ok(count.0)
 }
 
 fn no_room() -> ServiceError {
@@ -186,4 +240,53 @@ fn no_room() -> ServiceError {
 
 fn ok_frame(id: RequestId, room: RoomId, head: Position) -> ServiceResult<Arc<Frame>> {
     Frame::new(&ServerFrame::Ok { id, room, head: Some(head.clone()) }, Mark::At(room, head))
+}
+
+#[cfg(test)]
+mod tests {
+    use chatlab_kit::message::Epoch;
+
+    use super::*;
+
+    fn message(seq: Seq, body: &str) -> Message {
+        let draft = Draft {
+            room: RoomId::new(),
+            id: MessageId::new(),
+            from: UserId::new(),
+            cid: "c".parse().unwrap(),
+            kind: MessageKind::Text,
+            body: body.into(),
+        };
+        Message { epoch: Epoch("e".into()), seq, ts: 1, draft }
+    }
+
+    #[test]
+    fn a_page_keeps_the_newest_that_fit_and_says_where_the_older_are() {
+        let one = json_bytes(&message(1, "x")).unwrap();
+        // Messages, limit, bytes; the sequences that stay, and `next`.
+        let cases: [(&[Seq], usize, usize, &[Seq], Option<Seq>); 7] = [
+            (&[], 3, one, &[], None),
+            (&[1, 2, 3], 5, 3 * one, &[1, 2, 3], None),
+            (&[1, 2, 3], 3, 3 * one, &[1, 2, 3], None),
+            (&[4, 5, 6], 3, 3 * one, &[4, 5, 6], Some(4)),
+            (&[1, 2, 3], 5, 3 * one - 1, &[2, 3], Some(2)),
+            (&[4, 5, 6], 3, 2 * one, &[5, 6], Some(5)),
+            (&[4, 5, 6], 3, 0, &[6], Some(6)),
+        ];
+        for (there, limit, bytes, kept, next) in cases {
+            let messages = there.iter().map(|seq| message(*seq, "x")).collect();
+            let page = cut(messages, limit, bytes).unwrap();
+            let seqs: Vec<_> = page.messages.iter().map(|m| m.seq).collect();
+            assert_eq!((seqs.as_slice(), page.next), (kept, next), "{there:?} {limit} {bytes}");
+        }
+    }
+
+    #[test]
+    fn escapes_count_in_a_page() {
+        let body = "\u{1}".repeat(MAX_BODY_BYTES);
+        let plain = json_bytes(&message(1, "")).unwrap();
+        assert_eq!(json_bytes(&message(1, &body)).unwrap(), plain + 6 * MAX_BODY_BYTES);
+        let page = cut((1..=200).map(|seq| message(seq, &body)).collect(), 200, PAGE_BYTES).unwrap();
+        assert_eq!((page.messages.len(), page.next), (10, Some(191)));
+    }
 }

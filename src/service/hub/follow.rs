@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use chatlab_history::Since;
 use chatlab_kit::{
-    ids::UserId,
+    ids::{RoomId, UserId},
     message::{Envelope, Position},
     wire::ServerFrame,
 };
 use chatlab_pubsub::{FeedItem, Subscription};
 use rand::Rng;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,12 +36,23 @@ const MAX_HOLE_ROUNDS: u32 = 5;
 /// How often a membership is asked for before a leave is believed.
 const MAX_STANDING_ATTEMPTS: u32 = 5;
 
+/// How many memberships are asked for at once after gaps, by all rooms together: a reconnect of Redis
+/// is a gap in every room, and the archive serves logins and joins beside.
+const MAX_MEMBER_CHECKS: usize = 4;
+/// How long messages wait for the memberships after a gap. An archive that takes longer does not
+/// silence the room; the check goes on beside it.
+const MEMBERS_WAIT: Duration = Duration::from_secs(2);
+
+static MEMBER_CHECKS: Semaphore = Semaphore::const_new(MAX_MEMBER_CHECKS);
+
 /// The task of one room.
 pub struct Follower {
     room: Arc<Room>,
     ports: Arc<Ports>,
     stop: CancellationToken,
     position: Position,
+    /// The check of the members after the latest gap.
+    checking: Option<JoinHandle<()>>,
 }
 
 /// The room was closed.
@@ -50,7 +62,7 @@ impl Follower {
     /// From the room's position on, until `stop`.
     pub fn new(room: Arc<Room>, ports: Arc<Ports>, stop: CancellationToken) -> Self {
         let position = room.members().position.clone();
-        Self { room, ports, stop, position }
+        Self { room, ports, stop, position, checking: None }
     }
 
     /// Runs until the room is closed.
@@ -194,17 +206,21 @@ impl Follower {
         }
     }
 
-    /// Messages and notices may be missing.
+    /// Messages and notices may be missing. Who left meanwhile is out before the messages come.
     async fn gap(&mut self) -> Result<(), Stopped> {
         metrics::counter!("chatlab_gaps_total").increment(1);
-        self.catch_up().await?;
-        let (room, ports) = (self.room.clone(), self.ports.clone());
-        tokio::spawn(async move {
-            if let Err(error) = evict_former_members(&room, &ports).await {
-                tracing::warn!(room = %room.id, %error, "hub.members");
-            }
+        if let Some(former) = self.checking.take() {
+            former.abort();
+        }
+        let (room, ports, stop) = (self.room.clone(), self.ports.clone(), self.stop.clone());
+        let mut check = tokio::spawn(async move {
+            let _ = stop.run_until_cancelled(evict_former_members(&room, &ports)).await;
         });
-        Ok(())
+        if tokio::time::timeout(MEMBERS_WAIT, &mut check).await.is_err() {
+            tracing::warn!(room = %self.room.id, "hub.members_late");
+            self.checking = Some(check);
+        }
+        self.catch_up().await
     }
 
     async fn resubscribe(&mut self) -> Result<Subscription, Stopped> {
@@ -251,8 +267,9 @@ fn backoff(attempt: u32) -> Duration {
     full.mul_f64(rand::rng().random_range(0.5..1.0))
 }
 
-fn left_frame(room: &Room, user: UserId) -> ServiceResult<Arc<Frame>> {
-    Frame::new(&ServerFrame::Left { room: room.id, user }, Mark::Left(room.id, user))
+/// The `left` frame of a user in a room.
+pub(crate) fn left_frame(room: RoomId, user: UserId) -> ServiceResult<Arc<Frame>> {
+    Frame::new(&ServerFrame::Left { room, user }, Mark::Left(room, user))
 }
 
 async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {
@@ -265,16 +282,32 @@ async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResul
         }
     }
     // An archive that does not answer is no reason to go on telling a room to who left it.
-    room.evict(&user, &left_frame(room, user)?);
+    room.evict(&user, &left_frame(room.id, user)?);
     Ok(())
 }
 
-async fn evict_former_members(room: &Room, ports: &Ports) -> ServiceResult<()> {
-    let members = ports.archive.members(&room.id).await?;
-    let members: std::collections::HashSet<UserId> = members.into_iter().collect();
+/// Asks for everybody who is here, each until there is an answer.
+async fn evict_former_members(room: &Room, ports: &Ports) {
     let here = room.members().users();
-    for user in here.into_iter().filter(|user| !members.contains(user)) {
-        evict_if_left(room, ports, user).await?;
+    for user in here {
+        let mut attempt = 0;
+        let standing = loop {
+            let permit = MEMBER_CHECKS.acquire().await;
+            match ports.archive.standing(&room.id, &user).await {
+                Ok(standing) => break standing,
+                Err(error) => {
+                    drop(permit);
+                    attempt += 1;
+                    tracing::warn!(room = %room.id, %error, attempt, "hub.members");
+                    tokio::time::sleep(backoff(attempt)).await;
+                }
+            }
+        };
+        if standing != Standing::Member {
+            match left_frame(room.id, user) {
+                Ok(frame) => room.evict(&user, &frame),
+                Err(error) => tracing::error!(room = %room.id, %error, "hub.evict"),
+            }
+        }
     }
-    Ok(())
 }

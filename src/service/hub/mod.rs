@@ -41,8 +41,8 @@ use room::{Lease, Notice, Room};
 
 /// The most rooms that one connection listens to.
 pub const MAX_ROOMS_PER_CONN: usize = 256;
-/// How long a replay waits for the client to read.
-const REPLAY_STALL: Duration = Duration::from_secs(30);
+/// How long a replay or a page waits for the client to read.
+const SPACE_STALL: Duration = Duration::from_secs(30);
 /// How often a replay goes back to the history because the live stream ran ahead of it.
 const MAX_REPLAY_ROUNDS: usize = 16;
 
@@ -72,6 +72,26 @@ impl Connection {
     /// Whether it listens to the room.
     pub fn is_in(&self, room: &RoomId) -> bool {
         lock(&self.rooms).contains_key(room)
+    }
+
+    /// Whether one more room may be listened to; `room`, if it is one of them already, is none more.
+    ///
+    /// # Errors
+    /// `invalid` over [`MAX_ROOMS_PER_CONN`].
+    pub fn has_place(&self, room: Option<&RoomId>) -> ServiceResult<()> {
+        let rooms = lock(&self.rooms);
+        if rooms.len() < MAX_ROOMS_PER_CONN || room.is_some_and(|room| rooms.contains_key(room)) {
+            return Ok(());
+        }
+        Err(ServiceError::invalid(format!("a connection listens to at most {MAX_ROOMS_PER_CONN} rooms")))
+    }
+
+    /// Waits until little enough is queued for something big, or closes a connection that does not
+    /// read. For the connection's reader.
+    pub async fn space(&self) {
+        if tokio::time::timeout(SPACE_STALL, self.outbox.space()).await.is_err() {
+            self.outbox.close(Closing::new(ErrorCode::SlowConsumer, "what was asked for was not read in time"));
+        }
     }
 
     /// Forgets a room if it is still there by that membership.
@@ -163,16 +183,30 @@ impl Hub {
         Ok(self.ports.fanout.notify(room, Bytes::from(notice)).await?)
     }
 
-    /// Stops listening to a room on one connection.
-    pub fn leave(&self, connection: &Connection, room: &RoomId) {
+    /// Stops listening to a room on one connection; false when it did not listen.
+    pub fn leave(&self, connection: &Connection, room: &RoomId) -> bool {
         let joined = lock(&connection.rooms).remove(room);
-        if let Some(joined) = joined {
+        if let Some(joined) = &joined {
             joined.lease.room().remove(joined.key);
         }
+        joined.is_some()
+    }
+
+    /// Stops listening because the membership is found to have ended, and says so.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn drop_out(&self, connection: &Connection, room: RoomId) -> ServiceResult<()> {
+        if self.leave(connection, &room) {
+            connection.outbox.push(follow::left_frame(room, connection.user)?);
+        }
+        Ok(())
     }
 
     /// Listens to a room. `ok` makes the reply, which is queued before any message of the room: with
     /// `after` itself when it could be verified, else with the position that the messages continue.
+    /// An error is an answer only while there was none: after `ok`, or when it cost a membership that
+    /// the client still counts on, the connection is closed, and its `bye` says where to go on from.
     ///
     /// # Errors
     /// `invalid` over [`MAX_ROOMS_PER_CONN`]; `unavailable`.
@@ -183,15 +217,12 @@ impl Hub {
         after: Option<Position>,
         ok: impl Fn(Position) -> ServiceResult<Arc<Frame>> + Send + Sync,
     ) -> ServiceResult<()> {
-        self.leave(connection, &room);
-        if lock(&connection.rooms).len() >= MAX_ROOMS_PER_CONN {
-            return Err(ServiceError::invalid(format!(
-                "a connection listens to at most {MAX_ROOMS_PER_CONN} rooms"
-            )));
-        }
+        connection.has_place(Some(&room))?;
         let lease = Lease::take(&self.rooms, room);
         lease.room().start(&self.ports).await?;
         let listening = lease.room().clone();
+        // Not before the room is known to work.
+        let again = self.leave(connection, &room);
         let key = {
             let mut members = listening.members();
             if after.is_none() {
@@ -203,11 +234,16 @@ impl Hub {
             key
         };
         let Some(after) = after else { return Ok(()) };
-        let replayed = self.replay(connection, &listening, key, after, ok).await;
-        if replayed.is_err() {
-            self.leave(connection, &room);
+        let mut answered = false;
+        let replayed = self.replay(connection, &listening, key, after, ok, &mut answered).await;
+        let Err(error) = replayed else { return Ok(()) };
+        self.leave(connection, &room);
+        if !answered && !(again && error.is_ours()) {
+            return Err(error);
         }
-        replayed
+        tracing::warn!(%room, %error, "hub.replay");
+        connection.outbox.close(Closing::new(ErrorCode::Unavailable, "what was missed could not be read"));
+        Ok(())
     }
 
     /// Sends what was missed, then lets the member go live without gap or duplicate.
@@ -218,18 +254,18 @@ impl Hub {
         key: MemberKey,
         after: Position,
         ok: impl Fn(Position) -> ServiceResult<Arc<Frame>> + Send + Sync,
+        answered: &mut bool,
     ) -> ServiceResult<()> {
         let mut last = after;
-        let mut answered = false;
         let mut rounds = 0;
         while rounds < MAX_REPLAY_ROUNDS {
             let (messages, more) = match self.ports.history.since(&room.id, &last).await? {
                 Since::Continued { messages, more } => (messages, more),
                 Since::Resync { .. } => break,
             };
-            if !answered {
+            if !*answered {
                 connection.outbox.push(ok(last.clone())?);
-                answered = true;
+                *answered = true;
             }
             last = self.send_missed(connection, messages, last).await?;
             // A closing connection has no use for the rest.
@@ -240,21 +276,24 @@ impl Hub {
                 continue;
             }
             match room.members().go_live(key, &last) {
-                GoLive::Live => return Ok(()),
+                // Who is gone was told so by `left`.
+                GoLive::Live | GoLive::Gone => return Ok(()),
                 GoLive::Again => rounds += 1,
-                GoLive::Gone => return Err(ServiceError::forbidden("the membership ended")),
             }
         }
         // The position can't be verified, or the live stream outran the history: start over.
         let mut members = room.members();
         let head = members.position.clone();
         let mut frames = Vec::new();
-        if !answered {
+        if !*answered {
             frames.push(ok(head.clone())?);
         }
         frames.push(resync(room.id, head)?);
         metrics::counter!("chatlab_resyncs_total", "scope" => "connection").increment(1);
-        members.go_live_from_head(key, frames);
+        let gone = members.go_live_from_head(key, frames) == GoLive::Gone;
+        if gone && !*answered {
+            return Err(ServiceError::forbidden("the membership ended"));
+        }
         Ok(())
     }
 
@@ -265,11 +304,7 @@ impl Hub {
         mut last: Position,
     ) -> ServiceResult<Position> {
         for message in messages {
-            if tokio::time::timeout(REPLAY_STALL, connection.outbox.space()).await.is_err() {
-                connection
-                    .outbox
-                    .close(Closing::new(ErrorCode::SlowConsumer, "what was missed was not read in time"));
-            }
+            connection.space().await;
             last = position_of(&message);
             if !connection.outbox.push(Frame::stored(message)?) {
                 break;
