@@ -190,15 +190,6 @@ impl Archive for SqliteArchive {
         Ok(done.rows_affected() > 0)
     }
 
-    async fn members(&self, room: &RoomId) -> Result<Vec<UserId>, ArchiveError> {
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT user_id FROM members WHERE room_id = $1")
-            .bind(room.to_string())
-            .fetch_all(&self.read)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(|(id,)| user_id(id)).collect()
-    }
-
     async fn ping(&self) -> Result<(), ArchiveError> {
         sqlx::query("SELECT 1").execute(&self.read).await.map_err(failed)?;
         Ok(())
@@ -290,7 +281,7 @@ mod tests {
         assert_eq!(two.standing(&RoomId::new(), &users[1]).await.unwrap(), Standing::NoRoom);
         assert!(two.add_member(&room.id, &users[1], Role::Member, 2).await.unwrap());
         assert!(!one.add_member(&room.id, &users[1], Role::Member, 3).await.unwrap());
-        assert_eq!(one.members(&room.id).await.unwrap().len(), 2);
+        assert_eq!(one.standing(&room.id, &users[1]).await.unwrap(), Standing::Member);
         assert!(one.remove_member(&room.id, &users[1]).await.unwrap());
         assert_eq!(two.standing(&room.id, &users[1]).await.unwrap(), Standing::Outside);
     }

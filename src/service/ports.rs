@@ -118,9 +118,6 @@ pub trait Archive: Send + Sync {
     /// Ends a membership; false when there was none.
     async fn remove_member(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError>;
 
-    /// All members of a room.
-    async fn members(&self, room: &RoomId) -> Result<Vec<UserId>, ArchiveError>;
-
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), ArchiveError>;
 }
