@@ -90,7 +90,8 @@ impl Connection {
     /// read. For the connection's reader.
     pub async fn space(&self) {
         if tokio::time::timeout(SPACE_STALL, self.outbox.space()).await.is_err() {
-            self.outbox.close(Closing::new(ErrorCode::SlowConsumer, "what was asked for was not read in time"));
+            self.outbox
+                .close(Closing::new(ErrorCode::SlowConsumer, "what was asked for was not read in time"));
         }
     }
 
@@ -238,7 +239,8 @@ impl Hub {
         let replayed = self.replay(connection, &listening, key, after, ok, &mut answered).await;
         let Err(error) = replayed else { return Ok(()) };
         self.leave(connection, &room);
-        if !answered && !(again && error.is_ours()) {
+        let must_close = answered || (again && error.is_ours());
+        if !must_close {
             return Err(error);
         }
         tracing::warn!(%room, %error, "hub.replay");
