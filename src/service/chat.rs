@@ -263,8 +263,9 @@ mod tests {
     #[test]
     fn a_page_keeps_the_newest_that_fit_and_says_where_the_older_are() {
         let one = json_bytes(&message(1, "x")).unwrap();
-        // Messages, limit, bytes; the sequences that stay, and `next`.
-        let cases: [(&[Seq], usize, usize, &[Seq], Option<Seq>); 7] = [
+        // The sequences there are, the limit in messages and in bytes; the page and its cursor.
+        type Case = (&'static [Seq], usize, usize, &'static [Seq], Option<Seq>);
+        let cases: [Case; 7] = [
             (&[], 3, one, &[], None),
             (&[1, 2, 3], 5, 3 * one, &[1, 2, 3], None),
             (&[1, 2, 3], 3, 3 * one, &[1, 2, 3], None),

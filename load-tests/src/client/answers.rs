@@ -8,7 +8,7 @@ use chatlab_kit::{
 
 use super::MAX_QUEUED_EVENTS;
 
-/// Why a request of [`WsClient`] failed.
+/// Why a request of [`WsClient`](super::WsClient) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No connection, or the server refused the upgrade (with the HTTP status where there is one).

@@ -12,7 +12,7 @@ impl WsClient {
     /// Makes a room; its maker is in it, and listens.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
     pub async fn create(&mut self, name: &str) -> Result<RoomId> {
         let id = self.next_request();
         match self.request(id, &ClientFrame::Create { id, name: name.to_owned() }, "create").await? {
@@ -27,7 +27,7 @@ impl WsClient {
     /// Joins a room, after a position where one is given.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
     pub async fn join(&mut self, room: RoomId, after: Option<Position>) -> Result<Joined> {
         let id = self.next_request();
         let resuming = after.is_some();
@@ -44,7 +44,7 @@ impl WsClient {
     /// Leaves a room.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
     pub async fn leave(&mut self, room: RoomId) -> Result<()> {
         let id = self.next_request();
         match self.request(id, &ClientFrame::Leave { id, room }, "leave").await? {
@@ -59,8 +59,8 @@ impl WsClient {
     /// Sends a text and waits until it is stored. Safe to repeat with the same `cid`.
     ///
     /// # Errors
-    /// [`ClientError::Id`] for a bad `cid`, [`ClientError::Refused`], [`ClientError::Closed`] or
-    /// [`ClientError::Timeout`].
+    /// [`Id`](super::ClientError::Id) for a bad `cid`, [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or
+    /// [`Timeout`](super::ClientError::Timeout).
     pub async fn send(&mut self, room: RoomId, cid: &str, body: &str) -> Result<Ack> {
         let (id, cid) = (self.next_request(), cid.parse()?);
         let frame = ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body: body.to_owned() };
@@ -75,7 +75,7 @@ impl WsClient {
     /// A page of history: messages with a sequence below `before`, at most `limit`.
     ///
     /// # Errors
-    /// [`ClientError::Refused`], [`ClientError::Closed`] or [`ClientError::Timeout`].
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
     pub async fn history(&mut self, room: RoomId, before: Option<Seq>, limit: Option<u32>) -> Result<Page> {
         let id = self.next_request();
         match self.request(id, &ClientFrame::History { id, room, before, limit }, "page").await? {
@@ -87,7 +87,7 @@ impl WsClient {
     /// Asks for a `pong`.
     ///
     /// # Errors
-    /// [`ClientError::Closed`] or [`ClientError::Timeout`].
+    /// [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
     pub async fn ping(&mut self) -> Result<()> {
         let id = self.next_request();
         match self.request(id, &ClientFrame::Ping { id }, "pong").await? {
