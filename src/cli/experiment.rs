@@ -50,7 +50,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let managed = Managed::start_async(args.topology, &server, &ServerOptions::default()).await?;
     let redis = Redis::connect(&RedisConfig::new(args.topology, managed.addrs())).await?;
     let findings = lab
-        .experiment(experiment.name, &Env { redis, seed: 0 })
+        .experiment(experiment.name, &Env { redis, seed: 0, server: Some(server.clone()) })
         .await
         .context("the lab does not know its own experiment")??;
     managed.stop();
@@ -60,6 +60,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     println!("{}\n", experiment.question);
     println!("{findings}");
+    for sentence in findings.conclusions.iter().chain(&findings.notes) {
+        println!("{sentence}");
+    }
     println!("{} on {}: {}", server.flavour, args.topology, server.version);
     println!("\n{}", experiment.explanation);
     Ok(ExitCode::SUCCESS)

@@ -45,9 +45,11 @@ pub const TABLE: &[KeyRow] = &[
         "any",
         "by variant",
         "by variant",
-        "sessions",
-        "what the lab's other variants keep; never written by the server's reference",
+        "all",
+        "what the variants of a lab keep for a user that the server does not run by default",
     ),
+    row("{pN}:room:RID:lab:VARIANT:NAME", "any", "by variant", "by variant", "all", "the same for a room"),
+    row("{lab:TAG}:VARIANT:NAME", "any", "by variant", "by variant", "all", "the same for neither"),
     row("{pN}:room:RID:meta", "hash", "none", "2 fields", "history", "`epoch`, `seq`"),
     row("{pN}:room:RID:log", "zset", "none", "HOT_MESSAGES", "history", "message ids by sequence"),
     row("{pN}:room:RID:msg", "hash", "none", "HOT_MESSAGES", "history", "message id to envelope"),
@@ -110,6 +112,11 @@ pub fn user_lab(user: &UserId, variant: &str, name: &str) -> String {
     format!("{}:lab:{variant}:{name}", user_tag(user))
 }
 
+/// A key of a lab variant that belongs to neither a user nor a room; `tag` decides the slot.
+pub fn lab(tag: &str, variant: &str, name: &str) -> String {
+    format!("{{lab:{tag}}}:{variant}:{name}")
+}
+
 /// What the names of probe channels begin with.
 pub const PROBE_PREFIX: &str = "chatlab:probe:";
 
@@ -161,6 +168,11 @@ impl RoomKeys {
         self.key("live")
     }
 
+    /// A key of a lab variant that the server does not run by default.
+    pub fn lab(&self, variant: &str, name: &str) -> String {
+        self.key(&format!("lab:{variant}:{name}"))
+    }
+
     /// The event stream of the room's partition.
     pub fn events(&self, topic: &str) -> String {
         format!("{{{}}}:events:{topic}", self.tag)
@@ -206,6 +218,8 @@ mod tests {
             self::session(&session),
             user_sessions(&user),
             user_lab(&user, "VARIANT", "NAME"),
+            keys.lab("VARIANT", "NAME"),
+            lab("TAG", "VARIANT", "NAME"),
             probe("INSTANCE", 7).replace(":7", ":N"),
         ] {
             let pattern = key

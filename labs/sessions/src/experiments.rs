@@ -27,12 +27,7 @@ const USERS: usize = 20;
 
 /// Bytes a session by variant: `MEMORY USAGE key SAMPLES 0` of every key of a user, over the number of sessions.
 pub(crate) async fn memory(env: &Env) -> LabResult<Findings> {
-    let mut findings = Findings {
-        unit: "bytes a session".to_owned(),
-        columns: DEVICES.iter().map(|count| format!("{count} devices")).collect(),
-        rows: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut findings = Findings::new("bytes a session", DEVICES.map(|count| format!("{count} devices")));
     for variant in VARIANTS {
         if !matches!(variant.kind, VariantKind::Reference | VariantKind::Alternative) {
             continue;
@@ -40,14 +35,14 @@ pub(crate) async fn memory(env: &Env) -> LabResult<Findings> {
         if let Some(needs) = variant.needs
             && !needs.met(&env.redis).await?
         {
-            findings.notes.push(format!("{}: not measured, this server lacks {needs}", variant.name));
+            findings.note(format!("{}: not measured, this server lacks {needs}", variant.name));
             continue;
         }
         let mut row = Vec::with_capacity(DEVICES.len());
         for devices in DEVICES {
             row.push(bytes_a_session(env, variant.name, devices).await?);
         }
-        findings.rows.push((variant.name.to_owned(), row));
+        findings.row(variant.name, row);
     }
     Ok(findings)
 }

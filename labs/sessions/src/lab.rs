@@ -5,16 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{CheckReport, Target, run_checks},
+    check::{CheckReport, Factory},
     ids::{SessionId, UserId},
     keys,
-    lab::{Env, Experiment, Findings, Lab, Variant},
+    lab::{Env, Experiment, Findings, Lab, Variant, Workload, check_variant},
     lua::{Call, Script},
+    redis::Redis,
 };
 
 use crate::{
-    Sessions, build, checks, experiments, hash_field_ttl, hash_index, string_index, user_hash,
-    variants::VARIANTS,
+    Policy, Sessions, build, checks, experiments, hash_field_ttl, hash_index, string_index, user_hash,
+    variants::VARIANTS, workload::SessionsWorkload,
 };
 
 /// The lab of login sessions.
@@ -97,25 +98,12 @@ impl Lab for SessionsLab {
 
     async fn check(&self, variant: &str, env: &Env) -> Option<CheckReport> {
         let name = self.variant(variant)?.name;
-        let reference = build("hash_index", env.redis.clone(), crate::Policy::default())?;
-        build(name, env.redis.clone(), crate::Policy::default())?;
-        if let Some(report) = self.skipped(name, env).await {
-            return Some(report);
-        }
-        let target: Target<dyn Sessions> = Target {
-            redis: env.redis.clone(),
-            make: Arc::new(move |redis, pace| {
-                build(name, redis, checks::policy(pace)).unwrap_or_else(|| reference.clone())
-            }),
-            scripts: self.scripts(),
-        };
-        Some(CheckReport {
-            lab: self.id().to_owned(),
-            variant: name.to_owned(),
-            topology: env.redis.topology(),
-            seed: env.seed,
-            outcomes: run_checks(&checks::checks(), &target, env.seed).await,
-        })
+        let reference = build("hash_index", env.redis.clone(), Policy::default())?;
+        build(name, env.redis.clone(), Policy::default())?;
+        let make: Factory<dyn Sessions> = Arc::new(move |redis, pace| {
+            build(name, redis, checks::policy(pace)).unwrap_or_else(|| reference.clone())
+        });
+        check_variant(self, name, env, &checks::checks(), make).await
     }
 
     fn experiments(&self) -> &'static [Experiment] {
@@ -128,22 +116,17 @@ impl Lab for SessionsLab {
             _ => None,
         }
     }
-}
 
-impl SessionsLab {
-    /// The report when this server cannot run the variant.
-    async fn skipped(&self, name: &str, env: &Env) -> Option<CheckReport> {
-        let variant = self.variant(name)?;
-        let needs = variant.needs?;
-        match needs.met(&env.redis).await {
-            Ok(true) => None,
-            Ok(false) => Some(variant.skipped(self, env, &format!("this server lacks {needs}"))),
-            Err(error) => Some(variant.skipped(
-                self,
-                env,
-                &format!("the server does not say whether it has {needs}: {error}"),
-            )),
-        }
+    fn reference_source(&self) -> &'static str {
+        include_str!("hash_index.rs")
+    }
+
+    fn workload(&self, variant: &str, redis: Redis) -> Option<Arc<dyn Workload>> {
+        Some(Arc::new(SessionsWorkload::new(build(variant, redis, Policy::default())?)))
+    }
+
+    fn seat(&self) -> Option<&'static str> {
+        Some("a login creates a session, every request and every WebSocket handshake touches it")
     }
 }
 

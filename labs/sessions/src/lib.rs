@@ -19,6 +19,7 @@ mod string_index;
 mod two_step_ttl;
 mod user_hash;
 mod variants;
+mod workload;
 mod world;
 
 use async_trait::async_trait;

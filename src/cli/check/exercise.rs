@@ -77,6 +77,7 @@ impl Exercise {
     /// Runs the lab's checks on the exercise, on the servers of `env`.
     pub(super) async fn check(&self, env: &Env, nodes: &[String]) -> anyhow::Result<CheckReport> {
         let output = tokio::process::Command::new(&self.program)
+            .arg("check")
             .arg(env.redis.topology().as_str())
             .arg(nodes.join(","))
             .arg(env.seed.to_string())

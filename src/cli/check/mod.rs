@@ -108,7 +108,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         let nodes = managed.addrs();
         let redis = Redis::connect(&RedisConfig::new(*topology, nodes.clone())).await?;
         for seed in (0..args.repeat).map(|i| first_seed.wrapping_add(i)) {
-            let env = Env { redis: redis.clone(), seed };
+            let env = Env { redis: redis.clone(), seed, server: Some(server.clone()) };
             for variant in &variants {
                 progress.set_message(format!("{} on {topology}, seed {seed}", variant.name));
                 let Some(report) = check(lab, variant, &env, exercise.as_ref(), &nodes).await? else {

@@ -132,7 +132,7 @@ async fn check_reference(stack: &Stack, seed: u64) -> anyhow::Result<CheckReport
         .iter()
         .find(|variant| matches!(variant.kind, VariantKind::Reference))
         .context("the lab has no reference")?;
-    let env = Env { redis: Redis::connect(&stack.redis_config()).await?, seed };
+    let env = Env { redis: Redis::connect(&stack.redis_config()).await?, seed, server: None };
     lab.check(reference.name, &env).await.context("the lab does not know its own reference")
 }
 

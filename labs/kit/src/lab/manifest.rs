@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::{Drive, Expect};
+
 /// `lab.toml`. Unknown fields are errors: a typing mistake must not silently drop a hint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,9 @@ pub struct Manifest {
     /// What to guess before an experiment.
     #[serde(default)]
     pub predictions: Vec<Prediction>,
+    /// What each instance of the console track draws anew.
+    #[serde(default)]
+    pub choices: Vec<Choice>,
     /// The console track.
     pub steps: Vec<Step>,
     /// The code track's hints.
@@ -39,6 +44,19 @@ pub struct Prediction {
     pub why: String,
 }
 
+/// A name whose value each instance of the lab draws anew: `${user}` in a step stands for it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The name, without `${}`.
+    pub name: String,
+    /// One of these, or …
+    #[serde(default)]
+    pub one_of: Vec<String>,
+    /// … a whole number from the first to the second.
+    pub between: Option<(i64, i64)>,
+}
+
 /// One step of the console track.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,71 +65,57 @@ pub struct Step {
     pub id: String,
     /// What to reach, not how.
     pub goal: String,
+    /// Sent before the step begins, unseen by the learner's trace. A step stands by itself on these: it does not need the
+    /// learner's earlier steps.
+    #[serde(default)]
+    pub setup: Vec<String>,
+    /// What happens around the learner during the step, in order.
+    #[serde(default)]
+    pub drive: Vec<Drive>,
+    /// Whether the step needs a cluster.
+    #[serde(default)]
+    pub cluster: bool,
     /// What must be so then, in the server and in the trace.
     pub expect: Vec<Expect>,
-    /// One way to do it, as typed into redis-cli.
+    /// One way to do it, as typed into redis-cli. A line `@2 GET k` is typed into a second connection.
     pub solution: Vec<String>,
     /// From a nudge to nearly the answer.
     pub hints: Vec<String>,
+    /// Wrong attempts that are recognised.
+    #[serde(default)]
+    pub mistakes: Vec<Mistake>,
+    /// Shown when the step is done: what it was good for.
+    #[serde(default)]
+    pub learnt: String,
 }
 
-/// A predicate of a console step.
+/// A wrong attempt at a step, and the hint that fits it better than the step's own.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "predicate", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Expect {
-    /// The key exists and has this type.
-    Type {
-        /// The key.
-        key: String,
-        /// As `TYPE` answers.
-        is: String,
-    },
-    /// The key does not exist.
-    Absent {
-        /// The key.
-        key: String,
-    },
-    /// The key expires within these bounds.
-    Ttl {
-        /// The key.
-        key: String,
-        /// At least, in milliseconds.
-        min_ms: u64,
-        /// At most, in milliseconds.
-        max_ms: u64,
-    },
-    /// The hash has this field.
-    Field {
-        /// The hash.
-        key: String,
-        /// The field.
-        field: String,
-    },
-    /// The sorted set or the set has this many members.
-    Members {
-        /// The set.
-        key: String,
-        /// How many.
-        count: u64,
-    },
-    /// A command with this verb was sent in this step.
-    Sent {
-        /// The verb, in capitals.
-        verb: String,
-    },
-    /// No command with this verb was sent in this step.
-    NotSent {
-        /// The verb, in capitals.
-        verb: String,
-    },
+#[serde(deny_unknown_fields)]
+pub struct Mistake {
+    /// All of these hold when it was made.
+    pub when: Vec<Expect>,
+    /// What to say.
+    pub say: String,
+    /// An attempt that makes it, as typed; the author's gate tries it.
+    pub attempt: Vec<String>,
 }
 
-/// A hint of the code track, shown when a predicate fails.
+/// A hint of the code track, shown when a predicate fails. Of those that fit, the one with the most conditions is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hint {
     /// The failing predicate that it fits.
     pub when_fails: String,
+    /// Each of these occurs in a command of the shortest history that fails.
+    #[serde(default)]
+    pub sent: Vec<String>,
+    /// None of these does.
+    #[serde(default)]
+    pub not_sent: Vec<String>,
+    /// The variant that makes the mistake which this hint names: `exercise` (unfinished) or a flawed one. The author's gate
+    /// runs it and looks whether this hint is shown.
+    pub shown_by: String,
     /// From a nudge to nearly the answer.
     pub layers: Vec<String>,
 }
