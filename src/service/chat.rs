@@ -257,7 +257,7 @@ mod tests {
             kind: MessageKind::Text,
             body: body.into(),
         };
-        Message { epoch: Epoch("e".into()), seq, ts: 1, draft }
+        Message { epoch: Epoch("e".into()), seq, ts: 1, changed: None, draft }
     }
 
     #[test]

@@ -64,9 +64,34 @@ pub struct Message {
     pub seq: Seq,
     /// When the store accepted it, in milliseconds since 1970 by Redis' clock.
     pub ts: u64,
-    /// The rest.
+    /// What became of it since; none for most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Changed>,
+    /// The rest. Of a deleted message the body is empty.
     #[serde(flatten)]
     pub draft: Draft,
+}
+
+/// The latest change of a message that keeps its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// What was done.
+    pub what: Change,
+    /// When, in milliseconds since 1970 by Redis' clock.
+    pub ts: u64,
+    /// By whom, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<UserId>,
+}
+
+/// What can be done to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It has another body now.
+    Edited,
+    /// It has no body any more: a tombstone in its place.
+    Deleted,
 }
 
 /// A place in a room's history that can be verified: after it a client has nothing unseen.
@@ -98,7 +123,7 @@ pub struct Envelope<'a> {
     pub seq: Seq,
     /// Milliseconds since 1970 by Redis' clock.
     pub ts: u64,
-    /// A JSON object: the serialised [`Draft`].
+    /// A JSON object: the serialised [`Draft`], and [`Changed`] as `changed` when it was changed.
     pub json: &'a str,
 }
 
@@ -121,9 +146,16 @@ impl<'a> Envelope<'a> {
 
     /// The whole message.
     pub fn message(&self) -> Result<Message, EnvelopeError> {
-        let draft =
+        #[derive(Deserialize)]
+        struct Stored {
+            #[serde(default)]
+            changed: Option<Changed>,
+            #[serde(flatten)]
+            draft: Draft,
+        }
+        let Stored { changed, draft } =
             serde_json::from_str(self.json).map_err(|_| EnvelopeError("the JSON is not a message"))?;
-        Ok(Message { epoch: Epoch(self.epoch.to_owned()), seq: self.seq, ts: self.ts, draft })
+        Ok(Message { epoch: Epoch(self.epoch.to_owned()), seq: self.seq, ts: self.ts, changed, draft })
     }
 
     /// The `message` frame for a client: head and body spliced, nothing serialised again.
@@ -151,6 +183,19 @@ mod tests {
         let envelope = Envelope::parse(bytes.as_bytes()).unwrap();
         let message = envelope.message().unwrap();
         assert_eq!((message.seq, message.ts, &message.draft), (7, 1700, &draft));
+        let frame: crate::wire::ServerFrame = serde_json::from_str(&envelope.frame()).unwrap();
+        assert_eq!(frame, crate::wire::ServerFrame::Message(message));
+    }
+
+    #[test]
+    fn a_changed_message_says_so_in_the_envelope_and_in_the_frame() {
+        let (room, id, from) = (RoomId::new(), MessageId::new(), UserId::new());
+        let bytes = format!(
+            r#"e1 7 1700 {{"body":"","cid":"c1","changed":{{"what":"deleted","ts":1800}},"from":"{from}","id":"{id}","room":"{room}"}}"#
+        );
+        let envelope = Envelope::parse(bytes.as_bytes()).unwrap();
+        let message = envelope.message().unwrap();
+        assert_eq!(message.changed, Some(Changed { what: Change::Deleted, ts: 1800, by: None }));
         let frame: crate::wire::ServerFrame = serde_json::from_str(&envelope.frame()).unwrap();
         assert_eq!(frame, crate::wire::ServerFrame::Message(message));
     }

@@ -201,7 +201,7 @@ impl Server {
         if self.faults.hang_up_at == Some(seq) {
             let _ = out.send("HANG UP".into());
         }
-        room.log.push(Message { epoch: epoch(), seq, ts, draft: draft.clone() });
+        room.log.push(Message { epoch: epoch(), seq, ts, changed: None, draft: draft.clone() });
         let envelope = format!("ep1 {seq} {ts} {}", serde_json::to_string(&draft).unwrap());
         let text = Envelope::parse(envelope.as_bytes()).unwrap().frame();
         for (nth, (member, held)) in room.members.iter_mut().enumerate() {
