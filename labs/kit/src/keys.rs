@@ -41,6 +41,14 @@ pub const TABLE: &[KeyRow] = &[
     row("{u:UID}:session:SECRET", "hash", "idle time", "sessions a user", "sessions", "one login session"),
     row("{u:UID}:sessions", "zset", "idle time", "sessions a user", "sessions", "session secrets by expiry"),
     row(
+        "rate:SUBJECT",
+        "string",
+        "until paid for",
+        "16 digits",
+        "ratelimit",
+        "when all takes of a subject are paid for, in µs",
+    ),
+    row(
         "{u:UID}:lab:VARIANT:NAME",
         "any",
         "by variant",
@@ -105,6 +113,11 @@ pub fn session(id: &SessionId) -> String {
 /// A user's sessions by expiry.
 pub fn user_sessions(user: &UserId) -> String {
     format!("{}:sessions", user_tag(user))
+}
+
+/// What a rate-limited subject has taken.
+pub fn rate(subject: &str) -> String {
+    format!("rate:{subject}")
 }
 
 /// A key of a lab variant that the server does not run by default.
@@ -217,6 +230,7 @@ mod tests {
             keys.events("message.created"),
             self::session(&session),
             user_sessions(&user),
+            rate("SUBJECT"),
             user_lab(&user, "VARIANT", "NAME"),
             keys.lab("VARIANT", "NAME"),
             lab("TAG", "VARIANT", "NAME"),
