@@ -58,6 +58,14 @@ pub const TABLE: &[KeyRow] = &[
     ),
     row("{pN}:room:RID:lab:VARIANT:NAME", "any", "by variant", "by variant", "all", "the same for a room"),
     row("{lab:TAG}:VARIANT:NAME", "any", "by variant", "by variant", "all", "the same for neither"),
+    row(
+        "lab:VARIANT:NAME",
+        "any",
+        "by variant",
+        "by variant",
+        "all",
+        "the same without a tag: each key lies in a slot of its own",
+    ),
     row("{pN}:room:RID:meta", "hash", "none", "2 fields", "history", "`epoch`, `seq`"),
     row("{pN}:room:RID:log", "zset", "none", "HOT_MESSAGES", "history", "message ids by sequence"),
     row("{pN}:room:RID:msg", "hash", "none", "HOT_MESSAGES", "history", "message id to envelope"),
@@ -128,6 +136,11 @@ pub fn user_lab(user: &UserId, variant: &str, name: &str) -> String {
 /// A key of a lab variant that belongs to neither a user nor a room; `tag` decides the slot.
 pub fn lab(tag: &str, variant: &str, name: &str) -> String {
     format!("{{lab:{tag}}}:{variant}:{name}")
+}
+
+/// A key of a lab variant without a tag: the whole name decides the slot.
+pub fn untagged_lab(variant: &str, name: &str) -> String {
+    format!("lab:{variant}:{name}")
 }
 
 /// What the names of probe channels begin with.
@@ -234,6 +247,7 @@ mod tests {
             user_lab(&user, "VARIANT", "NAME"),
             keys.lab("VARIANT", "NAME"),
             lab("TAG", "VARIANT", "NAME"),
+            untagged_lab("VARIANT", "NAME"),
             probe("INSTANCE", 7).replace(":7", ":N"),
         ] {
             let pattern = key

@@ -154,6 +154,19 @@ impl Redis {
         self.shared.nodes.slot_owners().await
     }
 
+    /// A handle to the node at `address` alone, over a connection of its own, with this handle's traces and hooks: for a
+    /// command that holds up its connection or is about the connection itself (`WAIT`, `READONLY`). It follows no
+    /// redirect: `MOVED` and `ASK` are errors. Always redis-rs.
+    ///
+    /// # Errors
+    /// [`LabError::Redis`](crate::LabError::Redis) when the node does not answer within the connect timeout.
+    pub async fn node(&self, address: &str) -> LabResult<Self> {
+        let mut config = self.shared.config.clone().with_client(ClientKind::RedisRs);
+        config.topology = Topology::Single;
+        config.nodes = vec![address.to_owned()];
+        Ok(Self { tap: self.tap.clone(), ..Self::connect(&config).await? })
+    }
+
     /// A new plain connection to every node, masters first, for what is asked of a node and not
     /// of a key (`INFO`, `TIME`, `SCRIPT LOAD`). Nodes that do not answer are left out.
     ///

@@ -23,6 +23,7 @@ struct SlotRange {
     first: u16,
     last: u16,
     primary: String,
+    replicas: Vec<String>,
 }
 
 /// Who owns which slot, as one node told it.
@@ -35,7 +36,7 @@ pub struct SlotOwners {
 impl SlotOwners {
     /// All slots on one node.
     pub fn single(node: &str) -> Self {
-        let whole = SlotRange { first: 0, last: SLOTS - 1, primary: node.to_owned() };
+        let whole = SlotRange { first: 0, last: SLOTS - 1, primary: node.to_owned(), replicas: Vec::new() };
         Self { ranges: vec![whole], replicas: Vec::new() }
     }
 
@@ -45,6 +46,14 @@ impl SlotOwners {
             .iter()
             .find(|range| (range.first..=range.last).contains(&slot))
             .map(|range| range.primary.as_str())
+    }
+
+    /// The `host:port` of the replicas of the master that owns `slot`; none that has not heard of a write yet.
+    pub fn replicas_of(&self, slot: u16) -> &[String] {
+        self.ranges
+            .iter()
+            .find(|range| (range.first..=range.last).contains(&slot))
+            .map_or(&[], |range| range.replicas.as_slice())
     }
 
     /// Every master once, sorted.
@@ -92,8 +101,9 @@ impl SlotOwners {
             let first = ::redis::from_redis_value(parts.next()?).ok()?;
             let last = ::redis::from_redis_value(parts.next()?).ok()?;
             let primary = node_address(parts.next()?, asked_host)?;
-            owners.ranges.push(SlotRange { first, last, primary });
-            owners.replicas.extend(parts.filter_map(|node| node_address(node, asked_host)));
+            let replicas: Vec<String> = parts.filter_map(|node| node_address(node, asked_host)).collect();
+            owners.replicas.extend_from_slice(&replicas);
+            owners.ranges.push(SlotRange { first, last, primary, replicas });
         }
         owners.ranges.sort_by_key(|range| range.first);
         owners.replicas.sort();

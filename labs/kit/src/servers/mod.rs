@@ -18,6 +18,7 @@ mod node;
 mod poll;
 mod ports;
 pub mod process;
+pub mod reshard;
 mod resp;
 mod spawn;
 mod status;
