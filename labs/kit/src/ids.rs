@@ -75,6 +75,16 @@ uuid_id!(
     MessageId,
     "message id"
 );
+uuid_id!(
+    /// One open connection of a user's device.
+    ConnectionId,
+    "connection id"
+);
+uuid_id!(
+    /// One running server process.
+    InstanceId,
+    "instance id"
+);
 
 /// The name a client gives to a message before it sends it, so that a retry is recognised.
 ///

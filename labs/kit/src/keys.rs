@@ -4,7 +4,7 @@
 //! ([`crate::slots::Partition`]), `{u:ID}` for what belongs to a user.
 
 use crate::{
-    ids::{ClientMsgId, RoomId, SessionId, UserId},
+    ids::{ClientMsgId, InstanceId, RoomId, SessionId, UserId},
     slots::Partition,
 };
 
@@ -47,6 +47,38 @@ pub const TABLE: &[KeyRow] = &[
         "16 digits",
         "ratelimit",
         "when all takes of a subject are paid for, in µs",
+    ),
+    row(
+        "{u:UID}:presence",
+        "hash",
+        "none; reaped",
+        "the user's connections",
+        "presence",
+        "connection to lease",
+    ),
+    row(
+        "{i:LEASE}:connections",
+        "set",
+        "none; reaped",
+        "the instance's connections",
+        "presence",
+        "`UID CID` of each connection under a lease",
+    ),
+    row(
+        "{presence:TAG}:leases",
+        "zset",
+        "none; reaped",
+        "instances",
+        "presence",
+        "leases by the time they run out",
+    ),
+    row(
+        "{presence:TAG}:dead",
+        "zset",
+        "none; reaped",
+        "instances",
+        "presence",
+        "leases that ran out, by the time at which another reaper may take over",
     ),
     row(
         "{u:UID}:lab:VARIANT:NAME",
@@ -131,6 +163,26 @@ pub fn rate(subject: &str) -> String {
 /// A key of a lab variant that the server does not run by default.
 pub fn user_lab(user: &UserId, variant: &str, name: &str) -> String {
     format!("{}:lab:{variant}:{name}", user_tag(user))
+}
+
+/// A user's connections, each with the lease that it lives under.
+pub fn presence(user: &UserId) -> String {
+    format!("{}:presence", user_tag(user))
+}
+
+/// The connections under one lease of an instance.
+pub fn lease_connections(lease: &InstanceId) -> String {
+    format!("{{i:{lease}}}:connections")
+}
+
+/// The leases of all instances that share `tag`.
+pub fn leases(tag: &str) -> String {
+    format!("{{presence:{tag}}}:leases")
+}
+
+/// The leases that ran out and whose connections are being closed.
+pub fn dead_leases(tag: &str) -> String {
+    format!("{{presence:{tag}}}:dead")
 }
 
 /// A key of a lab variant that belongs to neither a user nor a room; `tag` decides the slot.
@@ -234,6 +286,7 @@ mod tests {
         let keys = RoomKeys::new(&room);
         let session = SessionId::new(user);
         let cid: ClientMsgId = "CIDX".parse().unwrap();
+        let lease = InstanceId::new();
         for key in [
             keys.meta(),
             keys.log(),
@@ -244,6 +297,10 @@ mod tests {
             self::session(&session),
             user_sessions(&user),
             rate("SUBJECT"),
+            presence(&user),
+            lease_connections(&lease),
+            leases("TAG"),
+            dead_leases("TAG"),
             user_lab(&user, "VARIANT", "NAME"),
             keys.lab("VARIANT", "NAME"),
             lab("TAG", "VARIANT", "NAME"),
@@ -255,6 +312,7 @@ mod tests {
                 .replace(&room.to_string(), "RID")
                 .replace(&session.secret(), "SECRET")
                 .replace(&user.to_string(), "UID")
+                .replace(&lease.to_string(), "LEASE")
                 .replace("CIDX", "CID");
             assert!(TABLE.iter().any(|row| row.pattern == pattern), "no row for {pattern}");
         }

@@ -118,6 +118,11 @@ impl Call {
         self.keys.windows(2).all(|pair| slot(pair[0].as_bytes()) == slot(pair[1].as_bytes()))
     }
 
+    /// The call as one command of a pipeline. A node may answer NOSCRIPT to it: then [`Call::run`] it.
+    pub fn by_sha(&self) -> redis::Cmd {
+        self.command("EVALSHA", self.script.sha())
+    }
+
     fn command(&self, verb: &str, script: &str) -> redis::Cmd {
         let mut cmd = redis::cmd(verb);
         cmd.arg(script).arg(self.keys.len()).arg(&self.keys);

@@ -130,7 +130,7 @@ fn shown(number: f64) -> String {
         return "–".to_owned();
     }
     if size >= 100.0 || number.fract() == 0.0 {
-        let digits = format!("{:.0}", size);
+        let digits = format!("{size:.0}");
         let mut out = String::new();
         for (i, digit) in digits.chars().enumerate() {
             if i > 0 && (digits.len() - i) % 3 == 0 {

@@ -1,0 +1,63 @@
+//! What an instance knows by itself: which connections it holds, and whom it has not told yet.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chatlab_kit::ids::{ConnectionId, UserId};
+
+/// One connection and its user.
+pub(crate) type Held = (UserId, ConnectionId);
+
+/// The open connections of one instance, and the users whose return is still to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    held: Mutex<HashSet<Held>>,
+    returned: Mutex<Vec<UserId>>,
+    gone: Mutex<Vec<UserId>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Local {
+    /// A connection opened.
+    pub(crate) fn opened(&self, user: &UserId, conn: &ConnectionId) {
+        lock(&self.held).insert((*user, *conn));
+    }
+
+    /// A connection closed.
+    pub(crate) fn closed(&self, user: &UserId, conn: &ConnectionId) {
+        lock(&self.held).remove(&(*user, *conn));
+    }
+
+    /// Whether it is open.
+    pub(crate) fn holds(&self, held: &Held) -> bool {
+        lock(&self.held).contains(held)
+    }
+
+    /// All open connections.
+    pub(crate) fn all(&self) -> Vec<Held> {
+        lock(&self.held).iter().copied().collect()
+    }
+
+    /// `user` came back online; somebody must be told.
+    pub(crate) fn came_back(&self, user: UserId) {
+        lock(&self.returned).push(user);
+    }
+
+    /// `user` went offline by what this instance did on its own; somebody must be told.
+    pub(crate) fn went(&self, user: UserId) {
+        lock(&self.gone).push(user);
+    }
+
+    /// Those who went since the last question.
+    pub(crate) fn gone(&self) -> Vec<UserId> {
+        std::mem::take(&mut *lock(&self.gone))
+    }
+
+    /// Those who came back since the last question.
+    pub(crate) fn returned(&self) -> Vec<UserId> {
+        std::mem::take(&mut *lock(&self.returned))
+    }
+}
