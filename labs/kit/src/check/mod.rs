@@ -7,12 +7,14 @@
 //! No judgement rests on the time that a call should have taken: what a history proves is derived from the server's own
 //! clock, read before and after each step. A history that proves nothing is *inconclusive*, never a pass.
 
+mod explore;
 mod fault;
 mod property;
 mod render;
 mod report;
 mod runner;
 
+pub use explore::{ORDER_STEPS_MAX, RACERS_MAX, Racers, STEP_TIMEOUT_MS, explore};
 pub use fault::{Crash, Held, race};
 pub use property::{Factory, Finding, Pace, Property, Rng, Run, Subject, Target, server_ms};
 pub use render::REPORT_COLUMNS;

@@ -70,6 +70,16 @@ impl<'a, P: ?Sized> Subject<'a, P> {
         (self.target.make)(self.target.redis.traced_into(&self.trace, label).hooked(hook), self.pace)
     }
 
+    /// The variant over a handle of the caller's, such as a racer's; only what that handle traces is recorded.
+    pub fn over(&self, redis: Redis) -> Arc<P> {
+        (self.target.make)(redis, self.pace)
+    }
+
+    /// The lab's scripts.
+    pub fn scripts(&self) -> &'a [&'static Script] {
+        &self.target.scripts
+    }
+
     /// A handle for the checker's own questions, outside the trace.
     pub fn probe(&self) -> Redis {
         self.target.redis.clone()

@@ -24,20 +24,31 @@ pub enum Orders {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaceReport {
     /// The race.
     pub race: String,
     /// The variant.
     pub variant: String,
-    /// The orders that were run.
+    /// The orders that were run as planned and judged.
     pub explored: u32,
-    /// Whether these were all there are.
+    /// The orders that could not be driven as planned or proved nothing: these did not pass.
+    #[serde(default)]
+    pub undriven: u32,
+    /// Whether the explored orders were all there are.
     pub exhausted: bool,
     /// The first order that broke the invariant.
     pub broken: Option<BrokenOrder>,
     /// The order that was run last, for a report of what held.
     pub last: Vec<RaceStep>,
+}
+
+impl RaceReport {
+    /// The same report, of this race and variant.
+    #[must_use]
+    pub fn named(self, race: &str, variant: &str) -> Self {
+        Self { race: race.to_owned(), variant: variant.to_owned(), ..self }
+    }
 }
 
 /// An order of commands that breaks an invariant.
