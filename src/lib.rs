@@ -8,6 +8,7 @@
 //! | [`archive`] | what outlives Redis, in SQL |
 //! | [`config`], [`telemetry`] | settings; logs and metrics |
 //! | [`cli`] | the command line, a file a verb |
+//! | [`learner`] | a learner's progress, hints, predictions, comparison with the reference |
 //! | [`labs`] | the labs that the command line knows |
 //! | [`harness`] | a whole system of its own, for demo, load runs and tests |
 //!
@@ -20,5 +21,6 @@ pub mod config;
 pub mod gateway;
 pub mod harness;
 pub mod labs;
+pub mod learner;
 pub mod service;
 pub mod telemetry;
