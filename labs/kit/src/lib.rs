@@ -8,7 +8,10 @@
 //! | [`subscribe`] | subscriptions that survive failover, on connections of their own |
 //! | [`lua`] | the script registry |
 //! | [`servers`], [`prereq`] | managed Redis servers, and finding or getting the binary |
+//! | [`proxy`], [`budget`] | a tracing RESP proxy, and what a trace may cost |
+//! | [`steps`] | console steps: typing, judging |
 //! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
+pub mod budget;
 pub mod check;
 pub mod error;
 pub mod ids;
@@ -17,9 +20,11 @@ pub mod lab;
 pub mod lua;
 pub mod message;
 pub mod prereq;
+pub mod proxy;
 pub mod redis;
 pub mod servers;
 pub mod slots;
+pub mod steps;
 pub mod subscribe;
 pub mod wire;
 

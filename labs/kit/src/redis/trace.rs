@@ -1,6 +1,6 @@
 //! A record of the commands of a handle: what was sent, what came back, in how many round trips.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,13 +27,56 @@ pub struct TraceEntry {
     pub round_trip: u64,
     /// The server or the connection answered with an error.
     pub error: bool,
-    /// Which handle sent it.
+    /// Which handle or connection sent it.
     pub conn: String,
+    /// The bytes of the command on the wire; 0 where only a handle was watched.
+    #[serde(default)]
+    pub bytes_out: u64,
+    /// The bytes of the reply on the wire; 0 where only a handle was watched.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Not asked for: a message of a subscription and the like. The command is then `(push) message CHANNEL`, the reply its
+    /// payload, and the round trip the number of those before it.
+    #[serde(default)]
+    pub push: bool,
+    /// The address that the client connected to; empty where only a handle was watched.
+    #[serde(default)]
+    pub node: String,
+}
+
+/// A command on its way, between [`Trace::begin`] and [`Trace::answer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) at: Instant,
+    pub(crate) command: Vec<String>,
+    pub(crate) conn: Arc<str>,
+    pub(crate) node: Arc<str>,
+    pub(crate) trip: Trip,
+    pub(crate) bytes_out: u64,
+}
+
+/// A reply as it goes into a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) error: bool,
+    pub(crate) bytes_in: u64,
+}
+
+/// The number of a round trip, and how often the trace had been cleared before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trip {
+    number: u64,
+    age: u64,
 }
 
 impl fmt::Display for TraceEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} {}µs ", self.round_trip, self.took_us)?;
+        if self.push {
+            write!(f, "  ")?;
+        } else {
+            write!(f, "#{} {}µs ", self.round_trip, self.took_us)?;
+        }
         for arg in &self.command {
             if arg.is_empty() || arg.contains([' ', '"', '\'']) {
                 write!(f, " {arg:?}")?;
@@ -67,6 +110,12 @@ struct TraceInner {
     round_trips: u64,
     dropped: u64,
     script_names: HashMap<String, String>,
+    /// Commands without a reply so far, by number.
+    waiting: BTreeMap<u64, Sent>,
+    /// The number of the next command that begins.
+    next: u64,
+    /// How often the trace was cleared.
+    age: u64,
 }
 
 impl Default for Trace {
@@ -96,6 +145,74 @@ impl Trace {
         inner.entries.clear();
         inner.round_trips = 0;
         inner.dropped = 0;
+        inner.waiting.clear();
+        inner.age += 1;
+    }
+
+    /// The commands that were sent and have no reply yet: connection and command, oldest first.
+    pub fn waiting(&self) -> Vec<(String, Vec<String>)> {
+        self.inner().waiting.values().map(|sent| (sent.conn.to_string(), sent.command.clone())).collect()
+    }
+
+    /// A new round trip.
+    pub(crate) fn trip(&self) -> Trip {
+        let mut inner = self.inner();
+        let trip = Trip { number: inner.round_trips, age: inner.age };
+        inner.round_trips += 1;
+        trip
+    }
+
+    /// A command is on its way; [`Trace::answer`] takes the number.
+    pub(crate) fn begin(&self, mut sent: Sent) -> u64 {
+        let mut inner = self.inner();
+        inner.name_in(&mut sent.command);
+        let number = inner.next;
+        inner.next += 1;
+        // What was read before the trace was cleared belongs to what it has forgotten.
+        if sent.trip.age == inner.age && inner.waiting.len() < TRACE_ENTRIES_MAX {
+            inner.waiting.insert(number, sent);
+        }
+        number
+    }
+
+    /// The reply to a command has come. Without effect when the trace was cleared meanwhile.
+    pub(crate) fn answer(&self, number: u64, answer: Answer) {
+        let mut inner = self.inner();
+        let Some(sent) = inner.waiting.remove(&number) else { return };
+        let entry = TraceEntry {
+            at_us: micros(sent.at.saturating_duration_since(self.began)),
+            command: sent.command,
+            reply: answer.text,
+            took_us: micros(sent.at.elapsed()),
+            round_trip: sent.trip.number,
+            error: answer.error,
+            conn: sent.conn.to_string(),
+            bytes_out: sent.bytes_out,
+            bytes_in: answer.bytes_in,
+            push: false,
+            node: sent.node.to_string(),
+        };
+        inner.add(entry);
+    }
+
+    /// Something came that nobody asked for.
+    pub(crate) fn push(&self, conn: &str, node: &str, command: Vec<String>, answer: Answer) {
+        let at_us = micros(self.began.elapsed());
+        let mut inner = self.inner();
+        let entry = TraceEntry {
+            at_us,
+            command,
+            reply: answer.text,
+            took_us: 0,
+            round_trip: inner.round_trips,
+            error: false,
+            conn: conn.to_owned(),
+            bytes_out: 0,
+            bytes_in: answer.bytes_in,
+            push: true,
+            node: node.to_owned(),
+        };
+        inner.add(entry);
     }
 
     /// How many round trips there were; a pipeline is one.
@@ -124,11 +241,7 @@ impl Trace {
         for (command, (reply, error)) in record.commands.iter().zip(record.replies) {
             let mut command = command.clone();
             inner.name_in(&mut command);
-            if inner.entries.len() == TRACE_ENTRIES_MAX {
-                inner.entries.pop_front();
-                inner.dropped += 1;
-            }
-            inner.entries.push_back(TraceEntry {
+            inner.add(TraceEntry {
                 at_us: micros(at),
                 command,
                 reply: reply.clone(),
@@ -136,12 +249,24 @@ impl Trace {
                 round_trip,
                 error: *error,
                 conn: record.label.to_owned(),
+                bytes_out: 0,
+                bytes_in: 0,
+                push: false,
+                node: String::new(),
             });
         }
     }
 }
 
 impl TraceInner {
+    fn add(&mut self, entry: TraceEntry) {
+        if self.entries.len() == TRACE_ENTRIES_MAX {
+            self.entries.pop_front();
+            self.dropped += 1;
+        }
+        self.entries.push_back(entry);
+    }
+
     /// Replaces the SHA-1 of a script that has a name.
     fn name_in(&self, command: &mut [String]) {
         let is_evalsha =
@@ -152,6 +277,12 @@ impl TraceInner {
         {
             sha.clone_from(name);
         }
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("entries", &self.inner().entries.len()).finish_non_exhaustive()
     }
 }
 
