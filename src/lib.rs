@@ -8,6 +8,7 @@
 //! | [`archive`] | what outlives Redis, in SQL |
 //! | [`config`], [`telemetry`] | settings; logs and metrics |
 //! | [`cli`] | the command line, a file a verb |
+//! | [`console`] | the console track: a learner's commands on a private server, judged |
 //! | [`learner`] | a learner's progress, hints, predictions, comparison with the reference |
 //! | [`labs`] | the labs that the command line knows |
 //! | [`harness`] | a whole system of its own, for demo, load runs and tests |
@@ -18,6 +19,7 @@ pub mod app;
 pub mod archive;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod gateway;
 pub mod harness;
 pub mod labs;

@@ -56,7 +56,10 @@ fn wrong_words_get_usage_and_the_code_for_it() {
 fn help_fits_eighty_columns_and_states_the_exit_codes() {
     let help = text(&Command::new(chatlab()).arg("--help").output().unwrap().stdout);
     assert!(help.contains("Exit codes:"));
-    for verb in ["demo", "serve", "redis", "list", "read", "check", "bench", "load", "doctor", "test"] {
+    for verb in [
+        "demo", "serve", "redis", "list", "next", "read", "console", "proxy", "check", "watch", "hint",
+        "solution", "race", "reset", "bench", "load", "doctor", "test",
+    ] {
         let help = text(&Command::new(chatlab()).args([verb, "--help"]).output().unwrap().stdout);
         assert!(help.contains("Usage:"), "{verb}");
         assert!(help.contains("Examples:"), "{verb} has no examples");
@@ -67,8 +70,9 @@ fn help_fits_eighty_columns_and_states_the_exit_codes() {
 
 #[test]
 fn piped_output_has_no_colours_and_json_parses() {
+    let state = tempfile::tempdir().unwrap();
     for args in [&["list"][..], &["read", "sessions"], &["load", "list"]] {
-        let output = Command::new(chatlab()).args(args).output().unwrap();
+        let output = Command::new(chatlab()).args(args).env("CHATLAB_STATE", state.path()).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
         assert!(!output.stdout.contains(&0x1b), "{args:?}");
     }

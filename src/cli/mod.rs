@@ -6,16 +6,24 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub mod bench;
 pub mod check;
+pub mod console;
 pub mod demo;
 pub mod doctor;
 pub mod experiment;
+pub mod hint;
 pub mod list;
 pub mod load;
+pub mod next;
+pub mod proxy;
+pub mod race;
 pub mod read;
 pub mod redis;
+pub mod reset;
 pub mod serve;
 pub mod setup;
+pub mod solution;
 pub mod test;
+pub mod watch;
 
 /// What every exit code means; shown by `--help`.
 const EXIT_CODES: &str = "\
@@ -27,10 +35,12 @@ Exit codes:
   4  a check was inconclusive
 
 Start with:
-  chatlab demo                    the whole path on one Redis node and on six
-  chatlab list                    the labs
-  chatlab read sessions           a lesson
-  chatlab check sessions --all    every variant of a lab against its checks";
+  chatlab demo                the whole path on one Redis node and on six
+  chatlab next                what to do now: the way through the labs
+  chatlab list                the labs, and how far you are
+
+A lab has two tracks. At the console (or with your own client through `proxy`)
+you type commands; in labs/LAB/src/exercise.rs you write code.";
 
 /// Learn Redis data structures behind a live chat server, and measure what each one does
 #[derive(Debug, Parser)]
@@ -64,12 +74,28 @@ enum Verb {
     Serve(Box<serve::Args>),
     /// Start, stop and look at Redis servers of chatlab's own
     Redis(redis::Args),
-    /// The labs and their variants
+    /// The labs and how far you are; one lab in detail
     List(list::Args),
+    /// The one thing to do now
+    Next(next::Args),
     /// Read a lab's lesson
     Read(read::Args),
+    /// A lab's steps at a prompt, on a private server
+    Console(console::Args),
+    /// A lab's steps for your own redis-cli or program
+    Proxy(proxy::Args),
     /// Run a lab's checks on your exercise, on a variant, or on all
     Check(check::Args),
+    /// Check your exercise whenever you save it
+    Watch(watch::Args),
+    /// The next layer of the hint that fits
+    Hint(hint::Args),
+    /// The reference, after a pass or as a surrender
+    Solution(solution::Args),
+    /// Two clients' commands in every order
+    Race(race::Args),
+    /// Begin a lab, or a part of it, afresh
+    Reset(reset::Args),
     /// Run a lab's experiment: predict, run, explain
     Experiment(experiment::Args),
     /// Benchmark a lab's variants
@@ -96,8 +122,16 @@ impl Cli {
             Verb::Serve(args) => serve::run(*args, global).await,
             Verb::Redis(args) => redis::run(args, global).await,
             Verb::List(args) => list::run(args, global).await,
+            Verb::Next(args) => next::run(args, global).await,
             Verb::Read(args) => read::run(args, global).await,
+            Verb::Console(args) => console::run(args, global).await,
+            Verb::Proxy(args) => proxy::run(args, global).await,
             Verb::Check(args) => check::run(args, global).await,
+            Verb::Watch(args) => watch::run(args, global).await,
+            Verb::Hint(args) => hint::run(args, global).await,
+            Verb::Solution(args) => solution::run(args, global).await,
+            Verb::Race(args) => race::run(args, global).await,
+            Verb::Reset(args) => reset::run(args, global).await,
             Verb::Experiment(args) => experiment::run(args, global).await,
             Verb::Bench(args) => bench::run(args, global).await,
             Verb::Load(args) => load::run(*args, global).await,
@@ -113,6 +147,8 @@ impl Cli {
 
 /// The exit code for what could not be done.
 pub const EXIT_ERROR: u8 = 2;
+/// The exit code when nothing could be proven.
+pub const EXIT_INCONCLUSIVE: u8 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -4,12 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use termimad::MadSkin;
+use termimad::crossterm::style::Attribute;
 
 use super::Global;
+use crate::console::screen::Screen;
 use crate::labs;
-
-/// No line of a lesson is rendered wider.
-const COLUMNS: usize = 80;
+use crate::learner::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,21 +27,22 @@ pub struct Args {
 /// Runs `chatlab read`.
 ///
 /// # Errors
-/// When there is no such lab.
+/// When there is no such lab. That it was read is noted; where that fails, the lesson is shown all the same.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let lab = labs::named(&args.lab)?;
+    let noted = Store::open().update(|progress| progress.lab_mut(lab.id()).read());
+    if let Err(error) = noted {
+        eprintln!("chatlab: {error}");
+    }
     let mut out = std::io::stdout().lock();
     if global.json {
         let json = serde_json::json!({ "id": lab.id(), "title": lab.title(), "lesson": lab.lesson() });
         writeln!(out, "{json:#}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let written = if out.is_terminal() {
-        let (width, _) = termimad::terminal_size();
-        let width = usize::from(width).clamp(20, COLUMNS);
-        let skin = if colours { MadSkin::default() } else { MadSkin::no_style() };
-        write!(out, "{}", skin.text(&reflowed(lab.lesson()), Some(width)))
+        let screen = Screen::stdout();
+        write!(out, "{}", skin(screen.styled).text(&reflowed(lab.lesson()), Some(screen.columns)))
     } else {
         write!(out, "{}", lab.lesson())
     };
@@ -50,6 +51,21 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         other => other.map(|()| ExitCode::SUCCESS).map_err(Into::into),
     }
+}
+
+/// Attributes only: whatever the terminal's colours are, text stays in them and can be read.
+fn skin(styled: bool) -> MadSkin {
+    let mut skin = MadSkin::no_style();
+    if styled {
+        skin.bold.add_attr(Attribute::Bold);
+        skin.italic.add_attr(Attribute::Italic);
+        skin.inline_code.add_attr(Attribute::Bold);
+        for header in &mut skin.headers {
+            header.add_attr(Attribute::Bold);
+        }
+        skin.headers[0].add_attr(Attribute::Underlined);
+    }
+    skin
 }
 
 /// Joins the lines of each paragraph: Markdown says they are one, termimad keeps them apart.

@@ -6,14 +6,16 @@ use std::process::Stdio;
 
 use anyhow::{Context, bail};
 use chatlab_kit::check::CheckReport;
-use chatlab_kit::lab::{Env, Lab};
+use chatlab_kit::lab::{Cost, Env, Lab};
+use chatlab_kit::servers::Topology;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::super::Global;
 use super::super::bench::{cargo, clone_root};
 
 /// What became of the exercise.
-pub(super) enum Built {
+pub(in crate::cli) enum Built {
     /// It can be run.
     Ready(Exercise),
     /// What the compiler says.
@@ -23,7 +25,7 @@ pub(super) enum Built {
 }
 
 /// An exercise that compiles.
-pub(super) struct Exercise {
+pub(in crate::cli) struct Exercise {
     program: PathBuf,
     /// Its source still says that something is to be written.
     pub(super) unfinished: bool,
@@ -36,7 +38,7 @@ struct Message {
 }
 
 /// Builds the checker. With `optional`, a machine that cannot build is no error.
-pub(super) async fn build(lab: &dyn Lab, global: &Global, optional: bool) -> anyhow::Result<Built> {
+pub(in crate::cli) async fn build(lab: &dyn Lab, global: &Global, optional: bool) -> anyhow::Result<Built> {
     let (root, cargo) = match clone_root().and_then(|root| Ok((root, cargo()?))) {
         Ok(found) => found,
         Err(why) if optional => return Ok(Built::CannotBuild(why.to_string())),
@@ -54,6 +56,7 @@ pub(super) async fn build(lab: &dyn Lab, global: &Global, optional: bool) -> any
         .args(["--features", &format!("{package}/exercise")])
         .args(["--bin", &format!("exercise-{}", lab.id())])
         .stdin(Stdio::null())
+        .kill_on_drop(true)
         .output()
         .await
         .context("cargo could not be started")?;
@@ -76,11 +79,23 @@ fn is_unfinished(root: &Path, lab: &dyn Lab) -> bool {
 impl Exercise {
     /// Runs the lab's checks on the exercise, on the servers of `env`.
     pub(super) async fn check(&self, env: &Env, nodes: &[String]) -> anyhow::Result<CheckReport> {
+        self.ask("check", env.redis.topology(), nodes, env.seed).await
+    }
+
+    /// What each operation of the exercise sends and costs.
+    pub(super) async fn rehearse(&self, topology: Topology, nodes: &[String]) -> anyhow::Result<Vec<Cost>> {
+        self.ask("rehearse", topology, nodes, 0).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        verb: &str,
+        topology: Topology,
+        nodes: &[String],
+        seed: u64,
+    ) -> anyhow::Result<T> {
         let output = tokio::process::Command::new(&self.program)
-            .arg("check")
-            .arg(env.redis.topology().as_str())
-            .arg(nodes.join(","))
-            .arg(env.seed.to_string())
+            .args([verb, topology.as_str(), &nodes.join(","), &seed.to_string()])
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()

@@ -1,6 +1,7 @@
 //! `chatlab check`: a lab's checks on the exercise, on one variant, or on all.
 
 mod exercise;
+mod learner;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -14,12 +15,12 @@ use chatlab_kit::servers::{Managed, ServerOptions, Topology};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{EXIT_ERROR, Global, setup::ensure_server};
+use super::{EXIT_ERROR, EXIT_INCONCLUSIVE, Global, setup::ensure_server};
 use crate::labs;
-use exercise::{Built, Exercise};
-
-/// The exit code when nothing could be proven.
-const EXIT_INCONCLUSIVE: u8 = 4;
+use crate::learner::compare::Comparison;
+use exercise::Exercise;
+pub(super) use exercise::{Built, build as build_exercise};
+pub(super) use learner::compare_with_reference;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +28,9 @@ Examples:
   chatlab check sessions --variant read_then_write   watch a flaw being caught
   chatlab check sessions --seed 7 --topology both
   chatlab check sessions --all                       the lab checks itself
+
+After a failure of your exercise comes a hint (more of it: chatlab hint LAB),
+after a pass a comparison with the reference. Both are noted in your progress.
 
 Exit codes:
   0  passed; with --all: every variant is what it is declared to be
@@ -57,6 +61,19 @@ pub struct Args {
     repeat: u64,
 }
 
+impl Args {
+    /// The learner's exercise on a single node.
+    pub(super) fn exercise(lab: &str) -> Self {
+        let lab = lab.to_owned();
+        Self { lab, variant: None, all: false, topology: None, seed: None, repeat: 1 }
+    }
+
+    /// Whether this is about the learner's exercise alone.
+    fn is_learners(&self) -> bool {
+        !self.all && self.variant.as_deref().is_none_or(|name| name == "exercise")
+    }
+}
+
 /// The topologies to run on.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Where {
@@ -83,6 +100,12 @@ struct Row {
     /// None when it is what it is declared to be.
     differs: Option<String>,
     report: CheckReport,
+    /// Of a learner's exercise that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<learner::Help>,
+    /// Of a learner's exercise that passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Comparison>,
 }
 
 /// Runs `chatlab check`.
@@ -102,6 +125,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let first_seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let progress = spinner(global);
     let mut rows = Vec::new();
+    let mut compared = None;
     for topology in args.topology.unwrap_or(default).topologies() {
         progress.set_message(format!("starting Redis: {topology}"));
         let managed = Managed::start_async(*topology, &server, &ServerOptions::default()).await?;
@@ -115,17 +139,55 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
                     continue;
                 };
                 let differs = declared(variant, &report, exercise.as_ref()).err();
-                let row = Row { variant: variant.name, kind: variant.kind.as_str(), differs, report };
+                let kind = variant.kind.as_str();
+                let row = Row { variant: variant.name, kind, differs, report, help: None, comparison: None };
                 if !global.json {
                     progress.suspend(|| show(&row, variant, args.all))?;
                 }
                 rows.push(row);
             }
         }
+        let passed = rows.iter().all(|row| row.report.verdict() == Verdict::Pass);
+        if let (true, true, None, Some(Built::Ready(exercise))) =
+            (args.is_learners(), passed, &compared, &exercise)
+        {
+            progress.set_message("comparing with the reference");
+            compared = Some(compare_with_reference(lab, exercise, &redis, &nodes).await);
+        }
         managed.stop();
     }
     progress.finish_and_clear();
+    if args.is_learners() {
+        tell_learner(lab, &mut rows, compared, global)?;
+    }
     conclude(&rows, args.all, exercise.as_ref(), global)
+}
+
+/// Notes how the exercise did, and helps on.
+fn tell_learner(
+    lab: &'static dyn Lab,
+    rows: &mut [Row],
+    compared: Option<anyhow::Result<Comparison>>,
+    global: &Global,
+) -> anyhow::Result<()> {
+    let reports: Vec<_> = rows.iter().map(|row| &row.report).collect();
+    let help = learner::note(lab, &reports);
+    let passed = !rows.is_empty() && rows.iter().all(|row| row.report.verdict() == Verdict::Pass);
+    let compared = compared.filter(|_| passed).map(|result| result.map_err(|error| format!("{error:#}")));
+    if !global.json {
+        let mut out = std::io::stdout().lock();
+        if let Some(help) = &help {
+            learner::show_help(&mut out, lab, help)?;
+        }
+        if let Some(compared) = &compared {
+            learner::show_comparison(&mut out, lab, compared)?;
+        }
+    }
+    if let Some(last) = rows.last_mut() {
+        last.help = help;
+        last.comparison = compared.and_then(Result::ok);
+    }
+    Ok(())
 }
 
 fn chosen(lab: &dyn Lab, args: &Args) -> anyhow::Result<Vec<&'static Variant>> {
