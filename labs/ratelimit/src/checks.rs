@@ -208,7 +208,9 @@ impl Predicate {
     }
 
     fn held(&self, world: &World<'_>) -> Finding {
-        if let Some(doubt) = &world.doubt {
+        if let Some(doubt) = &world.doubt
+            && self.topics.contains(&Topic::Over)
+        {
             return Finding::Inconclusive(doubt.clone());
         }
         if self.needs_fault && world.faults == 0 {
@@ -227,9 +229,9 @@ fn plan_over(rng: &mut Rng, permits: u32) -> Vec<Step> {
     let many = Step::Burst { takes: 2 * permits };
     let mut plan = vec![
         Step::Burst { takes: 1 },
-        Step::Pause { percent: rng.random_range(72..=84) },
+        Step::Pause { percent: rng.random_range(68..=76) },
         many.clone(),
-        Step::Pause { percent: rng.random_range(32..=42) },
+        Step::Pause { percent: rng.random_range(40..=48) },
         many.clone(),
         Step::Fresh,
         many,

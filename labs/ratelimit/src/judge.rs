@@ -91,7 +91,7 @@ mod tests {
         let takes = [at(0, 1), at(90, 92), at(98, 99), at(99, 100), at(195, 197)];
         let all: Vec<&Seen> = takes.iter().collect();
         assert_eq!(worst_window(&all, 100), (3, 99));
-        assert_eq!(worst_window(&all, 108), (4, 107));
+        assert_eq!(worst_window(&all, 108), (4, 100));
         assert_eq!(worst_window(&all[..0], 100), (0, 0));
         assert_eq!(worst_window(&[&at(0, 500)], 100), (0, 0));
     }
