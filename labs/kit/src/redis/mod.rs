@@ -117,6 +117,16 @@ impl Redis {
         &self.shared.config
     }
 
+    /// The same handle, trace and hooks included, over a new connection of its own: for blocking commands, which would
+    /// hold up everybody else. `response_timeout_ms` must be longer than they block.
+    ///
+    /// # Errors
+    /// As [`Redis::connect`].
+    pub async fn on_own_connection(&self, response_timeout_ms: u64) -> LabResult<Self> {
+        let config = self.shared.config.clone().with_response_timeout_ms(response_timeout_ms);
+        Ok(Self { tap: self.tap.clone(), ..Self::connect(&config).await? })
+    }
+
     /// The same connection, and a record of every command that goes through the new handle.
     pub fn traced(&self) -> (Self, Trace) {
         let trace = Trace::new();
