@@ -33,7 +33,6 @@ pub(crate) use nodes::Nodes;
 pub use nodes::{NODES_MAX, SlotOwners};
 pub use render::{ARG_PRINT_BYTES, REPLY_PRINT_BYTES, printable_arg, printable_reply};
 pub use route::key_of;
-#[expect(unused_imports, reason = "the proxy")]
 pub(crate) use trace::{Answer, Sent, Trip};
 pub use trace::{TRACE_ENTRIES_MAX, Trace, TraceEntry};
 
