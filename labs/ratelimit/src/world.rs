@@ -353,7 +353,7 @@ impl<'a> World<'a> {
                 self.fact(Topic::Retry, Err(format!("{what} and {asked} asks in between")));
                 return Ok(());
             }
-            tokio::time::sleep(POLL * 4).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }

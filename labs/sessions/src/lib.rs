@@ -11,6 +11,7 @@ mod history;
 mod judge;
 mod lab;
 mod model;
+mod races;
 mod read_then_write;
 mod set_index;
 mod sliding_forever;
