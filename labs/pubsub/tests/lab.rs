@@ -4,15 +4,16 @@
 use chatlab_kit::lab::Drive;
 use chatlab_kit::lab::{Env, Lab};
 use chatlab_kit::prereq::find_server;
+use chatlab_kit::proxy::Proxy;
 use chatlab_kit::redis::{Redis, RedisConfig};
 use chatlab_kit::servers::{Managed, ServerOptions, Topology};
-use chatlab_kit::steps::words;
+use chatlab_kit::steps::{prove, words};
 use chatlab_pubsub::LAB;
 use futures_util::future::join_all;
 
 /// Seeds of each variant; more with `CHATLAB_SEEDS`.
 fn seeds() -> u64 {
-    std::env::var("CHATLAB_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(3)
+    std::env::var("CHATLAB_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(2)
 }
 
 async fn all_as_declared(topology: Topology) {
@@ -97,4 +98,22 @@ fn every_line_of_the_console_track_is_well_formed() {
             assert!(words(&line).is_ok_and(|words| !words.is_empty()), "{}: {line}", step.id);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_console_step_is_passed_by_its_solution_and_knows_its_mistakes() {
+    let bin = find_server(None).unwrap();
+    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::default()).await.unwrap();
+    let redis = Redis::connect(&RedisConfig::new(Topology::Single, servers.addrs())).await.unwrap();
+    let proxy = std::sync::Arc::new(Proxy::start(Topology::Single, &servers.addrs()).await.unwrap());
+    let manifest = LAB.manifest().unwrap();
+    let mut wrong = Vec::new();
+    for step in &manifest.steps {
+        for seed in 1..=seeds() {
+            if let Err(why) = prove(LAB.id(), &manifest, &step.id, seed, &redis, proxy.clone()).await {
+                wrong.push(why);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
