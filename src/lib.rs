@@ -11,6 +11,8 @@
 //! | [`console`] | the console track: a learner's commands on a private server, judged |
 //! | [`learner`] | a learner's progress, hints, predictions, comparison with the reference |
 //! | [`labs`] | the labs that the command line knows |
+//! | [`plot`] | pictures of what experiments measured |
+//! | [`gate`] | what every lab must pass before it ships |
 //! | [`harness`] | a whole system of its own, for demo, load runs and tests |
 //!
 //! The labs, whose variants the server runs on, are crates of their own under `labs/`.
@@ -20,9 +22,11 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod gate;
 pub mod gateway;
 pub mod harness;
 pub mod labs;
 pub mod learner;
+pub mod plot;
 pub mod service;
 pub mod telemetry;

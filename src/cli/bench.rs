@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   chatlab bench sessions
   chatlab bench sessions touch        only what matches `touch`
+  chatlab bench presence --exercise   yours beside the reference
   chatlab bench sessions -- --quick";
 
 /// Arguments of `chatlab bench`.
@@ -21,6 +22,9 @@ Examples:
 pub struct Args {
     /// The lab, as `chatlab list` shows it
     lab: String,
+    /// Your exercise takes part
+    #[arg(long)]
+    exercise: bool,
     /// Passed on to criterion: a part of a bench's name, options
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     criterion: Vec<String>,
@@ -35,9 +39,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let clone = clone_root()?;
     let cargo = cargo()?;
     let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
-    let status = tokio::process::Command::new(cargo)
-        .current_dir(clone)
-        .args(["bench", "--bench", lab.id(), "--"])
+    let mut command = tokio::process::Command::new(cargo);
+    command.current_dir(clone).args(["bench", "--bench", lab.id()]);
+    if args.exercise {
+        command.args(["--features", &format!("chatlab-{}/exercise", lab.id())]);
+    }
+    let status = command
+        .arg("--")
         .args(&args.criterion)
         .env("CHATLAB_REDIS_SERVER", &server.path)
         .stdin(Stdio::null())

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod check;
 pub mod console;
 pub mod demo;
+pub mod dev;
 pub mod doctor;
 pub mod experiment;
 pub mod hint;
@@ -98,6 +99,8 @@ enum Verb {
     Reset(reset::Args),
     /// Run a lab's experiment: predict, run, explain
     Experiment(experiment::Args),
+    /// For authors of labs: what a lab must pass before it ships
+    Dev(dev::Args),
     /// Benchmark a lab's variants
     Bench(bench::Args),
     /// Load the chat server and judge the run
@@ -133,6 +136,7 @@ impl Cli {
             Verb::Race(args) => race::run(args, global).await,
             Verb::Reset(args) => reset::run(args, global).await,
             Verb::Experiment(args) => experiment::run(args, global).await,
+            Verb::Dev(args) => dev::run(args, global).await,
             Verb::Bench(args) => bench::run(args, global).await,
             Verb::Load(args) => load::run(*args, global).await,
             Verb::Doctor(args) => doctor::run(args, global).await,

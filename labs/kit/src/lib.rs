@@ -22,7 +22,6 @@ pub mod message;
 pub mod prereq;
 pub mod proxy;
 pub mod redis;
-mod resp;
 pub mod servers;
 pub mod slots;
 pub mod steps;

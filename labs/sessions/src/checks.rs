@@ -65,7 +65,7 @@ pub(crate) fn checks() -> Vec<Check<dyn Sessions>> {
     timeless().into_iter().chain(timed()).map(Check::of).collect()
 }
 
-fn timeless() -> [Predicate; 6] {
+fn timeless() -> [Predicate; 7] {
     [
         Predicate {
             name: "create_then_visible",
@@ -94,6 +94,15 @@ fn timeless() -> [Predicate; 6] {
             ..Predicate::default()
         },
         Predicate {
+            name: "stolen_refresh_token_ends_the_session",
+            states: "each refresh token is exchanged once; when one comes a second time the session is over",
+            topics: &[Topic::Stolen],
+            needs_fault: true,
+            slower: UNHURRIED,
+            plan: plan_stolen,
+            ..Predicate::default()
+        },
+        Predicate {
             name: "session_cap_holds",
             states: "one login too many ends the session that would have ended first",
             topics: &[Topic::Cap],
@@ -104,7 +113,7 @@ fn timeless() -> [Predicate; 6] {
         },
         Predicate {
             name: "one_round_trip",
-            states: "create, touch and revoke take one round trip, list and revoke_all at most two",
+            states: "create, touch, rotate and revoke take one round trip, list and revoke_all at most two",
             topics: &[Topic::Trips],
             slower: UNHURRIED,
             instances: 1,
@@ -162,6 +171,7 @@ fn timed() -> [Predicate; 5] {
                 Topic::Idle,
                 Topic::Absolute,
                 Topic::Revoked,
+                Topic::Stolen,
                 Topic::RevokedAll,
                 Topic::Cap,
                 Topic::List,
@@ -313,6 +323,23 @@ fn plan_revoke_all(rng: &mut Rng) -> Vec<Step> {
     plan
 }
 
+fn plan_stolen(rng: &mut Rng) -> Vec<Step> {
+    let mut plan = vec![login(1, rng), login(2, rng), Step::Rotate { s: 1, older: 0 }];
+    if rng.random() {
+        plan.push(Step::Rotate { s: 1, older: 0 });
+    }
+    plan.extend([Step::Rotate { s: 1, older: 1 }, Step::Touch { s: 1 }, Step::Rotate { s: 1, older: 0 }]);
+    plan.extend([Step::Rotate { s: 2, older: 0 }, Step::List]);
+    for commands in 0..3 {
+        let s = 3 + u32::try_from(commands).unwrap_or_default();
+        let rotate = || Box::new(Step::Rotate { s, older: 0 });
+        plan.push(login(s, rng));
+        plan.push(Step::Race { first: rotate(), commands, second: rotate() });
+        plan.push(Step::Touch { s });
+    }
+    plan
+}
+
 fn plan_cap(rng: &mut Rng) -> Vec<Step> {
     let pause = || Step::Pause { ms: 1 };
     let mut plan = vec![login(1, rng), pause(), login(2, rng), pause(), login(3, rng), pause()];
@@ -332,6 +359,7 @@ fn plan_budget(rng: &mut Rng) -> Vec<Step> {
     // Twice: the first call of a script may have to load it.
     for s in [1, 3] {
         plan.extend([login(s, rng), login(s + 1, rng), Step::Touch { s }, Step::List]);
+        plan.push(Step::Rotate { s, older: 0 });
         plan.extend([Step::Revoke { s }, Step::RevokeAll]);
     }
     plan
@@ -395,7 +423,8 @@ fn plan_random(rng: &mut Rng) -> Vec<Step> {
                 named += 1;
                 login(named, rng)
             }
-            25..45 => Step::Touch { s },
+            25..40 => Step::Touch { s },
+            40..45 => Step::Rotate { s, older: u64::from(rng.random_range(0..4) == 0) },
             45..60 => Step::List,
             60..70 => Step::Revoke { s },
             70..74 => Step::RevokeAll,

@@ -1,7 +1,7 @@
 //! Exercise: your own sessions. Written by you, checked by `chatlab check sessions`.
 //!
 //! Start with `create` and `touch`: `create_then_visible` and `idle_session_expires` need nothing else.
-//! Then `list`, `revoke`, `revoke_all`. After each step run the check: it says which invariant breaks, shows the shortest
+//! Then `list`, `revoke`, `revoke_all`, and `rotate`. After each step run the check: it says which invariant breaks, shows the shortest
 //! history that breaks it, and the commands that your code sent.
 //!
 //! Things to decide:
@@ -23,7 +23,7 @@ use chatlab_kit::{
     redis::Redis,
 };
 
-use crate::{Policy, Session, Sessions};
+use crate::{Policy, Rotation, Session, Sessions};
 
 /// Your variant.
 #[derive(Debug, Clone)]
@@ -58,6 +58,13 @@ impl Sessions for Exercise {
     async fn touch(&self, _id: &SessionId) -> LabResult<Option<Session>> {
         // `GETEX key PX ms` reads and moves the expiry in one command. What does it do about `self.policy.absolute_ms`?
         Err(LabError::Unfinished("touch"))
+    }
+
+    async fn rotate(&self, _id: &SessionId, _token: u64) -> LabResult<Rotation> {
+        // The number of the token that is good now lives beside the session: 0, then 1, 2, …
+        // The same number: count on, and the session was used. Another one: somebody has had it before, end the session.
+        // Two clients may come with the same token at once: comparing and counting on are one step, or both get the next.
+        Err(LabError::Unfinished("rotate"))
     }
 
     async fn list(&self, _user: &UserId) -> LabResult<Vec<Session>> {

@@ -13,7 +13,7 @@ use chatlab_kit::{
 };
 
 use crate::{
-    MAX_SESSIONS, Policy, Session, Sessions, check_device,
+    MAX_SESSIONS, Policy, Rotation, Session, Sessions, check_device,
     stored::{Stored, id_of, newest_first},
 };
 
@@ -30,6 +30,12 @@ pub(crate) static TOUCH: Script = Script::new(
     include_str!("../../../lua/sessions/field_touch.lua"),
     KEYS,
     &["secret", "idle_ms"],
+);
+pub(crate) static ROTATE: Script = Script::new(
+    "sessions/field_rotate",
+    include_str!("../../../lua/sessions/field_rotate.lua"),
+    KEYS,
+    &["secret", "token", "idle_ms"],
 );
 pub(crate) static LIST: Script =
     Script::new("sessions/field_list", include_str!("../../../lua/sessions/field_list.lua"), KEYS, &[]);
@@ -95,6 +101,16 @@ impl Sessions for HashFieldTtl {
             Ok(Stored::parse(&sessions_key(&id.user), &json)?.session(id.clone(), expires_ms))
         })
         .transpose()
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        let answer = call(&ROTATE, &id.user)
+            .arg(id.secret())
+            .arg(token)
+            .arg(self.policy.idle_ms)
+            .run(&mut self.redis.clone())
+            .await?;
+        Ok(Rotation::of(answer))
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

@@ -14,7 +14,7 @@ use chatlab_kit::{
     redis::Redis,
 };
 
-use crate::{MAX_SESSIONS, Policy, Session, Sessions, check_device};
+use crate::{MAX_SESSIONS, Policy, Rotation, Session, Sessions, check_device};
 
 pub(crate) static CREATE: Script = Script::new(
     "sessions/create",
@@ -27,6 +27,12 @@ pub(crate) static TOUCH: Script = Script::new(
     include_str!("../../../lua/sessions/touch.lua"),
     &["session", "sessions"],
     &["secret", "idle_ms"],
+);
+pub(crate) static ROTATE: Script = Script::new(
+    "sessions/rotate",
+    include_str!("../../../lua/sessions/rotate.lua"),
+    &["session", "sessions"],
+    &["secret", "token", "idle_ms"],
 );
 pub(crate) static LIST: Script =
     Script::new("sessions/list", include_str!("../../../lua/sessions/list.lua"), &["sessions"], &[]);
@@ -106,6 +112,19 @@ impl Sessions for HashIndex {
             created_ms,
             expires_ms,
         }))
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        let answer = ROTATE
+            .call()
+            .key(keys::session(id))
+            .key(keys::user_sessions(&id.user))
+            .arg(id.secret())
+            .arg(token)
+            .arg(self.policy.idle_ms)
+            .run(&mut self.redis.clone())
+            .await?;
+        Ok(Rotation::of(answer))
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

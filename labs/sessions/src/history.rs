@@ -7,7 +7,7 @@ use chatlab_kit::{
     ids::{SessionId, UserId},
 };
 
-use crate::{Session, Sessions};
+use crate::{Rotation, Session, Sessions};
 
 /// One step. Sessions are named by number, so that a step means the same when others are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Logins { count: usize },
     /// Use session `s`.
     Touch { s: u32 },
+    /// Exchange the refresh token of session `s`: the good one, or one from `older` exchanges ago.
+    Rotate { s: u32, older: u64 },
     /// Show the user's sessions.
     List,
     /// End session `s`.
@@ -44,6 +46,8 @@ impl fmt::Display for Step {
             Self::Login { s, device } => write!(f, "log in as s{s} on {device:?}"),
             Self::Logins { count } => write!(f, "log in {count} more times"),
             Self::Touch { s } => write!(f, "touch s{s}"),
+            Self::Rotate { s, older: 0 } => write!(f, "exchange the refresh token of s{s}"),
+            Self::Rotate { s, older } => write!(f, "exchange a token of s{s} from {older} exchanges ago"),
             Self::List => write!(f, "list"),
             Self::Revoke { s } => write!(f, "revoke s{s}"),
             Self::RevokeAll => write!(f, "revoke all"),
@@ -77,6 +81,7 @@ impl fmt::Display for After {
 pub(crate) enum Call {
     Create(String),
     Touch(SessionId),
+    Rotate(SessionId, u64),
     List,
     Revoke(SessionId),
     RevokeAll,
@@ -87,6 +92,7 @@ pub(crate) enum Call {
 pub(crate) enum Answer {
     Created(Session),
     Touched(Option<Session>),
+    Rotated(Rotation),
     Listed(Vec<Session>),
     Revoked(bool),
     RevokedAll(u64),
@@ -97,6 +103,7 @@ impl Call {
         Ok(match self {
             Self::Create(device) => Answer::Created(port.create(user, device).await?),
             Self::Touch(id) => Answer::Touched(port.touch(id).await?),
+            Self::Rotate(id, token) => Answer::Rotated(port.rotate(id, *token).await?),
             Self::List => Answer::Listed(port.list(user).await?),
             Self::Revoke(id) => Answer::Revoked(port.revoke(id).await?),
             Self::RevokeAll => Answer::RevokedAll(port.revoke_all(user).await?),
@@ -108,6 +115,7 @@ impl Call {
         match self {
             Self::Create(_) => "create",
             Self::Touch(_) => "touch",
+            Self::Rotate(..) => "rotate",
             Self::List => "list",
             Self::Revoke(_) => "revoke",
             Self::RevokeAll => "revoke_all",

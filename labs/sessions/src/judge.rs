@@ -3,7 +3,7 @@
 use chatlab_kit::ids::SessionId;
 
 use crate::{
-    MAX_SESSIONS, Session,
+    MAX_SESSIONS, Rotation, Session,
     history::{Answer, Call},
     model::{End, Known, Span, State, Topic},
     world::World,
@@ -30,6 +30,7 @@ const fn why(topic: Topic) -> &'static str {
         Topic::Idle => "was unused for longer than the idle time",
         Topic::Absolute => "is older than any session may be",
         Topic::Revoked => "was revoked",
+        Topic::Stolen => "ended when its refresh token came a second time",
         Topic::RevokedAll => "ended when all were revoked",
         Topic::Cap => "had to go when there were too many",
         _ => "is over",
@@ -43,6 +44,9 @@ impl World<'_> {
             Answer::Created(_) => "ok".to_owned(),
             Answer::Touched(None) => "not live".to_owned(),
             Answer::Touched(Some(_)) => "live".to_owned(),
+            Answer::Rotated(Rotation::Next(token)) => format!("token {token} is next"),
+            Answer::Rotated(Rotation::Stolen) => "stolen: the session ends".to_owned(),
+            Answer::Rotated(Rotation::Over) => "not live".to_owned(),
             Answer::Revoked(live) => (if *live { "was live" } else { "was not live" }).to_owned(),
             Answer::RevokedAll(count) => format!("{count} were live"),
             Answer::Listed(sessions) if sessions.is_empty() => "none".to_owned(),
@@ -62,7 +66,7 @@ impl World<'_> {
             .map_or_else(|| "unknown".to_owned(), Known::name)
     }
 
-    fn of(&self, id: &SessionId) -> Option<usize> {
+    pub(crate) fn of(&self, id: &SessionId) -> Option<usize> {
         self.known.iter().position(|known| known.id.as_ref() == Some(id))
     }
 
@@ -71,6 +75,7 @@ impl World<'_> {
         match (call, answer) {
             (Call::Create(_), Answer::Created(session)) => self.created(session, span, s),
             (Call::Touch(id), Answer::Touched(shown)) => self.touched(id, shown, span),
+            (Call::Rotate(id, token), Answer::Rotated(rotation)) => self.rotated(id, *token, rotation, span),
             (Call::List, Answer::Listed(sessions)) => self.listed(&sessions, span),
             (Call::Revoke(id), Answer::Revoked(live)) => self.revoked(id, live, span),
             (Call::RevokeAll, Answer::RevokedAll(count)) => self.revoked_all(count, span),

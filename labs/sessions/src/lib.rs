@@ -9,10 +9,11 @@ mod hash_field_ttl;
 mod hash_index;
 mod history;
 mod judge;
+mod judge_rotation;
 mod lab;
 mod model;
-mod races;
 mod read_then_write;
+mod refuse_old_token;
 mod set_index;
 mod sliding_forever;
 mod stored;
@@ -36,6 +37,7 @@ pub use hash_field_ttl::HashFieldTtl;
 pub use hash_index::HashIndex;
 pub use lab::{LAB, SessionsLab};
 pub use read_then_write::ReadThenWrite;
+pub use refuse_old_token::RefuseOldToken;
 pub use set_index::SetIndex;
 pub use sliding_forever::SlidingForever;
 pub use string_index::StringIndex;
@@ -78,6 +80,27 @@ pub struct Session {
     pub expires_ms: u64,
 }
 
+/// What became of a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// It was good: from now on the token of this number is.
+    Next(u64),
+    /// It was exchanged before, so two people have had it: the session is over.
+    Stolen,
+    /// There is no live session.
+    Over,
+}
+
+impl Rotation {
+    /// What the scripts answer: the next number, -1 when the session had to end, nil when it is not live.
+    fn of(answer: Option<i64>) -> Self {
+        match answer {
+            None => Self::Over,
+            Some(next) => u64::try_from(next).map_or(Self::Stolen, Self::Next),
+        }
+    }
+}
+
 /// The port: what the server asks of login sessions.
 ///
 /// Every operation is atomic: a client that dies in the middle of one leaves the sessions as they
@@ -90,6 +113,11 @@ pub trait Sessions: Send + Sync {
     /// The session if it is live, and moves its idle expiry on (never past the absolute one).
     /// A session that was revoked or ran out stays so.
     async fn touch(&self, id: &SessionId) -> LabResult<Option<Session>>;
+
+    /// Exchanges the session's refresh token for the next one, and counts as a use. Tokens are numbered; a new session's
+    /// is 0 (the server signs the number, nobody can make one up). Each is exchanged once: whoever comes with an older
+    /// one, or a second one with the same, ends the session.
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation>;
 
     /// All live sessions of a user, the newest login first.
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>>;

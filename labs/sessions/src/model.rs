@@ -22,6 +22,8 @@ pub(crate) enum Topic {
     Absolute,
     /// It ends when revoked.
     Revoked,
+    /// It ends when a refresh token comes a second time; each is exchanged once.
+    Stolen,
     /// It ends when all are revoked, and all end together.
     RevokedAll,
     /// It ends when there are too many.
@@ -68,6 +70,8 @@ pub(crate) struct Known {
     pub(crate) device: String,
     pub(crate) created: Span,
     pub(crate) used: Span,
+    /// The number of the refresh token that is good now.
+    pub(crate) token: u64,
     pub(crate) end: End,
 }
 
@@ -151,6 +155,7 @@ mod tests {
             device: String::new(),
             created: Span { from: 1000, to: 1002 },
             used: Span { from: used_from, to: used_to },
+            token: 0,
             end: End::Open,
         }
     }

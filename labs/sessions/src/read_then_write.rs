@@ -11,8 +11,8 @@ use chatlab_kit::{
 };
 
 use crate::{
-    Policy, Session, Sessions, check_device,
-    stored::{Stored, client_ms, id_of, newest_first},
+    Policy, Rotation, Session, Sessions, check_device,
+    stored::{Stored, client_ms, id_of, newest_first, rotate_in_steps},
 };
 
 fn session_key(id: &SessionId) -> String {
@@ -55,7 +55,7 @@ impl Sessions for ReadThenWrite {
         check_device(device)?;
         let (id, created_ms) = (SessionId::new(*user), client_ms());
         let ends_ms = created_ms + self.policy.absolute_ms;
-        let stored = Stored { device: device.to_owned(), created_ms, ends_ms };
+        let stored = Stored { device: device.to_owned(), created_ms, ends_ms, refresh: 0 };
         let expires_ms = self.write(&id, &stored).await?;
         Ok(stored.session(id, expires_ms))
     }
@@ -67,6 +67,10 @@ impl Sessions for ReadThenWrite {
         let stored = Stored::parse(&key, &json)?;
         let expires_ms = self.write(id, &stored).await?;
         Ok(Some(stored.session(id.clone(), expires_ms)))
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        rotate_in_steps(&self.redis, &session_key(id), token).await
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

@@ -11,8 +11,8 @@ use chatlab_kit::{
 };
 
 use crate::{
-    Policy, Session, Sessions, check_device,
-    stored::{Stored, client_ms, newest_first},
+    Policy, Rotation, Session, Sessions, check_device,
+    stored::{Stored, client_ms, newest_first, rotate_in_steps},
 };
 
 fn session_key(id: &SessionId) -> String {
@@ -47,7 +47,7 @@ impl Sessions for SetIndex {
         check_device(device)?;
         let created_ms = client_ms();
         let ends_ms = created_ms + self.policy.absolute_ms;
-        let stored = Stored { device: device.to_owned(), created_ms, ends_ms };
+        let stored = Stored { device: device.to_owned(), created_ms, ends_ms, refresh: 0 };
         let json = serde_json::to_string(&stored).unwrap_or_default();
         let session = stored.session(SessionId::new(*user), ends_ms.min(created_ms + self.policy.idle_ms));
         let mut pipe = redis::pipe();
@@ -67,6 +67,10 @@ impl Sessions for SetIndex {
         let expires_ms = stored.ends_ms.min(client_ms() + self.policy.idle_ms);
         let there: bool = redis::cmd("PEXPIREAT").arg(&key).arg(expires_ms).query_async(&mut redis).await?;
         Ok(there.then(|| stored.session(id.clone(), expires_ms)))
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        rotate_in_steps(&self.redis, &session_key(id), token).await
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

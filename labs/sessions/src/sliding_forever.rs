@@ -11,8 +11,8 @@ use chatlab_kit::{
 };
 
 use crate::{
-    Policy, Session, Sessions, check_device,
-    stored::{Stored, client_ms, id_of, newest_first},
+    Policy, Rotation, Session, Sessions, check_device,
+    stored::{Stored, client_ms, id_of, newest_first, rotate_in_steps},
 };
 
 fn session_key(id: &SessionId) -> String {
@@ -42,8 +42,12 @@ impl Sessions for SlidingForever {
     async fn create(&self, user: &UserId, device: &str) -> LabResult<Session> {
         check_device(device)?;
         let (id, created_ms) = (SessionId::new(*user), client_ms());
-        let stored =
-            Stored { device: device.to_owned(), created_ms, ends_ms: created_ms + self.policy.absolute_ms };
+        let stored = Stored {
+            device: device.to_owned(),
+            created_ms,
+            ends_ms: created_ms + self.policy.absolute_ms,
+            refresh: 0,
+        };
         let json = serde_json::to_string(&stored).unwrap_or_default();
         let mut pipe = redis::pipe();
         pipe.atomic();
@@ -63,6 +67,10 @@ impl Sessions for SlidingForever {
         let (json,): (Option<String>,) = pipe.query_async(&mut self.redis.clone()).await?;
         let expires_ms = client_ms() + self.policy.idle_ms;
         json.map(|json| Ok(Stored::parse(&key, &json)?.session(id.clone(), expires_ms))).transpose()
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        rotate_in_steps(&self.redis, &session_key(id), token).await
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

@@ -3,10 +3,11 @@
 use chatlab_kit::{
     LabError, LabResult,
     ids::{SessionId, UserId},
+    redis::Redis,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Session;
+use crate::{Rotation, Session};
 
 /// A session but for its id, which is in the key or the field, and its expiry, which moves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub(crate) struct Stored {
     pub(crate) device: String,
     pub(crate) created_ms: u64,
     pub(crate) ends_ms: u64,
+    /// The number of the refresh token that is good now.
+    #[serde(default)]
+    pub(crate) refresh: u64,
 }
 
 impl Stored {
@@ -38,6 +42,24 @@ pub(crate) fn id_of(user: &UserId, secret: &str, key: &str) -> LabResult<Session
 pub(crate) fn newest_first(mut sessions: Vec<Session>) -> Vec<Session> {
     sessions.sort_by_key(|session| std::cmp::Reverse(session.created_ms));
     sessions
+}
+
+/// How the flawed variants exchange a refresh token: they read, compare and write, and whoever comes between the steps gets
+/// the same token.
+pub(crate) async fn rotate_in_steps(redis: &Redis, key: &str, token: u64) -> LabResult<Rotation> {
+    let mut redis = redis.clone();
+    let json: Option<String> = redis::cmd("GET").arg(key).query_async(&mut redis).await?;
+    let Some(json) = json else { return Ok(Rotation::Over) };
+    let mut stored = Stored::parse(key, &json)?;
+    if stored.refresh != token {
+        let () = redis::cmd("DEL").arg(key).query_async(&mut redis).await?;
+        return Ok(Rotation::Stolen);
+    }
+    stored.refresh += 1;
+    let json = serde_json::to_string(&stored).unwrap_or_default();
+    let written: Option<String> =
+        redis::cmd("SET").arg(key).arg(json).arg("XX").arg("KEEPTTL").query_async(&mut redis).await?;
+    Ok(written.map_or(Rotation::Over, |_| Rotation::Next(stored.refresh)))
 }
 
 /// The clock of this machine, where a flawed variant trusts it.

@@ -12,7 +12,7 @@ use chatlab_kit::{
 };
 
 use crate::{
-    MAX_SESSIONS, Policy, Session, Sessions, check_device,
+    MAX_SESSIONS, Policy, Rotation, Session, Sessions, check_device,
     hash_index::{LIST, REVOKE, REVOKE_ALL},
     stored::{Stored, id_of, newest_first},
 };
@@ -28,6 +28,12 @@ pub(crate) static TOUCH: Script = Script::new(
     include_str!("../../../lua/sessions/string_touch.lua"),
     &["session", "sessions"],
     &["secret", "idle_ms"],
+);
+pub(crate) static ROTATE: Script = Script::new(
+    "sessions/string_rotate",
+    include_str!("../../../lua/sessions/string_rotate.lua"),
+    &["session", "sessions"],
+    &["secret", "token", "idle_ms"],
 );
 
 /// Where a session is.
@@ -98,6 +104,19 @@ impl Sessions for StringIndex {
             .await?;
         live.map(|(json, expires_ms)| Ok(Stored::parse(&key, &json)?.session(id.clone(), expires_ms)))
             .transpose()
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        let answer = ROTATE
+            .call()
+            .key(session_key(id))
+            .key(index_key(&id.user))
+            .arg(id.secret())
+            .arg(token)
+            .arg(self.policy.idle_ms)
+            .run(&mut self.redis.clone())
+            .await?;
+        Ok(Rotation::of(answer))
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

@@ -12,8 +12,8 @@ use chatlab_kit::{
 use redis::AsyncCommands;
 
 use crate::{
-    Policy, Session, Sessions, check_device,
-    stored::{Stored, client_ms, id_of, newest_first},
+    Policy, Rotation, Session, Sessions, check_device,
+    stored::{Stored, client_ms, id_of, newest_first, rotate_in_steps},
 };
 
 fn session_key(id: &SessionId) -> String {
@@ -55,7 +55,7 @@ impl Sessions for TwoStepTtl {
         let (id, created_ms) = (SessionId::new(*user), client_ms());
         let ends_ms = created_ms + self.policy.absolute_ms;
         let expires_ms = ends_ms.min(created_ms + self.policy.idle_ms);
-        let stored = Stored { device: device.to_owned(), created_ms, ends_ms };
+        let stored = Stored { device: device.to_owned(), created_ms, ends_ms, refresh: 0 };
         let json = serde_json::to_string(&stored).unwrap_or_default();
         let () = redis::cmd("SET").arg(session_key(&id)).arg(json).query_async(&mut redis).await?;
         let () =
@@ -77,6 +77,10 @@ impl Sessions for TwoStepTtl {
         }
         self.index(id, expires_ms).await?;
         Ok(Some(stored.session(id.clone(), expires_ms)))
+    }
+
+    async fn rotate(&self, id: &SessionId, token: u64) -> LabResult<Rotation> {
+        rotate_in_steps(&self.redis, &session_key(id), token).await
     }
 
     async fn list(&self, user: &UserId) -> LabResult<Vec<Session>> {

@@ -8,8 +8,8 @@ use chatlab_kit::{
 };
 
 use crate::{
-    HashFieldTtl, HashIndex, Policy, ReadThenWrite, Sessions, SetIndex, SlidingForever, StringIndex,
-    TwoStepTtl, UserHash,
+    HashFieldTtl, HashIndex, Policy, ReadThenWrite, RefuseOldToken, Sessions, SetIndex, SlidingForever,
+    StringIndex, TwoStepTtl, UserHash,
 };
 
 const fn variant(name: &'static str, kind: VariantKind, summary: &'static str) -> Variant {
@@ -45,6 +45,11 @@ pub(crate) const VARIANTS: &[Variant] = &[
         VariantKind::Flawed { caught_by: "revoked_stays_revoked" },
         "GET, then SET: a revoked session comes back",
     ),
+    variant(
+        "refuse_old_token",
+        VariantKind::Flawed { caught_by: "stolen_refresh_token_ends_the_session" },
+        "an old refresh token is only refused: the thief stays",
+    ),
     variant("exercise", VariantKind::Exercise, "yours: labs/sessions/src/exercise.rs"),
 ];
 
@@ -60,6 +65,7 @@ pub fn build(name: &str, redis: Redis, policy: Policy) -> Option<Arc<dyn Session
         "sliding_forever" => Arc::new(SlidingForever::new(redis, policy)),
         "set_index" => Arc::new(SetIndex::new(redis, policy)),
         "read_then_write" => Arc::new(ReadThenWrite::new(redis, policy)),
+        "refuse_old_token" => Arc::new(RefuseOldToken::new(redis, policy)),
         #[cfg(feature = "exercise")]
         "exercise" => Arc::new(crate::exercise::Exercise::new(redis, policy)),
         _ => return None,

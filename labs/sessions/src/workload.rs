@@ -9,7 +9,7 @@ use chatlab_kit::{
     lab::{Operation, Workload},
 };
 
-use crate::Sessions;
+use crate::{Rotation, Sessions};
 
 /// Users whose sessions are touched and listed; `n` goes round them.
 const USERS: usize = 64;
@@ -19,6 +19,7 @@ const DEVICES: usize = 4;
 const OPERATIONS: &[Operation] = &[
     Operation { name: "create", weight: 5 },
     Operation { name: "touch", weight: 90 },
+    Operation { name: "rotate", weight: 0 },
     Operation { name: "list", weight: 5 },
 ];
 
@@ -69,6 +70,14 @@ impl Workload for SessionsWorkload {
                 let (_, ids) = self.user(n)?;
                 let id = &ids[n as usize / USERS % ids.len()];
                 self.sessions.touch(id).await?.map(drop).ok_or_else(|| wrong("touch does not find it".into()))
+            }
+            // Each round over the users brings the next token of each one's first session: one caller at a time.
+            "rotate" => {
+                let (token, (_, ids)) = (n / USERS as u64, self.user(n)?);
+                match self.sessions.rotate(&ids[0], token).await? {
+                    Rotation::Next(next) if next == token + 1 => Ok(()),
+                    other => Err(wrong(format!("token {token} is good, but the answer is {other:?}"))),
+                }
             }
             "list" => match self.sessions.list(&self.user(n)?.0).await?.len() {
                 DEVICES => Ok(()),

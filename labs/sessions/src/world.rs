@@ -104,6 +104,11 @@ impl<'a> World<'a> {
         match step {
             Step::Login { device, .. } => Some(Call::Create(device.clone())),
             Step::Touch { s } => id(s).map(Call::Touch),
+            Step::Rotate { s, older } => {
+                let known = &self.known[self.named(*s)?];
+                let token = known.token.checked_sub(*older)?;
+                Some(Call::Rotate(known.id.clone()?, token))
+            }
             Step::Revoke { s } => id(s).map(Call::Revoke),
             Step::List => Some(Call::List),
             Step::RevokeAll => Some(Call::RevokeAll),
@@ -115,7 +120,7 @@ impl<'a> World<'a> {
     pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
         match step {
             Step::Login { s, .. } => self.plain(step, Some(*s)).await,
-            Step::Touch { .. } | Step::List | Step::Revoke { .. } | Step::RevokeAll => {
+            Step::Touch { .. } | Step::Rotate { .. } | Step::List | Step::Revoke { .. } | Step::RevokeAll => {
                 self.plain(step, None).await
             }
             Step::Logins { count } => {
@@ -231,9 +236,10 @@ impl<'a> World<'a> {
                 device: device.clone(),
                 created: span,
                 used: span,
+                token: 0,
                 end: End::Maybe(Topic::Visible),
             }),
-            Call::Touch(id) => {
+            Call::Touch(id) | Call::Rotate(id, _) => {
                 for known in self.known.iter_mut().filter(|known| known.id.as_ref() == Some(id)) {
                     known.used.to = span.to;
                 }
@@ -272,12 +278,17 @@ impl<'a> World<'a> {
             self.faults += 1;
             self.line(from, &step.to_string());
         }
+        let mut rotations = Vec::new();
         for (call, answer) in [(&a, answer_a), (&b, answer_b)] {
             let answer = answer.map_err(|error| {
                 Finding::of_error(call.verb(), error).map_or_else(Stop::Checker, Stop::Variant)
             })?;
+            if let (Call::Rotate(id, _), Answer::Rotated(rotation)) = (call, &answer) {
+                rotations.push((id.clone(), *rotation));
+            }
             self.after_race(answer, span);
         }
+        self.after_rotations(&rotations, span);
         for known in &mut self.known {
             let login_meanwhile = known.created == span;
             match &b {
@@ -314,6 +325,7 @@ impl<'a> World<'a> {
             id: Some(session.id),
             created: span,
             used: span,
+            token: 0,
             end: End::Open,
         });
     }

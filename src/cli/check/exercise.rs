@@ -28,7 +28,7 @@ pub(in crate::cli) enum Built {
 pub(in crate::cli) struct Exercise {
     program: PathBuf,
     /// Its source still says that something is to be written.
-    pub(super) unfinished: bool,
+    pub(in crate::cli) unfinished: bool,
 }
 
 /// A line of `cargo build --message-format=json`.
@@ -78,7 +78,7 @@ fn is_unfinished(root: &Path, lab: &dyn Lab) -> bool {
 
 impl Exercise {
     /// Runs the lab's checks on the exercise, on the servers of `env`.
-    pub(super) async fn check(&self, env: &Env, nodes: &[String]) -> anyhow::Result<CheckReport> {
+    pub(in crate::cli) async fn check(&self, env: &Env, nodes: &[String]) -> anyhow::Result<CheckReport> {
         self.ask("check", env.redis.topology(), nodes, env.seed).await
     }
 

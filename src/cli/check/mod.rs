@@ -1,6 +1,6 @@
 //! `chatlab check`: a lab's checks on the exercise, on one variant, or on all.
 
-mod exercise;
+pub(super) mod exercise;
 mod learner;
 
 use std::io::{IsTerminal, Write};

@@ -17,6 +17,6 @@ mod runner;
 pub use explore::{ORDER_STEPS_MAX, RACERS_MAX, Racers, STEP_TIMEOUT_MS, explore};
 pub use fault::{Crash, Held, race};
 pub use property::{Factory, Finding, Pace, Property, Rng, Run, Subject, Target, server_ms};
-pub use render::REPORT_COLUMNS;
+pub use render::{REPORT_COLUMNS, wrap};
 pub use report::{CheckReport, Outcome, Verdict};
 pub use runner::{Check, RUN_TIMEOUT_MS, SHRINK_RUNS_MAX, run_checks};

@@ -64,7 +64,7 @@ fn parts(line: &str, columns: usize) -> Vec<String> {
 }
 
 /// `text` broken at spaces into lines of at most `columns` characters.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let last = lines.last().map_or(0, |line| line.chars().count());

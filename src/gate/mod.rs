@@ -1,0 +1,154 @@
+//! The author's gate: what a lab must show before it ships. `chatlab dev check` runs it.
+//!
+//! | rule | what it looks for |
+//! | --- | --- |
+//! | `manifest` | [`chatlab_kit::lab::audit`]: manifest, scripts and variants agree |
+//! | `ids` | no id that progress files or commands use has disappeared ([`ids`]) |
+//! | `variants` | each variant is as declared, for every seed, on every topology ([`variants`]) |
+//! | `exercise` | the exercise as shipped compiles and passes no check |
+//! | `hints` | each hint is the one that is shown for the mistake it names ([`hints`]) |
+//! | `steps` | each console step: its solution passes, nothing typed does not, each mistake is recognised ([`steps`]) |
+//! | `lesson` | the lesson's commands run as printed, its links lead somewhere ([`lesson`]) |
+//! | `keys` | no key is left that the key table does not know ([`keys`]) |
+//! | `leftovers` | no process and no folder is left ([`leftovers`]) |
+//!
+//! A fault that did not happen makes a check inconclusive, and an inconclusive reference is not as declared: so a green
+//! gate also says that every planted fault fired.
+
+mod hints;
+pub mod ids;
+mod keys;
+pub mod leftovers;
+mod lesson;
+mod steps;
+mod variants;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use chatlab_kit::check::CheckReport;
+use chatlab_kit::lab::{Env, Lab, audit};
+use chatlab_kit::prereq::ServerBinary;
+use chatlab_kit::redis::{Redis, RedisConfig};
+use chatlab_kit::servers::{Managed, ServerOptions, Topology};
+use serde::Serialize;
+
+pub use variants::Row;
+
+/// The most problems of one rule that are kept; more are counted.
+const PROBLEMS_MAX: usize = 12;
+
+/// How thoroughly to look.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The first seed.
+    pub seed: u64,
+    /// How many consecutive seeds.
+    pub seeds: u64,
+    /// Where.
+    pub topologies: Vec<Topology>,
+    /// What servers are started from.
+    pub server: ServerBinary,
+    /// The clone whose lessons' links are followed.
+    pub clone: PathBuf,
+}
+
+/// A lab's exercise as a program of its own.
+#[async_trait]
+pub trait Exercise: Send + Sync {
+    /// Whether its source still says that something is to be written.
+    fn unfinished(&self) -> bool;
+
+    /// Runs the lab's checks on it.
+    async fn check(&self, env: &Env, nodes: &[String]) -> anyhow::Result<CheckReport>;
+}
+
+/// Something that must not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The rule that it breaks.
+    pub rule: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What the gate saw of one lab.
+#[derive(Debug, Default, Serialize)]
+pub struct LabVerdict {
+    /// The lab's id.
+    pub lab: &'static str,
+    /// What must not be; empty when the lab may ship.
+    pub problems: Vec<Problem>,
+    /// Problems beyond [`PROBLEMS_MAX`] a rule.
+    pub more_problems: usize,
+    /// One line a variant and topology.
+    pub variants: Vec<Row>,
+    /// Checks that ran: predicates × variants × seeds × topologies.
+    pub checks: usize,
+    /// Hints that were shown for the mistake they name.
+    pub hints: usize,
+    /// Console steps proven.
+    pub steps: usize,
+    /// Recognised mistakes proven.
+    pub mistakes: usize,
+    /// Commands of the lesson that ran.
+    pub lesson_commands: usize,
+    /// How long it took, in seconds.
+    pub took_s: f64,
+}
+
+impl LabVerdict {
+    fn problem(&mut self, rule: &'static str, what: impl Into<String>) {
+        if self.problems.iter().filter(|problem| problem.rule == rule).count() < PROBLEMS_MAX {
+            self.problems.push(Problem { rule, what: what.into() });
+        } else {
+            self.more_problems += 1;
+        }
+    }
+
+    /// Whether the lab may ship.
+    pub fn passed(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Holds one lab against every rule but [`leftovers`], which is about the whole run.
+///
+/// # Errors
+/// When servers cannot be started: that says nothing about the lab.
+pub async fn check_lab(
+    lab: &'static dyn Lab,
+    exercise: Result<&dyn Exercise, String>,
+    options: &Options,
+) -> anyhow::Result<LabVerdict> {
+    let began = Instant::now();
+    let mut verdict = LabVerdict { lab: lab.id(), ..LabVerdict::default() };
+    if let Err(why) = audit(lab) {
+        verdict.problem("manifest", why);
+        return Ok(verdict);
+    }
+    for why in ids::missing(lab) {
+        verdict.problem("ids", why);
+    }
+    if let Err(why) = &exercise {
+        verdict.problem("exercise", why.clone());
+    }
+    let exercise = exercise.ok();
+    for topology in &options.topologies {
+        let managed = Managed::start_async(*topology, &options.server, &ServerOptions::default()).await?;
+        let redis = Redis::connect(&RedisConfig::new(*topology, managed.addrs())).await?;
+        let env = Env { redis, seed: options.seed, server: Some(options.server.clone()) };
+        let reports = variants::run(lab, &env, options.seeds, &mut verdict).await;
+        let unfinished = variants::run_exercise(lab, exercise, &env, &managed.addrs(), &mut verdict).await;
+        if *topology == options.topologies[0] {
+            hints::prove(lab, &reports, unfinished.as_ref(), &mut verdict);
+        }
+        keys::look(&env.redis, &mut verdict).await?;
+        managed.stop();
+    }
+    steps::prove(lab, options, &mut verdict).await?;
+    lesson::run(lab, options, &mut verdict).await?;
+    verdict.took_s = began.elapsed().as_secs_f64();
+    Ok(verdict)
+}
