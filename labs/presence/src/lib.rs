@@ -1,8 +1,30 @@
 //! Lab: presence. Who is online, on how many devices, when servers crash, pause and come back.
 
 mod batch;
+mod card_then_add;
+mod checks;
+mod counter;
+#[cfg(feature = "exercise")]
+mod exercise;
+mod experiments;
+mod fleet;
+mod hash_field_ttl;
+mod heartbeat;
+mod history;
+mod keys_listing;
+mod lab;
+mod leftovers;
 mod local;
+mod model;
+mod plans;
+mod set_members;
+mod srem_any_close;
+mod told_by_all;
+mod ttl_keys;
 mod variants;
+mod workload;
+mod world;
+mod zset_heartbeat;
 mod zset_lease;
 
 use async_trait::async_trait;
@@ -11,7 +33,20 @@ use chatlab_kit::{
     ids::{ConnectionId, UserId},
 };
 
+pub use card_then_add::CardThenAdd;
+pub use counter::Counter;
+#[cfg(feature = "exercise")]
+pub use exercise::Exercise;
+pub use hash_field_ttl::HashFieldTtl;
+pub use heartbeat::{Heartbeats, Structure};
+pub use keys_listing::KeysListing;
+pub use lab::{LAB, PresenceLab};
+pub use set_members::SetMembers;
+pub use srem_any_close::SremAnyClose;
+pub use told_by_all::ToldByAll;
+pub use ttl_keys::TtlKeys;
 pub use variants::{build, build_in};
+pub use zset_heartbeat::ZsetHeartbeat;
 pub use zset_lease::ZsetLease;
 
 /// The most users that one call of [`Presence::online`] may ask about.

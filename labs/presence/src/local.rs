@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chatlab_kit::ids::{ConnectionId, UserId};
+use chatlab_kit::{
+    LabError, LabResult,
+    ids::{ConnectionId, UserId},
+};
 
 /// One connection and its user.
 pub(crate) type Held = (UserId, ConnectionId);
@@ -60,4 +63,19 @@ impl Local {
     pub(crate) fn returned(&self) -> Vec<UserId> {
         std::mem::take(&mut *lock(&self.returned))
     }
+}
+
+/// How a connection is written into an index.
+pub(crate) fn row((user, conn): &Held) -> String {
+    format!("{user} {conn}")
+}
+
+/// Reads what [`row`] wrote into `key`.
+pub(crate) fn parse_row(key: &str, row: &str) -> LabResult<Held> {
+    let corrupt = |why: &str| LabError::Corrupt { key: key.to_owned(), why: format!("{why} in `{row}`") };
+    let (user, conn) = row.split_once(' ').ok_or_else(|| corrupt("no blank"))?;
+    Ok((
+        user.parse().map_err(|_| corrupt("no user id"))?,
+        conn.parse().map_err(|_| corrupt("no connection id"))?,
+    ))
 }

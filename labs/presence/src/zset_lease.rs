@@ -22,9 +22,9 @@ use tokio::sync::Mutex;
 
 use crate::{
     MAX_REAPED, Policy, Presence,
-    batch::{PAGE, batch},
+    batch::{PAGE, batch, existing},
     check_asked,
-    local::{Held, Local},
+    local::{Held, Local, parse_row, row},
 };
 
 pub(crate) static RENEW: Script = Script::new(
@@ -89,20 +89,6 @@ pub struct ZsetLease {
     local: Local,
 }
 
-/// How a connection is written into the index of its lease.
-fn row((user, conn): &Held) -> String {
-    format!("{user} {conn}")
-}
-
-fn parse_row(key: &str, row: &str) -> LabResult<Held> {
-    let corrupt = |why: &str| LabError::Corrupt { key: key.to_owned(), why: format!("{why} in `{row}`") };
-    let (user, conn) = row.split_once(' ').ok_or_else(|| corrupt("no blank"))?;
-    Ok((
-        user.parse().map_err(|_| corrupt("no user id"))?,
-        conn.parse().map_err(|_| corrupt("no connection id"))?,
-    ))
-}
-
 impl ZsetLease {
     /// Presence of `instance` in `redis`, together with all instances that name the same `space`.
     pub fn new(redis: Redis, instance: InstanceId, policy: Policy, space: &str) -> Self {
@@ -165,15 +151,19 @@ impl ZsetLease {
             indexed.into_iter().collect::<LabResult<Vec<_>>>()?;
             let entered =
                 batch(&self.redis, page.iter().map(|held| self.enter(held, lease)).collect()).await?;
-            let mut late = false;
+            let (mut late, mut failed) = (false, None);
             for (held, answer) in page.iter().zip(entered) {
-                let answer = answer?;
-                late |= answer < 0;
-                self.entered_again(held, answer == 1).await?;
+                match answer {
+                    Ok(answer) => {
+                        late |= answer < 0;
+                        self.entered_again(held, answer == 1).await?;
+                    }
+                    Err(error) => failed = Some(error),
+                }
             }
-            if late {
+            if late || failed.is_some() {
                 // The next refresh renews the lease and moves the rest.
-                return Ok(());
+                return failed.map_or(Ok(()), Err);
             }
         }
         self.lease.lock().await.moving = false;
@@ -314,14 +304,7 @@ impl Presence for ZsetLease {
 
     async fn online(&self, users: &[UserId]) -> LabResult<Vec<bool>> {
         check_asked(users)?;
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipe = redis::pipe();
-        for user in users {
-            pipe.cmd("EXISTS").arg(keys::presence(user));
-        }
-        Ok(pipe.query_async(&mut self.redis.clone()).await?)
+        existing(&self.redis, users.iter().map(keys::presence)).await
     }
 
     async fn devices(&self, user: &UserId) -> LabResult<u64> {
