@@ -126,6 +126,10 @@ mod tests {
             round_trip: 0,
             error: false,
             conn: "a".into(),
+            bytes_out: 0,
+            bytes_in: 0,
+            push: false,
+            node: String::new(),
         }
     }
 
