@@ -1,14 +1,46 @@
 //! Lab: rate limiting. At most so many in any window of time, decided in one round trip, for every server alike.
 
+mod checks;
+mod clock;
+#[cfg(feature = "exercise")]
+mod exercise;
+mod experiments;
+mod fixed_window;
 mod gcra;
+mod gcra_full_burst;
+mod history;
+mod incr_expire;
+mod judge;
+mod lab;
+mod last_permit;
+mod log_then_count;
+mod read_then_write;
+mod sliding_counter;
+mod sliding_log;
+mod token_bucket;
 mod variants;
+mod weighted_counter;
+mod workload;
+mod world;
 
 use async_trait::async_trait;
 use chatlab_kit::{LabError, LabResult};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "exercise")]
+pub use exercise::Exercise;
+pub use fixed_window::FixedWindow;
 pub use gcra::Gcra;
+pub use gcra_full_burst::GcraFullBurst;
+pub use incr_expire::IncrExpire;
+pub use lab::{LAB, RateLimitLab};
+pub use log_then_count::LogThenCount;
+pub use read_then_write::ReadThenWrite;
+pub use sliding_counter::{SLICES, SlidingCounter};
+pub use sliding_log::SlidingLog;
+pub use token_bucket::TokenBucket;
 pub use variants::build;
+pub use weighted_counter::WeightedCounter;
 
 /// The longest name of a subject, in bytes.
 pub const MAX_SUBJECT_BYTES: usize = 128;

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{CheckReport, Factory},
+    check::{CheckReport, Factory, explore},
     ids::{SessionId, UserId},
     keys,
-    lab::{Env, Experiment, Findings, Lab, Variant, Workload, check_variant},
+    lab::{Env, Experiment, Findings, Lab, Orders, Race, RaceReport, Variant, Workload, check_variant},
     lua::{Call, Script},
     redis::Redis,
 };
 
 use crate::{
-    Policy, Sessions, build, checks, experiments, hash_field_ttl, hash_index, string_index, user_hash,
-    variants::VARIANTS, workload::SessionsWorkload,
+    Policy, Sessions, build, checks, experiments, hash_field_ttl, hash_index,
+    races::{RACES, RevokeWhileTouching},
+    string_index, user_hash,
+    variants::VARIANTS,
+    workload::SessionsWorkload,
 };
 
 const HASH_INDEX: [&Script; 6] = [
@@ -140,6 +143,24 @@ impl Lab for SessionsLab {
 
     fn seat(&self) -> Option<&'static str> {
         Some("a login creates a session, every request and every WebSocket handshake touches it")
+    }
+
+    fn races(&self) -> &'static [Race] {
+        RACES
+    }
+
+    async fn race(
+        &self,
+        name: &str,
+        variant: &str,
+        env: &Env,
+        orders: &Orders,
+    ) -> Option<LabResult<RaceReport>> {
+        let race = RACES.iter().find(|race| race.name == name)?;
+        let variant = self.variant(variant)?;
+        let racers = RevokeWhileTouching::new(variant.name, &env.redis)?;
+        let report = explore(&racers, &env.redis, &self.scripts(), orders).await;
+        Some(report.map(|report| report.named(race.name, variant.name)))
     }
 }
 

@@ -12,6 +12,7 @@ mod judge;
 mod judge_rotation;
 mod lab;
 mod model;
+mod races;
 mod read_then_write;
 mod refuse_old_token;
 mod set_index;
