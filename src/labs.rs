@@ -4,7 +4,13 @@ use chatlab_kit::lab::Lab;
 
 /// All labs, in the order in which to do them.
 pub fn all() -> Vec<&'static dyn Lab> {
-    vec![&chatlab_sessions::LAB, &chatlab_presence::LAB, &chatlab_ratelimit::LAB, &chatlab_cluster::LAB]
+    vec![
+        &chatlab_sessions::LAB,
+        &chatlab_presence::LAB,
+        &chatlab_ratelimit::LAB,
+        &chatlab_pubsub::LAB,
+        &chatlab_cluster::LAB,
+    ]
 }
 
 /// The lab with that id.

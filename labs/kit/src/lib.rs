@@ -22,6 +22,7 @@ pub mod message;
 pub mod prereq;
 pub mod proxy;
 pub mod redis;
+mod resp;
 pub mod servers;
 pub mod slots;
 pub mod steps;

@@ -3,6 +3,10 @@
 //! A room's channel carries the room's hash tag, so it lives on the node that holds the room's keys,
 //! and a message travels to that shard only. A classic `PUBLISH` would go over the cluster bus to
 //! every node.
+//!
+//! What makes it whole is not in the commands: [`chatlab_kit::subscribe`] keeps its own list of channels on connections of
+//! its own, believes in a subscription only when the server has confirmed it, asks again after a lost connection and after
+//! a slot has moved, and puts a gap into every feed that was away meanwhile.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,29 +15,36 @@ use chatlab_kit::{
     ids::RoomId,
     keys::RoomKeys,
     redis::Redis,
-    subscribe::{ChannelKind, Health, Subscription, Subscriptions},
+    subscribe::{ChannelKind, Health, Subscriptions},
 };
 
-use crate::Fanout;
+use crate::{Fanout, Subscription, listener::Listener};
 
 /// Live fan-out over sharded channels, one a room.
 #[derive(Clone)]
 pub struct Sharded {
     redis: Redis,
-    subscriptions: Subscriptions,
+    listener: Listener,
 }
 
 impl Sharded {
     /// Publishes through `redis` and listens through `subscriptions`.
     pub fn new(redis: Redis, subscriptions: Subscriptions) -> Self {
-        Self { redis, subscriptions }
+        let listener = Listener::shared(redis.config().clone(), subscriptions);
+        Self { redis, listener }
+    }
+
+    /// Publishes through `redis`; connects for listening when somebody first subscribes.
+    pub fn lazy(redis: Redis) -> Self {
+        let listener = Listener::lazy(redis.config().clone());
+        Self { redis, listener }
     }
 }
 
 #[async_trait]
 impl Fanout for Sharded {
     async fn subscribe(&self, room: &RoomId) -> LabResult<Subscription> {
-        self.subscriptions.subscribe(ChannelKind::Sharded, &RoomKeys::new(room).live()).await
+        self.listener.subscribe(ChannelKind::Sharded, &RoomKeys::new(room).live()).await
     }
 
     async fn notify(&self, room: &RoomId, payload: Bytes) -> LabResult<()> {
@@ -43,6 +54,6 @@ impl Fanout for Sharded {
     }
 
     fn health(&self) -> Health {
-        self.subscriptions.health()
+        self.listener.health()
     }
 }

@@ -65,6 +65,12 @@ impl<'a, P: ?Sized> Subject<'a, P> {
         (self.target.make)(self.target.redis.traced_into(&self.trace, label), self.pace)
     }
 
+    /// A client of the variant over another connection, such as that of a user whom the checker throws out; its commands
+    /// are in the trace under `label`.
+    pub fn client_over(&self, redis: &Redis, label: &str) -> Arc<P> {
+        (self.target.make)(redis.traced_into(&self.trace, label), self.pace)
+    }
+
     /// A client whose commands pass `hook`.
     pub fn hooked(&self, label: &str, hook: Arc<dyn Hook>) -> Arc<P> {
         (self.target.make)(self.target.redis.traced_into(&self.trace, label).hooked(hook), self.pace)

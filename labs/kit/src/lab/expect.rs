@@ -1,6 +1,35 @@
 //! The vocabulary of console steps: what must be so, and what happens around the learner.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+/// A number, or a text that is one: `max = "${limit}"` in a manifest, where the template itself reads as 0.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(i64),
+    Text(String),
+}
+
+impl Number {
+    fn read<T: TryFrom<i64>, E: serde::de::Error>(self) -> Result<T, E> {
+        let number = match self {
+            Self::Number(number) => number,
+            Self::Text(text) if text.contains("${") => 0,
+            Self::Text(text) => {
+                text.parse().map_err(|_| E::custom(format!("`{text}` is neither a number nor a choice")))?
+            }
+        };
+        T::try_from(number).map_err(|_| E::custom(format!("{number} is out of range")))
+    }
+}
+
+fn number<'de, D: Deserializer<'de>, T: TryFrom<i64>>(from: D) -> Result<T, D::Error> {
+    Number::deserialize(from)?.read()
+}
+
+fn optional<'de, D: Deserializer<'de>, T: TryFrom<i64>>(from: D) -> Result<Option<T>, D::Error> {
+    Number::deserialize(from)?.read().map(Some)
+}
 
 /// A predicate of a console step: over the state of the server, or over what the learner sent in this step.
 /// Further keys that the learner made do no harm.
@@ -24,8 +53,10 @@ pub enum Expect {
         /// The key.
         key: String,
         /// At least, in milliseconds.
+        #[serde(deserialize_with = "number")]
         min_ms: u64,
         /// At most, in milliseconds.
+        #[serde(deserialize_with = "number")]
         max_ms: u64,
     },
     /// The key exists and never expires.
@@ -47,8 +78,10 @@ pub enum Expect {
         /// The hash's field or the sorted set's member; none for a string.
         of: Option<String>,
         /// At least.
+        #[serde(default, deserialize_with = "optional")]
         min: Option<i64>,
         /// At most.
+        #[serde(default, deserialize_with = "optional")]
         max: Option<i64>,
     },
     /// The hash has this field.
@@ -79,6 +112,7 @@ pub enum Expect {
         /// The set.
         key: String,
         /// How many.
+        #[serde(deserialize_with = "number")]
         count: u64,
     },
     /// A list, stream, set, sorted set, hash (fields) or string (bytes) is so long; an absent key is 0 long.
@@ -86,8 +120,10 @@ pub enum Expect {
         /// The key.
         key: String,
         /// At least.
+        #[serde(default, deserialize_with = "optional")]
         min: Option<u64>,
         /// At most.
+        #[serde(default, deserialize_with = "optional")]
         max: Option<u64>,
     },
     /// The list or the sorted set holds exactly these, in this order.
@@ -111,8 +147,10 @@ pub enum Expect {
         /// The group.
         group: String,
         /// At least so many pending.
+        #[serde(default, deserialize_with = "optional")]
         pending_min: Option<u64>,
         /// At most so many pending.
+        #[serde(default, deserialize_with = "optional")]
         pending_max: Option<u64>,
     },
     /// These keys lie in one hash slot.
@@ -125,8 +163,10 @@ pub enum Expect {
         /// The verb, in capitals; of a container command with its subcommand: `XGROUP CREATE`.
         verb: String,
         /// At least so many times; 1 without it.
+        #[serde(default, deserialize_with = "optional")]
         min: Option<u64>,
         /// At most so many times.
+        #[serde(default, deserialize_with = "optional")]
         max: Option<u64>,
     },
     /// No command with this verb was sent in this step.
@@ -161,11 +201,13 @@ pub enum Expect {
         /// The channel.
         channel: String,
         /// At least so many.
+        #[serde(deserialize_with = "number")]
         min: u64,
     },
     /// The step took at most so many round trips; a pipeline is one.
     RoundTrips {
         /// At most.
+        #[serde(deserialize_with = "number")]
         max: u64,
     },
     /// No command of the step costs time in proportion to the size of the keyspace or of a whole key
@@ -182,6 +224,7 @@ pub enum Drive {
         /// The verb, in capitals.
         verb: String,
         /// How often; 1 without it.
+        #[serde(default, deserialize_with = "optional")]
         times: Option<u64>,
     },
     /// Sends commands past the learner's connection.
@@ -198,6 +241,7 @@ pub enum Drive {
     /// From now on every command takes so much longer.
     Latency {
         /// Added to each round trip, in milliseconds.
+        #[serde(deserialize_with = "number")]
         ms: u64,
     },
 }

@@ -21,11 +21,14 @@ pub struct Manifest {
     /// What each instance of the console track draws anew.
     #[serde(default)]
     pub choices: Vec<Choice>,
-    /// The console track.
+    /// The console track, as a template: `${name}` still stands in it. [`instance`](crate::steps::instance) draws one.
     pub steps: Vec<Step>,
     /// The code track's hints.
     #[serde(default)]
     pub hints: Vec<Hint>,
+    /// What all this was read from; [`instance`](crate::steps::instance) fills in its choices.
+    #[serde(skip)]
+    source: String,
 }
 
 /// A question to answer before an experiment runs.
@@ -121,12 +124,14 @@ pub struct Hint {
 }
 
 impl Manifest {
-    /// Reads `lab.toml` and checks that ids are there once and nothing is empty.
+    /// Reads `lab.toml` and checks that ids are there once, that nothing is empty, that every `${name}` is a choice, and that
+    /// every line that is typed has its quotes in order.
     ///
     /// # Errors
     /// What is wrong, with the line where the parser knows it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let manifest: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let mut manifest: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        text.clone_into(&mut manifest.source);
         let mut seen = std::collections::HashSet::new();
         let ids = manifest.steps.iter().map(|s| &s.id).chain(manifest.predictions.iter().map(|p| &p.id));
         for id in ids {
@@ -134,12 +139,51 @@ impl Manifest {
                 return Err(format!("the id `{id}` is used twice"));
             }
         }
-        for step in &manifest.steps {
-            if step.expect.is_empty() || step.hints.is_empty() || step.solution.is_empty() {
-                return Err(format!("step `{}` lacks an expectation, a hint or a solution", step.id));
+        for choice in &manifest.choices {
+            if choice.one_of.is_empty() == choice.between.is_none() {
+                return Err(format!("the choice `{}` needs either `one_of` or `between`", choice.name));
             }
         }
+        for step in &manifest.steps {
+            manifest.check(step)?;
+        }
         Ok(manifest)
+    }
+
+    fn check(&self, step: &Step) -> Result<(), String> {
+        let id = &step.id;
+        if step.expect.is_empty() || step.hints.is_empty() || step.solution.is_empty() {
+            return Err(format!("step `{id}` lacks an expectation, a hint or a solution"));
+        }
+        if step.mistakes.iter().any(|m| m.when.is_empty() || m.say.is_empty() || m.attempt.is_empty()) {
+            return Err(format!("step `{id}` has a mistake without `when`, `say` or `attempt`"));
+        }
+        let run = step.drive.iter().filter_map(|drive| match drive {
+            Drive::Run { commands } => Some(commands),
+            _ => None,
+        });
+        let typed = step.mistakes.iter().map(|mistake| &mistake.attempt).chain(run);
+        for line in typed.chain([&step.setup, &step.solution]).flatten() {
+            let words = crate::steps::words(line).map_err(|why| format!("step `{id}`: `{line}`: {why}"))?;
+            if words.is_empty() {
+                return Err(format!("step `{id}` has an empty line to type"));
+            }
+        }
+        let template = self.template(id).ok_or_else(|| format!("step `{id}` is not in its own text"))?;
+        if let Some(name) = crate::steps::unknown_name(&template, &self.choices) {
+            return Err(format!("step `{id}` uses ${{{name}}}, which is no choice"));
+        }
+        match crate::steps::instance(self, id, 0) {
+            Some(_) => Ok(()),
+            None => Err(format!("step `{id}` is wrong once its choices are drawn: a number out of range?")),
+        }
+    }
+
+    /// The text of a step as it was read.
+    pub(crate) fn template(&self, step: &str) -> Option<toml::Value> {
+        let table: toml::Table = self.source.parse().ok()?;
+        let steps = table.get("steps")?.as_array()?;
+        steps.iter().find(|known| known.get("id").and_then(toml::Value::as_str) == Some(step)).cloned()
     }
 }
 

@@ -152,8 +152,12 @@ impl RedisConfig {
         Ok(())
     }
 
-    /// One node's connection parameters: `TCP_NODELAY` on (redis-rs 1.x leaves it off).
-    pub(crate) fn connection_info(&self, node: &str) -> LabResult<ConnectionInfo> {
+    /// One node's connection parameters, for whoever opens a connection of a kind that the handle has not:
+    /// `TCP_NODELAY` on (redis-rs 1.x leaves it off), and the credentials.
+    ///
+    /// # Errors
+    /// When `node` is no `host:port`.
+    pub fn connection_info(&self, node: &str) -> LabResult<ConnectionInfo> {
         let (host, port) = split_address(node)?;
         let mut settings = RedisConnectionInfo::default();
         if let Some(username) = &self.username {

@@ -33,7 +33,6 @@ pub(crate) use nodes::Nodes;
 pub use nodes::{NODES_MAX, SlotOwners};
 pub use render::{ARG_PRINT_BYTES, REPLY_PRINT_BYTES, printable_arg, printable_reply};
 pub use route::key_of;
-#[expect(unused_imports, reason = "the proxy")]
 pub(crate) use trace::{Answer, Sent, Trip};
 pub use trace::{TRACE_ENTRIES_MAX, Trace, TraceEntry};
 
@@ -115,6 +114,16 @@ impl Redis {
     /// What this handle was connected with.
     pub fn config(&self) -> &RedisConfig {
         &self.shared.config
+    }
+
+    /// The same handle, trace and hooks included, over a new connection of its own: for blocking commands, which would
+    /// hold up everybody else. `response_timeout_ms` must be longer than they block.
+    ///
+    /// # Errors
+    /// As [`Redis::connect`].
+    pub async fn on_own_connection(&self, response_timeout_ms: u64) -> LabResult<Self> {
+        let config = self.shared.config.clone().with_response_timeout_ms(response_timeout_ms);
+        Ok(Self { tap: self.tap.clone(), ..Self::connect(&config).await? })
     }
 
     /// The same connection, and a record of every command that goes through the new handle.

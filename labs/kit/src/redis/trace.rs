@@ -162,6 +162,16 @@ impl Trace {
         trip
     }
 
+    /// Whether a trip may go on: the trace was not cleared since.
+    pub(crate) fn continues(&self, trip: Trip) -> bool {
+        self.inner().age == trip.age
+    }
+
+    /// Whether the command of this number has no reply yet.
+    pub(crate) fn is_waiting(&self, number: u64) -> bool {
+        self.inner().waiting.contains_key(&number)
+    }
+
     /// A command is on its way; [`Trace::answer`] takes the number.
     pub(crate) fn begin(&self, mut sent: Sent) -> u64 {
         let mut inner = self.inner();

@@ -3,44 +3,146 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lab::{Manifest, Step};
+use tokio::task::JoinHandle;
+
+use super::Typist;
+use super::drive::{Progress, Stage, drive, is_sent};
+use super::judge::{Facts, judge};
+use crate::lab::{Expect, Step};
 use crate::proxy::Proxy;
 use crate::redis::Redis;
 use crate::{LabError, LabResult};
 
-/// One step in progress on a private server.
+/// Between two looks at a server that is to catch up.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// One step in progress on a private server. Dropping it ends what happens around the learner.
 #[derive(Debug)]
 pub struct Attempt {
     step: Step,
+    redis: Redis,
+    proxy: Arc<Proxy>,
+    progress: Arc<Progress>,
+    driver: JoinHandle<()>,
 }
 
 impl Attempt {
-    /// Begins a step: **removes every key of the server** behind `redis`, runs the step's setup past the proxy, forgets the
-    /// trace and the added latency, and starts what happens around the learner. `redis` must be the un-proxied handle of a
-    /// managed server: never pass a server that is not private.
+    /// Begins a step: **removes every key and function of the server** behind `redis`, runs the step's setup past the proxy,
+    /// forgets the trace and the added latency, and starts what happens around the learner. `redis` must be the un-proxied
+    /// handle of a managed server: never pass one that is not private.
     ///
     /// # Errors
     /// When the server does not answer, or a line of the setup is refused.
-    pub async fn begin(step: Step, _redis: &Redis, _proxy: Arc<Proxy>) -> LabResult<Self> {
-        Ok(Self { step })
+    pub async fn begin(step: Step, redis: &Redis, proxy: Arc<Proxy>) -> LabResult<Self> {
+        empty(redis).await?;
+        let mut typist = beside(redis);
+        for line in &step.setup {
+            let typed = typist.line(line).await;
+            if typed.error {
+                let why = typed.text;
+                return Err(LabError::Other(format!("setup of step `{}`: `{line}` gave {why}", step.id)));
+            }
+        }
+        proxy.set_latency(Duration::ZERO);
+        proxy.trace().clear();
+        let progress = Arc::new(Progress::default());
+        let driver =
+            tokio::spawn(drive(step.drive.clone(), redis.clone(), proxy.clone(), progress.clone(), typist));
+        Ok(Self { step, redis: redis.clone(), proxy, progress, driver })
     }
 
     /// Whether what the step asks for is so now.
     ///
     /// # Errors
-    /// When the server does not answer.
+    /// When the server does not answer, or what happens around the learner failed.
     pub async fn judge(&self) -> LabResult<Judgement> {
-        Err(LabError::Other("not there yet".into()))
+        let waiting = match self.progress.stage() {
+            Stage::Failed(why) => return Err(LabError::Other(format!("step `{}`: {why}", self.step.id))),
+            Stage::Done => None,
+            stage => Some(stage.to_string()),
+        };
+        let facts = Facts::of(&self.redis, self.proxy.trace());
+        let (met, unmet) = self.sentences(&self.step.expect, &facts).await?;
+        let mut judgement = Judgement { met, unmet, mistake: None, waiting };
+        if !judgement.passed() {
+            judgement.mistake = self.mistake(&facts).await?;
+        }
+        Ok(judgement)
+    }
+
+    async fn sentences(&self, expects: &[Expect], facts: &Facts) -> LabResult<(Vec<String>, Vec<String>)> {
+        let (mut met, mut unmet) = (Vec::new(), Vec::new());
+        for expect in expects {
+            match judge(expect, facts).await? {
+                Ok(sentence) => met.push(sentence),
+                Err(sentence) => unmet.push(sentence),
+            }
+        }
+        Ok((met, unmet))
+    }
+
+    /// The words about the first mistake of which everything holds.
+    async fn mistake(&self, facts: &Facts) -> LabResult<Option<String>> {
+        for mistake in &self.step.mistakes {
+            let (_, unmet) = self.sentences(&mistake.when, facts).await?;
+            if unmet.is_empty() {
+                return Ok(Some(mistake.say.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits until what happens around the learner has caught up with what was typed, at most for `bound`. Scripts that type
     /// line after line call it between two lines; a person is slow enough.
-    pub async fn settle(&self, _bound: Duration) {}
+    pub async fn settle(&self, bound: Duration) {
+        let caught_up = async {
+            loop {
+                let stage = self.progress.stage();
+                let settled = match &stage {
+                    Stage::Done | Stage::Failed(_) => true,
+                    Stage::Acting(_) => false,
+                    Stage::Awaiting { verb, times } => {
+                        !is_sent(&self.redis, &self.proxy, verb, *times).await
+                            && self.progress.stage() == stage
+                    }
+                };
+                if settled {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(bound, caught_up).await;
+    }
 
     /// The step.
     pub fn step(&self) -> &Step {
         &self.step
     }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A typist that goes past the proxy.
+fn beside(redis: &Redis) -> Typist {
+    Typist::new(redis.topology(), redis.config().nodes.clone())
+}
+
+/// Makes the private server as good as new.
+async fn empty(redis: &Redis) -> LabResult<()> {
+    let primaries = redis.primaries().await?;
+    for (node, mut connection) in redis.each_node().await? {
+        if primaries.contains(&node) {
+            let mut pipe = ::redis::pipe();
+            pipe.cmd("FLUSHALL").cmd("FUNCTION").arg("FLUSH").cmd("SCRIPT").arg("FLUSH");
+            let _: ::redis::Value = pipe.query_async(&mut connection).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What is so and what is not, in sentences.
@@ -52,33 +154,13 @@ pub struct Judgement {
     pub unmet: Vec<String>,
     /// The fitting words about a mistake that is recognised.
     pub mistake: Option<String>,
-    /// The action around the learner that still waits for the learner.
+    /// What happens around the learner and is not done: mostly, what it waits for.
     pub waiting: Option<String>,
 }
 
 impl Judgement {
-    /// Whether the step is done.
+    /// Whether the step is done: everything is met, and everything around the learner has happened.
     pub fn passed(&self) -> bool {
         self.unmet.is_empty() && self.waiting.is_none()
     }
-}
-
-/// For the author's gate: the solution passes, nothing typed does not, and each mistake's attempt is recognised as that mistake.
-/// Removes every key of the server, as [`Attempt::begin`].
-///
-/// # Errors
-/// What is not so, naming lab, step and seed.
-pub async fn prove(
-    lab_id: &str,
-    manifest: &Manifest,
-    step_id: &str,
-    seed: u64,
-    _redis: &Redis,
-    _proxy: Arc<Proxy>,
-) -> Result<(), String> {
-    instance_or_error(lab_id, manifest, step_id, seed).map(drop)
-}
-
-fn instance_or_error(lab_id: &str, manifest: &Manifest, step_id: &str, seed: u64) -> Result<Step, String> {
-    super::instance(manifest, step_id, seed).ok_or_else(|| format!("{lab_id} has no step `{step_id}`"))
 }

@@ -10,7 +10,7 @@ pub fn words(line: &str) -> Result<Vec<String>, String> {
     Ok(words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect())
 }
 
-pub(super) fn words_bytes(line: &str) -> Result<Vec<Vec<u8>>, String> {
+pub(crate) fn words_bytes(line: &str) -> Result<Vec<Vec<u8>>, String> {
     let mut rest = line.trim_ascii().as_bytes();
     let mut words = Vec::new();
     while !rest.is_empty() {

@@ -1,0 +1,438 @@
+//! Whether a predicate holds, in a sentence either way.
+
+use ::redis::{FromRedisValue, Value, cmd};
+
+use super::pattern::matches;
+use crate::budget::{Budget, has_verb, is_redirect, round_trips};
+use crate::lab::Expect;
+use crate::redis::{Redis, Trace, TraceEntry};
+use crate::slots::slot;
+use crate::{LabError, LabResult};
+
+/// What the judge looks at: the server past the proxy, and the trace as it was.
+pub(super) struct Facts {
+    redis: Redis,
+    pub(super) entries: Vec<TraceEntry>,
+    waiting: Vec<Vec<String>>,
+}
+
+/// The sentence that says what is so (`Ok`), or what is missing (`Err`).
+pub(super) type Sentence = Result<String, String>;
+
+impl Facts {
+    pub(super) fn of(redis: &Redis, trace: &Trace) -> Self {
+        let waiting = trace.waiting().into_iter().map(|(_, command)| command).collect();
+        Self { redis: redis.clone(), entries: trace.entries(), waiting }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> LabResult<T> {
+        let mut command = cmd(words.first().copied().unwrap_or_default());
+        for word in words.iter().skip(1) {
+            command.arg(*word);
+        }
+        Ok(command.query_async(&mut self.redis.clone()).await?)
+    }
+
+    async fn kind(&self, key: &str) -> LabResult<String> {
+        self.ask(&["TYPE", key]).await
+    }
+
+    /// The commands of the step, answered or not; not what came unasked.
+    fn commands(&self) -> impl Iterator<Item = &TraceEntry> {
+        self.entries.iter().filter(|entry| !entry.push)
+    }
+
+    /// The commands and those that wait for a reply, without those that a cluster only sent elsewhere.
+    fn sent(&self) -> impl Iterator<Item = &[String]> {
+        let answered = self.commands().filter(|entry| !is_redirect(entry)).map(|e| e.command.as_slice());
+        answered.chain(self.waiting.iter().map(Vec::as_slice))
+    }
+}
+
+fn say(holds: bool, met: impl Into<String>, unmet: impl Into<String>) -> Sentence {
+    if holds { Ok(met.into()) } else { Err(unmet.into()) }
+}
+
+/// A kind of value as people say it.
+fn named(kind: &str) -> String {
+    match kind {
+        "zset" => "a sorted set".to_owned(),
+        "none" => "nothing".to_owned(),
+        kind => format!("a {kind}"),
+    }
+}
+
+/// What to say about a key that is not of one of these kinds; none when it is.
+fn not_of(key: &str, kind: &str, kinds: &[&str]) -> Option<String> {
+    let wanted: Vec<_> = kinds.iter().map(|kind| named(kind)).collect();
+    match kind {
+        kind if kinds.contains(&kind) => None,
+        "none" => Some(format!("{key} does not exist")),
+        kind => Some(format!("{key} is {}, not {}", named(kind), wanted.join(" or "))),
+    }
+}
+
+/// Judges one predicate.
+///
+/// # Errors
+/// When the server does not answer.
+pub(super) async fn judge(expect: &Expect, facts: &Facts) -> LabResult<Sentence> {
+    match expect {
+        Expect::Sent { .. }
+        | Expect::NotSent { .. }
+        | Expect::SentLike { .. }
+        | Expect::NotSentLike { .. }
+        | Expect::ReplyLike { .. }
+        | Expect::InMulti { .. }
+        | Expect::Received { .. }
+        | Expect::RoundTrips { .. }
+        | Expect::NothingLinear
+        | Expect::SameSlot { .. } => Ok(of_trace(expect, facts)),
+        Expect::Type { key, is } => {
+            let kind = facts.kind(key).await?;
+            Ok(not_of(key, &kind, &[is]).map_or_else(|| Ok(format!("{key} is {}", named(is))), Err))
+        }
+        Expect::Absent { key } => {
+            let kind = facts.kind(key).await?;
+            let unmet = format!("{key} still exists: it is {}", named(&kind));
+            Ok(say(kind == "none", format!("{key} does not exist"), unmet))
+        }
+        Expect::Ttl { key, min_ms, max_ms } => expiry(facts, key, Some((*min_ms, *max_ms))).await,
+        Expect::NoTtl { key } => expiry(facts, key, None).await,
+        Expect::Value { key, is } => value(facts, key, is).await,
+        Expect::Number { key, of, min, max } => number(facts, key, of.as_deref(), *min, *max).await,
+        Expect::Field { key, field, is } => hash_field(facts, key, field, is.as_deref()).await,
+        Expect::Has { key, member } => member_of(facts, key, member, true).await,
+        Expect::Lacks { key, member } => member_of(facts, key, member, false).await,
+        Expect::Members { key, count } => {
+            let kind = facts.kind(key).await?;
+            if let Some(wrong) = not_of(key, &kind, &["zset", "set"]) {
+                return Ok(Err(wrong));
+            }
+            length(facts, key, Some(*count), Some(*count)).await
+        }
+        Expect::Length { key, min, max } => length(facts, key, *min, *max).await,
+        Expect::Sequence { key, is } => sequence(facts, key, is).await,
+        Expect::Encoding { key, is } => {
+            if facts.kind(key).await? == "none" {
+                return Ok(Err(format!("{key} does not exist")));
+            }
+            let encoding: String = facts.ask(&["OBJECT", "ENCODING", key]).await?;
+            let unmet = format!("{key} is encoded as {encoding}, not as {is}");
+            Ok(say(encoding == *is, format!("{key} is encoded as {is}"), unmet))
+        }
+        Expect::Group { key, group, pending_min, pending_max } => {
+            consumer_group(facts, key, group, (*pending_min, *pending_max)).await
+        }
+    }
+}
+
+async fn expiry(facts: &Facts, key: &str, within: Option<(u64, u64)>) -> LabResult<Sentence> {
+    let left: i64 = facts.ask(&["PTTL", key]).await?;
+    Ok(match (left, within) {
+        (-2, _) => Err(format!("{key} does not exist")),
+        (-1, None) => Ok(format!("{key} never expires")),
+        (-1, Some((_, max))) => Err(format!("{key} never expires; it should within {max} ms")),
+        (left, None) => Err(format!("{key} expires in {left} ms; it should never")),
+        (left, Some((min, max))) => {
+            let fits = u64::try_from(left).is_ok_and(|left| (min..=max).contains(&left));
+            say(
+                fits,
+                format!("{key} expires in {left} ms"),
+                format!("{key} expires in {left} ms; it should in {min} to {max} ms"),
+            )
+        }
+    })
+}
+
+async fn value(facts: &Facts, key: &str, is: &str) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    if let Some(wrong) = not_of(key, &kind, &["string"]) {
+        return Ok(Err(wrong));
+    }
+    let bytes: Option<Vec<u8>> = facts.ask(&["GET", key]).await?;
+    let bytes = bytes.unwrap_or_default();
+    let unmet = format!("{key} is \"{}\", not \"{is}\"", crate::redis::printable_arg(&bytes));
+    Ok(say(bytes == is.as_bytes(), format!("{key} is \"{is}\""), unmet))
+}
+
+async fn hash_field(facts: &Facts, key: &str, field: &str, is: Option<&str>) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    if let Some(wrong) = not_of(key, &kind, &["hash"]) {
+        return Ok(Err(wrong));
+    }
+    let found: Option<Vec<u8>> = facts.ask(&["HGET", key, field]).await?;
+    Ok(match (found, is) {
+        (None, _) => Err(format!("{key} has no field {field}")),
+        (Some(_), None) => Ok(format!("{key} has the field {field}")),
+        (Some(found), Some(is)) => {
+            let shown = crate::redis::printable_arg(&found);
+            let unmet = format!("the field {field} of {key} is \"{shown}\", not \"{is}\"");
+            say(found == is.as_bytes(), format!("the field {field} of {key} is \"{is}\""), unmet)
+        }
+    })
+}
+
+async fn number(
+    facts: &Facts,
+    key: &str,
+    of: Option<&str>,
+    min: Option<i64>,
+    max: Option<i64>,
+) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    let kinds: &[&str] = if of.is_some() { &["hash", "zset"] } else { &["string"] };
+    if let Some(wrong) = not_of(key, &kind, kinds) {
+        return Ok(Err(wrong));
+    }
+    let (what, found): (String, Option<String>) = match of {
+        None => (key.to_owned(), facts.ask(&["GET", key]).await?),
+        Some(field) if kind == "hash" => {
+            (format!("the field {field} of {key}"), facts.ask(&["HGET", key, field]).await?)
+        }
+        Some(member) => {
+            (format!("the score of {member} in {key}"), facts.ask(&["ZSCORE", key, member]).await?)
+        }
+    };
+    let Some(found) = found else { return Ok(Err(format!("{} is not in {key}", of.unwrap_or(key)))) };
+    let Ok(number) = found.parse::<f64>() else {
+        return Ok(Err(format!("{what} is \"{found}\", not a number")));
+    };
+    #[expect(clippy::cast_precision_loss, reason = "bounds of lessons are far below 2^53")]
+    let fits = min.is_none_or(|min| number >= min as f64) && max.is_none_or(|max| number <= max as f64);
+    Ok(say(
+        fits,
+        format!("{what} is {found}"),
+        format!("{what} is {found}; it should be {}", range(min, max)),
+    ))
+}
+
+fn range<T: PartialEq + ToString>(min: Option<T>, max: Option<T>) -> String {
+    match (min, max) {
+        (Some(min), Some(max)) if min == max => min.to_string(),
+        (Some(min), Some(max)) => format!("{} to {}", min.to_string(), max.to_string()),
+        (Some(min), None) => format!("at least {}", min.to_string()),
+        (None, Some(max)) => format!("at most {}", max.to_string()),
+        (None, None) => "anything".to_owned(),
+    }
+}
+
+async fn member_of(facts: &Facts, key: &str, member: &str, wanted: bool) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    let found: bool = match kind.as_str() {
+        "set" => facts.ask(&["SISMEMBER", key, member]).await?,
+        "zset" => facts.ask::<Option<String>>(&["ZSCORE", key, member]).await?.is_some(),
+        "list" => facts.ask::<Option<u64>>(&["LPOS", key, member]).await?.is_some(),
+        "none" if !wanted => false,
+        kind => {
+            let wrong = not_of(key, kind, &["set", "zset", "list"]).unwrap_or_default();
+            return Ok(Err(wrong));
+        }
+    };
+    let (has, lacks) = (format!("{member} is in {key}"), format!("{member} is not in {key}"));
+    Ok(match (found, wanted) {
+        (true, true) => Ok(has),
+        (false, false) => Ok(lacks),
+        (true, false) => Err(format!("{has}, and should not be")),
+        (false, true) => Err(lacks),
+    })
+}
+
+/// The command that tells a length and what it counts.
+fn counter(kind: &str) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
+        "string" => ("STRLEN", "bytes"),
+        "list" => ("LLEN", "elements"),
+        "set" => ("SCARD", "members"),
+        "zset" => ("ZCARD", "members"),
+        "hash" => ("HLEN", "fields"),
+        "stream" => ("XLEN", "entries"),
+        _ => return None,
+    })
+}
+
+async fn length(facts: &Facts, key: &str, min: Option<u64>, max: Option<u64>) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    let (count, unit) = match counter(&kind) {
+        None => (0, "entries: it does not exist"),
+        Some((verb, unit)) => (facts.ask::<u64>(&[verb, key]).await?, unit),
+    };
+    let fits = min.is_none_or(|min| count >= min) && max.is_none_or(|max| count <= max);
+    let has = format!("{key} has {count} {unit}");
+    Ok(say(fits, has.clone(), format!("{has}; it should have {}", range(min, max))))
+}
+
+async fn sequence(facts: &Facts, key: &str, is: &[String]) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    let verb = if kind == "list" { "LRANGE" } else { "ZRANGE" };
+    if let Some(wrong) = not_of(key, &kind, &["list", "zset"]) {
+        return Ok(if is.is_empty() && kind == "none" { Ok(format!("{key} is empty")) } else { Err(wrong) });
+    }
+    // One more than wanted tells that there are too many.
+    let found: Vec<String> = facts.ask(&[verb, key, "0", &is.len().to_string()]).await?;
+    let shown = found.join(", ");
+    Ok(say(
+        found == is,
+        format!("{key} holds {shown}"),
+        format!("{key} holds {shown}; it should hold {}", is.join(", ")),
+    ))
+}
+
+async fn consumer_group(
+    facts: &Facts,
+    key: &str,
+    group: &str,
+    (min, max): (Option<u64>, Option<u64>),
+) -> LabResult<Sentence> {
+    let kind = facts.kind(key).await?;
+    if let Some(wrong) = not_of(key, &kind, &["stream"]) {
+        return Ok(Err(wrong));
+    }
+    let groups: Vec<std::collections::HashMap<String, Value>> = facts.ask(&["XINFO", "GROUPS", key]).await?;
+    let text = |value: Option<&Value>| value.and_then(|v| ::redis::from_redis_value_ref::<String>(v).ok());
+    let Some(found) = groups.iter().find(|found| text(found.get("name")).as_deref() == Some(group)) else {
+        return Ok(Err(format!("{key} has no consumer group {group}")));
+    };
+    let pending = text(found.get("pending")).and_then(|pending| pending.parse::<u64>().ok());
+    let pending = pending.ok_or_else(|| LabError::Other(format!("XINFO GROUPS {key} tells no pending")))?;
+    let fits = min.is_none_or(|min| pending >= min) && max.is_none_or(|max| pending <= max);
+    let has = format!("the group {group} of {key} has {pending} entries pending");
+    Ok(say(fits, has.clone(), format!("{has}; it should have {}", range(min, max))))
+}
+
+fn of_trace(expect: &Expect, facts: &Facts) -> Sentence {
+    match expect {
+        Expect::Sent { verb, min, max } => {
+            let count = facts.sent().filter(|command| has_verb(command, verb)).count() as u64;
+            let min = min.unwrap_or(1);
+            let fits = count >= min && max.is_none_or(|max| count <= max);
+            let times = |n: u64| if n == 1 { "once".to_owned() } else { format!("{n} times") };
+            let unmet = match count {
+                0 => format!("{verb} was not sent"),
+                count if count < min => format!("{verb} was sent {}, not {}", times(count), times(min)),
+                count => {
+                    format!(
+                        "{verb} was sent {}; at most {} is allowed",
+                        times(count),
+                        times(max.unwrap_or(min))
+                    )
+                }
+            };
+            say(fits, format!("{verb} was sent {}", times(count)), unmet)
+        }
+        Expect::NotSent { verb } => {
+            let sent = facts.sent().find(|command| has_verb(command, verb));
+            let unmet = format!("{verb} was sent: {}", sent.unwrap_or_default().join(" "));
+            say(sent.is_none(), format!("{verb} was not sent"), unmet)
+        }
+        Expect::SentLike { pattern } => {
+            let sent = facts.sent().any(|command| matches(pattern, &command.join(" ")));
+            let unmet = format!("no command like {pattern} was sent");
+            say(sent, format!("a command like {pattern} was sent"), unmet)
+        }
+        Expect::NotSentLike { pattern } => {
+            let sent = facts.sent().map(|command| command.join(" ")).find(|line| matches(pattern, line));
+            let unmet = format!("this should not be sent: {}", sent.as_deref().unwrap_or_default());
+            say(sent.is_none(), format!("no command like {pattern} was sent"), unmet)
+        }
+        Expect::ReplyLike { verb, pattern } => reply_like(facts, verb, pattern),
+        Expect::InMulti { verbs } => {
+            let list = verbs.join(", ");
+            let unmet = format!("{list} did not run between one MULTI and its EXEC");
+            say(in_multi(facts, verbs), format!("{list} ran in one MULTI"), unmet)
+        }
+        Expect::Received { channel, min } => {
+            let count = facts.entries.iter().filter(|entry| is_message(entry, channel)).count() as u64;
+            let has = format!("{count} messages arrived on {channel}");
+            say(count >= *min, has.clone(), format!("{has}; {min} should"))
+        }
+        Expect::RoundTrips { max } => {
+            let used = round_trips(&facts.entries);
+            let trips = if used == 1 { "1 round trip".to_owned() } else { format!("{used} round trips") };
+            say(used <= *max, trips.clone(), format!("{trips} were made; at most {max} is allowed"))
+        }
+        Expect::SameSlot { keys } => same_slot(keys),
+        _ => {
+            let flat = Budget { linear: false, ..Budget::default() };
+            flat.check(&facts.entries).map(|()| "no command walked over a whole key".to_owned())
+        }
+    }
+}
+
+fn reply_like(facts: &Facts, verb: &str, pattern: &str) -> Sentence {
+    let mut of_verb =
+        facts.commands().filter(|entry| verb == "*" || has_verb(&entry.command, verb)).peekable();
+    let what = if verb == "*" { "a command".to_owned() } else { verb.to_owned() };
+    if of_verb.peek().is_none() {
+        return Err(format!("{what} was not sent, or has no reply yet"));
+    }
+    let mut last = "";
+    for entry in of_verb {
+        if matches(pattern, &entry.reply) {
+            return Ok(format!("{what} was answered {}", entry.reply));
+        }
+        last = &entry.reply;
+    }
+    Err(format!("{what} was answered {last}, not {pattern}"))
+}
+
+/// Whether these verbs, in this order, lie between a MULTI and an EXEC that ran, on one connection.
+fn in_multi(facts: &Facts, verbs: &[String]) -> bool {
+    let mut open: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    for entry in facts.commands() {
+        let conn = entry.conn.as_str();
+        if has_verb(&entry.command, "MULTI") {
+            open.insert(conn, 0);
+        } else if has_verb(&entry.command, "DISCARD") {
+            open.remove(conn);
+        } else if has_verb(&entry.command, "EXEC") {
+            let ran = !entry.error && entry.reply != "(nil)";
+            if open.remove(conn).is_some_and(|done| done == verbs.len()) && ran {
+                return true;
+            }
+        } else if let Some(done) = open.get_mut(conn)
+            && verbs.get(*done).is_some_and(|verb| has_verb(&entry.command, verb))
+        {
+            *done += 1;
+        }
+    }
+    false
+}
+
+/// `(push) message CHANNEL`, or `(push) pmessage PATTERN CHANNEL`.
+fn is_message(entry: &TraceEntry, channel: &str) -> bool {
+    let words: Vec<_> = entry.command.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["(push)", "message" | "smessage", on] | ["(push)", "pmessage", _, on] => *on == channel,
+        _ => false,
+    }
+}
+
+fn same_slot(keys: &[String]) -> Sentence {
+    let slots: Vec<_> = keys.iter().map(|key| slot(key.as_bytes())).collect();
+    let one = slots.windows(2).all(|pair| pair[0] == pair[1]);
+    let list: Vec<_> = keys.iter().zip(&slots).map(|(key, slot)| format!("{key} in {slot}")).collect();
+    let unmet = format!("the keys lie in different slots: {}", list.join(", "));
+    say(one, format!("{} lie in one slot", keys.join(", ")), unmet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_type_is_said_in_words() {
+        assert_eq!(not_of("k", "string", &["hash"]).unwrap(), "k is a string, not a hash");
+        assert_eq!(not_of("k", "none", &["hash"]).unwrap(), "k does not exist");
+        assert_eq!(not_of("k", "hash", &["set", "zset"]).unwrap(), "k is a hash, not a set or a sorted set");
+        assert_eq!(not_of("k", "zset", &["set", "zset"]), None);
+        assert_eq!(range(Some(1), Some(1)), "1");
+        assert_eq!(range(Some(1), None), "at least 1");
+    }
+
+    #[test]
+    fn slots_are_named_when_they_differ() {
+        assert!(same_slot(&["{a}:1".into(), "{a}:2".into()]).is_ok());
+        assert!(same_slot(&["a:1".into(), "a:2".into()]).unwrap_err().contains("a:1 in "));
+    }
+}

@@ -1,0 +1,399 @@
+//! Runs a history on a variant and writes down every fact that it proves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatlab_kit::{
+    LabError, LabResult,
+    check::{Finding, Subject},
+    ids::RoomId,
+};
+use futures_util::{TryStreamExt, stream};
+
+use crate::{
+    BACKLOG_MAX, Fanout, Subscription,
+    feedback::{Ear, Fact, Message, Topic},
+    outage::Outage,
+};
+
+/// How long one item is waited for before another message is published, in milliseconds at pace 1.
+const LISTEN_MS: u64 = 10;
+/// So many further messages, each acknowledged, and none of them heard: the feed is deaf.
+const PATIENCE: u32 = 150;
+/// How often a feed that ended is opened again.
+const REOPEN_ATTEMPTS: u32 = 100;
+/// Messages of a flood in flight.
+const FLOOD_WIDTH: usize = 200;
+/// After a flood what is under way arrives, in milliseconds at pace 1.
+const FLOOD_REST_MS: u64 = 60;
+/// A flood that proves nothing is repeated slower; at this pace it proves something.
+const FLOOD_PACE: u32 = 9;
+
+/// One step. Rooms and feeds are named by number, so that a step means the same when others are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Feed `f` listens to a room from here on.
+    Subscribe { f: u32, room: u32 },
+    /// The same while the server refuses the subscriber's commands, until a moment after the first message.
+    SubscribeRefused { f: u32, room: u32 },
+    /// Feed `f` is dropped.
+    Leave { f: u32 },
+    /// So many messages, one after the other.
+    Publish { room: u32, count: u64 },
+    /// Every feed reads up to the newest message.
+    Listen,
+    /// All connections of the subscribers are cut, and each room gets so many messages meanwhile.
+    Cut { messages: u64 },
+    /// So many messages at once, while nobody reads.
+    Flood { room: u32, count: u64 },
+    /// So many messages, and a count of their round trips.
+    Budget { room: u32, count: u64 },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscribe { f: feed, room } => write!(f, "feed {feed} subscribes to r{room}"),
+            Self::SubscribeRefused { f: feed, room } => {
+                write!(f, "feed {feed} subscribes to r{room} while the server refuses it; publish 1")
+            }
+            Self::Leave { f: feed } => write!(f, "feed {feed} is dropped"),
+            Self::Publish { room, count } => write!(f, "publish {count} to r{room}"),
+            Self::Listen => write!(f, "every feed reads up to the newest message"),
+            Self::Cut { messages } => {
+                write!(f, "cut the subscribers, publish {messages} to each room meanwhile")
+            }
+            Self::Flood { room, count } => write!(f, "publish {count} to r{room} while nobody reads"),
+            Self::Budget { room, count } => write!(f, "publish {count} to r{room}, count round trips"),
+        }
+    }
+}
+
+/// Why a history ends before its last step.
+pub(crate) enum Stop {
+    /// The variant answered with an error.
+    Variant(Finding),
+    /// The checker or the machine failed.
+    Checker(LabError),
+}
+
+impl From<LabError> for Stop {
+    fn from(error: LabError) -> Self {
+        Self::Checker(error)
+    }
+}
+
+impl Stop {
+    fn of(operation: &str, error: LabError) -> Self {
+        Finding::of_error(operation, error).map_or_else(Self::Checker, Self::Variant)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    id: RoomId,
+    published: u64,
+}
+
+/// Rooms, feeds, and the variant twice: one that is cut, one that is not.
+pub(crate) struct World<'a> {
+    subject: &'a Subject<'a, dyn Fanout>,
+    outage: Outage,
+    subscriber: Arc<dyn Fanout>,
+    publisher: Arc<dyn Fanout>,
+    rooms: BTreeMap<u32, Room>,
+    ears: BTreeMap<u32, Ear>,
+    /// Names this run's messages.
+    run: String,
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) lines: Vec<String>,
+    /// Why something proves nothing.
+    pub(crate) doubts: Vec<String>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) async fn new(subject: &'a Subject<'a, dyn Fanout>) -> LabResult<Self> {
+        let outage = Outage::new(&subject.probe()).await?;
+        Ok(Self {
+            subscriber: subject.client_over(&outage.redis, "S"),
+            publisher: subject.client("P"),
+            subject,
+            outage,
+            rooms: BTreeMap::new(),
+            ears: BTreeMap::new(),
+            run: RoomId::new().0.simple().to_string(),
+            facts: Vec::new(),
+            lines: Vec::new(),
+            doubts: Vec::new(),
+        })
+    }
+
+    /// Ends all feeds and removes what the rooms have left.
+    pub(crate) async fn clean_up(self) -> LabResult<()> {
+        drop(self.ears);
+        drop(self.subscriber);
+        self.outage.clean_up(self.rooms.into_values().map(|room| room.id)).await
+    }
+
+    /// Long names and what to show instead.
+    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
+        let rooms = self.rooms.iter().map(|(number, room)| (room.id.to_string(), format!("r{number}")));
+        rooms.chain([(format!("{}/", self.run), String::new())]).collect()
+    }
+
+    fn room(&mut self, room: u32) -> RoomId {
+        self.rooms.entry(room).or_default().id
+    }
+
+    /// Runs one step.
+    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        self.lines.push(step.to_string());
+        match *step {
+            Step::Subscribe { f, room } => self.subscribe(f, room).await,
+            Step::SubscribeRefused { f, room } => self.subscribe_refused(f, room).await,
+            Step::Leave { f } => {
+                self.ears.remove(&f);
+                Ok(())
+            }
+            Step::Publish { room, count } => {
+                for _ in 0..count {
+                    self.publish(room).await?;
+                }
+                Ok(())
+            }
+            Step::Listen => self.listen().await,
+            Step::Cut { messages } => self.cut(messages).await,
+            Step::Flood { room, count } => self.flood(room, count).await,
+            Step::Budget { room, count } => self.budget(room, count).await,
+        }
+    }
+
+    async fn open(&mut self, room: u32) -> LabResult<Subscription> {
+        let id = self.room(room);
+        self.subscriber.subscribe(&id).await
+    }
+
+    async fn subscribe(&mut self, f: u32, room: u32) -> Result<(), Stop> {
+        let feed = self.open(room).await.map_err(|error| Stop::of("subscribe", error))?;
+        let published = self.rooms.get(&room).map_or(0, |room| room.published);
+        self.ears.insert(f, Ear::new(feed, room, published));
+        Ok(())
+    }
+
+    /// Who returns although the server has refused claims to be subscribed: then it must hear of what is published now.
+    async fn subscribe_refused(&mut self, f: u32, room: u32) -> Result<(), Stop> {
+        let (subscriber, id) = (self.subscriber.clone(), self.room(room));
+        let bound = Duration::from_millis(self.subject.pace.ms(2 * LISTEN_MS));
+        self.outage.refuse().await?;
+        let mut opening = Box::pin(subscriber.subscribe(&id));
+        let early = tokio::time::timeout(bound, &mut opening).await;
+        let before = self.rooms.get(&room).map_or(0, |room| room.published);
+        let published = match early {
+            Ok(Ok(_)) => self.publish(room).await,
+            _ => Ok(()),
+        };
+        self.outage.end().await?;
+        published?;
+        let opened = match early {
+            Ok(opened) => opened,
+            Err(_) => opening.await,
+        };
+        let feed = match opened {
+            Ok(feed) => feed,
+            Err(error @ LabError::Unfinished(_)) => return Err(Stop::of("subscribe", error)),
+            Err(_) => self.reopen(room).await?,
+        };
+        self.ears.insert(f, Ear::new(feed, room, before));
+        self.publish(room).await
+    }
+
+    async fn publish(&mut self, room: u32) -> Result<(), Stop> {
+        let id = self.room(room);
+        let state = self.rooms.entry(room).or_default();
+        state.published += 1;
+        let payload = Message::Numbered(state.published).payload(&self.run, room);
+        self.publisher.notify(&id, payload).await.map_err(|error| Stop::of("notify", error))
+    }
+
+    async fn cut(&mut self, messages: u64) -> Result<(), Stop> {
+        let rooms: Vec<u32> = self.ears.values().map(|ear| ear.room).collect();
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        for ear in self.ears.values_mut() {
+            ear.cut = true;
+        }
+        let killed = self.outage.begin().await?;
+        let sent = self.publish_to_all(&rooms, messages).await;
+        self.outage.end().await?;
+        sent?;
+        if killed == 0 {
+            self.doubts.push("the subscriber had no connection that could be cut".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn publish_to_all(&mut self, rooms: &[u32], messages: u64) -> Result<(), Stop> {
+        for _ in 0..messages {
+            for room in rooms {
+                self.publish(*room).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every feed up to the newest message, or past it: when nothing comes, another message is published, because
+    /// only what comes later proves that something is missing.
+    async fn listen(&mut self) -> Result<(), Stop> {
+        let feeds: Vec<u32> = self.ears.keys().copied().collect();
+        for f in feeds {
+            let Some(mut ear) = self.ears.remove(&f) else { continue };
+            let before = self.broken();
+            let deaf = self.listen_to(&mut ear).await?;
+            if !deaf && ear.heard && ear.cut && self.doubts.is_empty() {
+                self.facts.push((Topic::Resumed, Ok(())));
+            }
+            if self.broken() == before {
+                self.all_is_well(&ear);
+            }
+            self.ears.insert(f, ear);
+        }
+        Ok(())
+    }
+
+    fn broken(&self) -> usize {
+        self.facts.iter().filter(|(_, held)| held.is_err()).count()
+    }
+
+    /// `true` when nothing arrives any more.
+    async fn listen_to(&mut self, ear: &mut Ear) -> Result<bool, Stop> {
+        let target = self.rooms.get(&ear.room).map_or(0, |room| room.published);
+        let bound = Duration::from_millis(self.subject.pace.ms(LISTEN_MS));
+        let mut unheard = 0;
+        while ear.next <= target {
+            match tokio::time::timeout(bound, ear.feed.recv()).await {
+                Ok(item) => {
+                    let ended = item.is_none();
+                    self.facts.extend(ear.hear(item.as_ref(), &self.run));
+                    if ended {
+                        ear.feed = self.reopen(ear.room).await?;
+                    }
+                }
+                Err(_) if unheard < PATIENCE => {
+                    unheard += 1;
+                    self.publish(ear.room).await?;
+                }
+                Err(_) => {
+                    self.deaf(ear, target);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn deaf(&mut self, ear: &Ear, target: u64) {
+        let what = format!(
+            "nothing arrives in r{} since m{}: m{target} and {PATIENCE} more were published, and nobody was told",
+            ear.room,
+            ear.next - 1
+        );
+        if ear.cut {
+            self.facts.push((Topic::Resumed, Err(what.clone())));
+        }
+        self.facts.push((ear.topic(), Err(what)));
+    }
+
+    /// A feed that ends is a gap that is told; the subscriber comes back by itself, as the server does.
+    async fn reopen(&mut self, room: u32) -> Result<Subscription, Stop> {
+        let mut last = None;
+        for _ in 0..REOPEN_ATTEMPTS {
+            match self.open(room).await {
+                Ok(feed) => return Ok(feed),
+                Err(error @ LabError::Unfinished(_)) => return Err(Stop::of("subscribe", error)),
+                Err(error) => last = Some(error),
+            }
+            tokio::time::sleep(Duration::from_millis(self.subject.pace.ms(LISTEN_MS))).await;
+        }
+        let why = last.map_or_else(String::new, |error| error.to_string());
+        let what = format!("subscribe failed {REOPEN_ATTEMPTS} times after a cut, last with: {why}");
+        Err(Stop::Variant(Finding::Broken(what)))
+    }
+
+    fn all_is_well(&mut self, ear: &Ear) {
+        if !ear.heard {
+            return;
+        }
+        self.facts.extend([(Topic::Subscribed, Ok(())), (Topic::Order, Ok(())), (Topic::Rooms, Ok(()))]);
+        if ear.cut && self.doubts.is_empty() {
+            self.facts.push((Topic::Gap, Ok(())));
+        }
+    }
+
+    async fn flood(&mut self, room: u32, count: u64) -> Result<(), Stop> {
+        let id = self.room(room);
+        for ear in self.ears.values_mut().filter(|ear| ear.room == room) {
+            ear.flooded = true;
+        }
+        let (publisher, run) = (self.publisher.clone(), self.run.clone());
+        let messages = (1..=count).map(|n| publisher.notify(&id, Message::Flood(n).payload(&run, room)));
+        stream::iter(messages.map(Ok))
+            .try_for_each_concurrent(FLOOD_WIDTH, |sent| sent)
+            .await
+            .map_err(|error| Stop::of("notify", error))?;
+        tokio::time::sleep(Duration::from_millis(self.subject.pace.ms(FLOOD_REST_MS))).await;
+        for (key, kept) in self.outage.kept(&id).await? {
+            if kept > BACKLOG_MAX as u64 {
+                self.facts.push((Topic::Slow, Err(format!("{key} keeps {kept} messages of {count}"))));
+            }
+        }
+        self.publish(room).await?;
+        let feeds: Vec<u32> = self.ears.iter().filter(|(_, e)| e.room == room).map(|(f, _)| *f).collect();
+        for f in feeds {
+            let Some(mut ear) = self.ears.remove(&f) else { continue };
+            let (gaps, heard) = (ear.gaps, ear.flood_heard);
+            self.listen_to(&mut ear).await?;
+            self.judge_flood(count, ear.flood_heard - heard, ear.gaps - gaps);
+            self.ears.insert(f, ear);
+        }
+        Ok(())
+    }
+
+    fn judge_flood(&mut self, count: u64, heard: u64, gaps: u64) {
+        if gaps > 0 {
+            self.facts.push((Topic::Slow, Ok(())));
+        } else if heard < count {
+            let what = format!("{heard} of {count} messages arrived, and no gap was told");
+            self.facts.push((Topic::Slow, Err(what)));
+        } else if self.subject.pace.0 >= FLOOD_PACE {
+            let what =
+                format!("all {count} messages waited for a reader that did not read: what bounds them?");
+            self.facts.push((Topic::Slow, Err(what)));
+        } else {
+            self.doubts.push("the reader may have kept up with the flood".to_owned());
+        }
+    }
+
+    async fn budget(&mut self, room: u32, count: u64) -> Result<(), Stop> {
+        self.publish(room).await?;
+        // The first one may have had to load a script.
+        self.subject.trace().clear();
+        for _ in 0..count {
+            self.publish(room).await?;
+        }
+        let entries = self.subject.trace().entries();
+        let mut trips: Vec<u64> = entries.iter().filter(|e| e.conn == "P").map(|e| e.round_trip).collect();
+        trips.dedup();
+        let trips = trips.len() as u64;
+        let held =
+            if trips <= count { Ok(()) } else { Err(format!("{count} notifies took {trips} round trips")) };
+        self.facts.push((Topic::Trips, held));
+        let walks = |verb: &String| ["KEYS", "SCAN"].iter().any(|walk| verb.eq_ignore_ascii_case(walk));
+        let walk = entries.iter().find(|entry| entry.command.first().is_some_and(walks));
+        self.facts
+            .push((Topic::Verbs, walk.map_or(Ok(()), |e| Err(format!("{} was sent", e.command.join(" "))))));
+        Ok(())
+    }
+}
