@@ -124,7 +124,7 @@ pub(crate) async fn slot_move(env: &Env) -> LabResult<Findings> {
         });
     }
     findings.note(
-        "One room, one move, about one message in 2 ms. A private cluster: its slots are not put back.",
+        "One room, one move, 2 ms between two messages. A private cluster: its slots are not put back.",
     );
     Ok(findings)
 }

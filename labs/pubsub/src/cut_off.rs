@@ -54,7 +54,7 @@ pub(crate) async fn cut_off(env: &Env) -> LabResult<Findings> {
         series,
     });
     findings.note(format!(
-        "About one message in 2 ms; the stores of stream_tail and polling keep {KEEP}. The cut is an ACL that lets the \
+        "2 ms between two messages; the stores of stream_tail and polling keep {KEEP}. The cut is an ACL that lets the \
          subscriber's user log in and do nothing else, after CLIENT KILL USER; a feed is away longer than the cut, until it \
          has tried again."
     ));
