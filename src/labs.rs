@@ -7,6 +7,7 @@ pub fn all() -> Vec<&'static dyn Lab> {
     vec![
         &chatlab_sessions::LAB,
         &chatlab_presence::LAB,
+        &chatlab_history::LAB,
         &chatlab_ratelimit::LAB,
         &chatlab_pubsub::LAB,
         &chatlab_cluster::LAB,

@@ -1,18 +1,50 @@
-//! Lab: ordered message history. Idempotent append, gap-free sequence, pages, verified resume.
+//! Lab: ordered message history. Idempotent append, gap-free sequence, pages, verified resume, edits in place.
 //!
-//! This crate has the port and the reference variant; see [`zset_hash`].
+//! The reference is [`zset_hash`]; every other variant is built by name with [`build`].
+
+mod checks;
+mod edit_reappends;
+#[cfg(feature = "exercise")]
+mod exercise;
+mod experiments;
+mod hard_delete;
+mod lab;
+mod linear;
+mod list;
+mod model;
+mod no_dedup;
+mod offset_pages;
+mod rank_trim;
+mod resume_by_seq;
+mod scripted;
+mod seq_hash;
+mod steps;
+mod stored;
+mod stream;
+mod twist;
+mod two_step_append;
+mod variants;
+mod whole_list;
+mod workload;
+mod world;
+pub mod zset_hash;
+mod zset_json;
 
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    ids::{MessageId, RoomId},
+    ids::{MessageId, RoomId, UserId},
     message::{Draft, Epoch, Message, Position, Seq},
 };
 
-pub mod zset_hash;
-
+#[cfg(feature = "exercise")]
+pub use exercise::Exercise;
+pub use lab::{HistoryLab, LAB};
+pub use variants::build;
 pub use zset_hash::ZsetHash;
 
+/// The topic of the outbox that new messages go to.
+pub const TOPIC: &str = "message.created";
 /// The newest messages of a room that stay in Redis; older ones are the archive's.
 pub const HOT_MESSAGES: u64 = 10_000;
 /// How long a sent message's client id is remembered, in milliseconds. A retry within this time
@@ -64,7 +96,28 @@ pub enum Announce {
     Classic,
 }
 
+/// How a variant is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How messages are announced.
+    pub announce: Announce,
+    /// How many of a room's newest messages stay, soon after there are more.
+    pub hot_messages: u64,
+}
+
+impl Default for Policy {
+    /// As the server runs it: `SPUBLISH`, [`HOT_MESSAGES`].
+    fn default() -> Self {
+        Self { announce: Announce::Sharded, hot_messages: HOT_MESSAGES }
+    }
+}
+
 /// The port: what the server asks of message history.
+///
+/// A message keeps its id and its sequence for good. An edit or a deletion changes it where it is and says so in
+/// [`Message::changed`]; pages and [`History::since`] show each message as it is *now*. A client that has seen a message is
+/// not told by `since` that it was changed later: `since` answers what came after a position, and a change is no
+/// message of its own. (Changes as ordered events of the room are for the event streams.)
 #[async_trait]
 pub trait History: Send + Sync {
     /// In one round trip: recognises a retry by sender and client id, gives the next sequence,
@@ -79,4 +132,18 @@ pub trait History: Send + Sync {
 
     /// What came after a position, if the message at that position is the one the client saw.
     async fn since(&self, room: &RoomId, after: &Position) -> LabResult<Since>;
+
+    /// Replaces the body of a message in its place; the message as it is now. None when it is not here (never was, or was
+    /// trimmed) or was deleted. Who may edit is the caller's to decide.
+    async fn edit(
+        &self,
+        room: &RoomId,
+        id: &MessageId,
+        editor: &UserId,
+        body: &str,
+    ) -> LabResult<Option<Message>>;
+
+    /// Leaves a tombstone in a message's place: its body is gone, its sequence stays, so that pages, positions and the
+    /// sequence stay whole. The tombstone; the same one again for a message that was deleted before; none when it is not here.
+    async fn delete(&self, room: &RoomId, id: &MessageId) -> LabResult<Option<Message>>;
 }

@@ -11,9 +11,11 @@
 //! | [`proxy`], [`budget`] | a tracing RESP proxy, and what a trace may cost |
 //! | [`steps`] | console steps: typing, judging |
 //! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
+//! | [`growth`] | measured growth against a documented Big-O |
 pub mod budget;
 pub mod check;
 pub mod error;
+pub mod growth;
 pub mod ids;
 pub mod keys;
 pub mod lab;
