@@ -98,7 +98,7 @@ async fn commands_replies_and_pipelines_are_recorded() {
         let entries = proxy.trace().entries();
         assert_eq!(entries[0].command, ["SET", &k, "a b"]);
         assert_eq!((entries[0].reply.as_str(), entries[0].bytes_in), ("OK", 5));
-        assert_eq!(entries[0].bytes_out, 27 + k.len() as u64 + 5);
+        assert_eq!(entries[0].bytes_out, 29 + k.len() as u64);
         assert!(entries[1].error && entries[1].reply.starts_with("(error) WRONGTYPE"), "{}", entries[1]);
         assert_eq!(verbs(&entries[2_002..]), ["MULTI", "INCR", "INCR", "EXEC"]);
         assert_eq!(entries[2_003].reply, "QUEUED");
@@ -349,7 +349,7 @@ async fn redirects_and_lists_of_nodes_name_the_proxy() {
     let proxy = proxy(topology).await;
     let real = shared(topology).addrs();
     let mut raw = Raw::connect(&proxy).await;
-    for (proto, lists) in [("2", 4), ("3", 4)] {
+    for proto in ["2", "3"] {
         raw.send(format!(
             "HELLO {proto}\r\nCLUSTER SLOTS\r\nCLUSTER SHARDS\r\nCLUSTER NODES\r\nCLUSTER REPLICAS {}\r\nGET foo\r\nGET bar\r\nGET hello\r\nECHO done\r\n",
             node_id(&real[0]).await
@@ -370,9 +370,10 @@ async fn redirects_and_lists_of_nodes_name_the_proxy() {
                 "{port} in {text}"
             );
         }
+        // CLUSTER SLOTS leaves out replicas whose master has not written yet.
         for addr in proxy.addrs() {
             let port = addr.rsplit_once(':').unwrap().1.to_owned();
-            assert!(text.matches(&format!(":{port}")).count() >= lists - 1, "{port} in {text}");
+            assert!(text.matches(&format!(":{port}")).count() >= 2, "{port} in {text}");
         }
     }
 }

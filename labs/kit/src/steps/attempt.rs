@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Typist;
 use super::drive::{Progress, Stage, drive, is_sent};
@@ -15,6 +16,9 @@ use crate::{LabError, LabResult};
 
 /// Between two looks at a server that is to catch up.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Messages come by themselves: the judge gives those that are published already so long to arrive.
+const MESSAGE_GRACE: Duration = Duration::from_millis(100);
 
 /// One step in progress on a private server. Dropping it ends what happens around the learner.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl Attempt {
         }
         proxy.set_latency(Duration::ZERO);
         proxy.trace().clear();
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::before(step.drive.len()));
         let driver =
             tokio::spawn(drive(step.drive.clone(), redis.clone(), proxy.clone(), progress.clone(), typist));
         Ok(Self { step, redis: redis.clone(), proxy, progress, driver })
@@ -61,7 +65,12 @@ impl Attempt {
             Stage::Done => None,
             stage => Some(stage.to_string()),
         };
-        let facts = Facts::of(&self.redis, self.proxy.trace());
+        let mut facts = Facts::of(&self.redis, self.proxy.trace());
+        let end = Instant::now() + MESSAGE_GRACE;
+        while facts.lacks_messages(&self.step.expect) && Instant::now() < end {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            facts = Facts::of(&self.redis, self.proxy.trace());
+        }
         let (met, unmet) = self.sentences(&self.step.expect, &facts).await?;
         let mut judgement = Judgement { met, unmet, mistake: None, waiting };
         if !judgement.passed() {

@@ -43,13 +43,13 @@ pub(super) struct Progress {
     stage: Mutex<Stage>,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self { stage: Mutex::new(Stage::Acting("the first action".to_owned())) }
-    }
-}
-
 impl Progress {
+    /// Before the first of so many actions.
+    pub(super) fn before(actions: usize) -> Self {
+        let first = if actions == 0 { Stage::Done } else { Stage::Acting("the first action".to_owned()) };
+        Self { stage: Mutex::new(first) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ use crate::{LabError, LabResult};
 /// What the judge looks at: the server past the proxy, and the trace as it was.
 pub(super) struct Facts {
     redis: Redis,
-    pub(super) entries: Vec<TraceEntry>,
+    entries: Vec<TraceEntry>,
     waiting: Vec<Vec<String>>,
 }
 
@@ -23,6 +23,13 @@ impl Facts {
     pub(super) fn of(redis: &Redis, trace: &Trace) -> Self {
         let waiting = trace.waiting().into_iter().map(|(_, command)| command).collect();
         Self { redis: redis.clone(), entries: trace.entries(), waiting }
+    }
+
+    /// Whether a message is expected that has not come.
+    pub(super) fn lacks_messages(&self, expects: &[Expect]) -> bool {
+        expects
+            .iter()
+            .any(|expect| matches!(expect, Expect::Received { .. }) && of_trace(expect, self).is_err())
     }
 
     async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> LabResult<T> {

@@ -139,7 +139,8 @@ impl Line {
 
     /// The reply to the last command did not come in time.
     pub(super) fn owe(&mut self, want: &Want) {
-        self.owed += want.about.map_or(1, |(_, names)| names.max(1));
+        // Late confirmations of subscriptions are known by what they say.
+        self.owed += usize::from(want.about.is_none());
     }
 
     /// Whether a frame answers `want`, rather than being a message or the late answer to an earlier command.

@@ -88,6 +88,7 @@ impl Gate<'_> {
             typed.push_str(&format!("> {line}\n{}\n", reply.text));
             attempt.settle(BOUND).await;
         }
+        attempt.settle(BOUND).await;
         let end = Instant::now() + bound;
         loop {
             // Messages are read, so that a reply that comes late is not stuck behind them.
