@@ -100,7 +100,7 @@ async fn commands_replies_and_pipelines_are_recorded() {
         assert_eq!((entries[0].reply.as_str(), entries[0].bytes_in), ("OK", 5));
         assert_eq!(entries[0].bytes_out, 29 + k.len() as u64);
         assert!(entries[1].error && entries[1].reply.starts_with("(error) WRONGTYPE"), "{}", entries[1]);
-        assert_eq!(verbs(&entries[2_002..]), ["MULTI", "INCR", "INCR", "EXEC"]);
+        assert_eq!(verbs(&entries[2_002..]), ["MULTI", "INCRBY", "INCRBY", "EXEC"]);
         assert_eq!(entries[2_003].reply, "QUEUED");
         assert_eq!(entries[2_005].reply, "[(integer) 2, (integer) 3]");
         if *client == ClientKind::RedisRs {
