@@ -57,11 +57,18 @@ pub enum HttpError {
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
+    /// The headers that are text.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Response {
+    /// The first header of that name, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The body as text; what is not UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -134,11 +141,15 @@ impl HttpClient {
             let transport = |why: String| HttpError::Transport { url: url.clone(), why };
             let response = self.inner.request(request).await.map_err(|e| transport(e.to_string()))?;
             let status = response.status().as_u16();
+            let text = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+                Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+            };
+            let headers = response.headers().iter().filter_map(text).collect();
             let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES)
                 .collect()
                 .await
                 .map_err(|e| transport(e.to_string()))?;
-            Ok(Response { status, body: body.to_bytes().to_vec() })
+            Ok(Response { status, headers, body: body.to_bytes().to_vec() })
         };
         tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| HttpError::Timeout(url.clone()))?
     }

@@ -7,16 +7,21 @@
 //! | [`plan`] | what a generator process is told, and the progress it reports |
 //! | [`process`] | the generator as a process of its own |
 //! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
+//! | [`lab`] | the lab driver: calls a variant's operations on time, without the server |
 //! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
+//! | [`compare`] | two runs of A and two of B, and whether they differ by more than their spread |
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
 //!
 //! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
 //! [`process::serve_plan`] with it, and its [`result::RunResult`] carries a [`verdict::Verdict`].
 pub mod client;
+pub mod compare;
+mod config;
 pub mod http;
+pub mod lab;
 pub mod ledger;
 pub mod payload;
 pub mod plan;

@@ -26,6 +26,9 @@ pub struct Plan {
     pub rooms: Vec<RoomId>,
     /// How many rooms each connection joins.
     pub rooms_per_conn: usize,
+    /// Connections that come and go.
+    #[serde(default)]
+    pub churn: Churn,
     /// When each message of the measured window is due.
     pub schedule: Schedule,
     /// How long messages are sent at the same rate before the window, in milliseconds.
@@ -52,12 +55,30 @@ pub struct Plan {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Connections that only listen, and close and open again during the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Churn {
+    /// A connection each: the access token it says hello with, of a user of its own.
+    pub tokens: Vec<String>,
+    /// How often one of them closes and opens again, a second, all together.
+    pub per_s: f64,
+}
+
+impl Churn {
+    /// When connection `me` goes for the `nth` time, in nanoseconds after the window's start: equal gaps, in turn.
+    pub fn due_ns(&self, me: usize, nth: u64) -> u64 {
+        let turn = nth as f64 * self.tokens.len() as f64 + me as f64;
+        (turn / self.per_s * 1e9) as u64
+    }
+}
+
 /// What a scenario is run against.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Target {
     /// Where the chat servers listen, `ws://HOST:PORT/PATH`.
     pub ws_urls: Vec<String>,
-    /// An access token for each connection.
+    /// An access token for each user: first those of the connections that send, then those that churn.
     pub tokens: Vec<String>,
     /// The rooms.
     pub rooms: Vec<RoomId>,
@@ -85,12 +106,19 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] when the two do not fit, as with too few tokens.
     pub fn new(scenario: &Scenario, target: Target) -> Result<Self, PlanError> {
+        let users = scenario.users() - scenario.churn_conns;
+        if target.tokens.len() < scenario.users() {
+            return Err(PlanError(format!("{} tokens for {} users", target.tokens.len(), scenario.users())));
+        }
+        let (steady, churning) = target.tokens.split_at(users);
         let plan = Self {
             scenario: scenario.name.clone(),
             ws_urls: target.ws_urls,
-            tokens: target.tokens,
+            // Round the users, so that one user's devices are on several servers and in several rooms.
+            tokens: (0..scenario.conns).map(|conn| steady[conn % users.max(1)].clone()).collect(),
             rooms: target.rooms,
             rooms_per_conn: scenario.rooms_per_conn,
+            churn: Churn { tokens: churning[..scenario.churn_conns].to_vec(), per_s: scenario.churn_per_s },
             schedule: Schedule {
                 kind: scenario.schedule,
                 rate_per_s: scenario.rate,
@@ -135,9 +163,14 @@ impl Plan {
         counts
     }
 
+    /// Connections of all kinds.
+    pub fn all_conns(&self) -> usize {
+        self.tokens.len() + self.churn.tokens.len()
+    }
+
     /// The longest that a run can take, in milliseconds.
     pub fn longest_ms(&self) -> u64 {
-        let rounds = (self.tokens.len() / self.connect_concurrency.max(1) + 2) as u64;
+        let rounds = (self.all_conns() / self.connect_concurrency.max(1) + 2) as u64;
         // The pacer may wait for the cap until the drain's bound, and then comes the drain.
         let sending = self.warm_up_ms + self.schedule.duration_ns / 1_000_000 + 2 * self.drain_ms;
         self.connect_ms * rounds + sending
@@ -163,6 +196,10 @@ impl Plan {
         }
         if !(1..=64).contains(&self.threads) || self.connect_concurrency == 0 || self.in_flight_cap == 0 {
             return fail("threads (1 to 64), connect_concurrency and in_flight_cap must be positive");
+        }
+        let per_s_in_bounds = self.churn.per_s > 0.0 && self.churn.per_s <= 1e6;
+        if !self.churn.tokens.is_empty() && !per_s_in_bounds {
+            return fail("churn.per_s must be over 0 and at most 1000000");
         }
         if self.body_bytes < MIN_BODY_BYTES {
             return fail("body_bytes must be at least 61: the ledger's fields need the room");

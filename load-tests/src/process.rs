@@ -1,6 +1,6 @@
 //! The generator as a process of its own, so that its CPU time and its stalls are its own.
 //!
-//! The plan goes in as one line of JSON on standard input, which then stays open: when it closes,
+//! The plan (a [`Job`]) goes in as one line of JSON on standard input, which then stays open: when it closes,
 //! whoever asked for the run is gone, and the generator ends. Progress comes back as JSON lines on
 //! standard error, the result as one JSON document on standard output.
 
@@ -8,6 +8,7 @@ use std::{
     io::{BufRead, Read, Write},
     path::Path,
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,11 +18,35 @@ use tokio::{
     process::Command,
 };
 
+use chatlab_kit::lab::Workload;
+use serde::{Deserialize, Serialize};
+
 use crate::{
+    lab::{self, LabPlan},
     plan::{Plan, Progress},
     result::RunResult,
     ws,
 };
+
+/// What a generator process is to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// Load the chat server over WebSockets.
+    Ws(Box<Plan>),
+    /// Load a variant of a lab.
+    Lab(Box<LabPlan>),
+}
+
+impl Job {
+    /// The longest that it can take, in milliseconds.
+    pub fn longest_ms(&self) -> u64 {
+        match self {
+            Self::Ws(plan) => plan.longest_ms(),
+            Self::Lab(plan) => plan.longest_ms(),
+        }
+    }
+}
 
 /// Progress is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -30,27 +55,36 @@ const EXIT_ERROR: i32 = 2;
 /// Time beyond the plan's own bounds after which a generator counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
 
-/// The generator's side: reads the plan, runs it, writes the result. Blocks.
+/// The generator's side: reads the plan, runs it, writes the result. Blocks. `workload` finds what a plan of the driver
+/// `lab` names: this crate knows no lab.
 ///
 /// # Errors
 /// A plan that can't be read or carried out.
-pub fn serve_plan() -> anyhow::Result<()> {
+pub fn serve_plan<F, Fut>(workload: F) -> anyhow::Result<()>
+where
+    F: FnOnce(LabPlan) -> Fut,
+    Fut: Future<Output = anyhow::Result<Arc<dyn Workload>>>,
+{
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("reading the plan")?;
-    let plan: Plan = serde_json::from_str(&line).context("the plan is not what it should be")?;
+    let job: Job = serde_json::from_str(&line).context("the plan is not what it should be")?;
     std::thread::Builder::new().name("watch-parent".into()).spawn(|| {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
         std::process::exit(EXIT_ERROR);
     })?;
     let mut last: Option<std::time::Instant> = None;
-    let result = ws::generate(plan, &mut |progress| {
+    let mut tell = |progress: Progress| {
         if last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
             last = Some(std::time::Instant::now());
             if let Ok(line) = serde_json::to_string(&progress) {
                 eprintln!("{line}");
             }
         }
-    })?;
+    };
+    let result = match job {
+        Job::Ws(plan) => ws::generate(*plan, &mut tell)?,
+        Job::Lab(plan) => lab::generate((*plan).clone(), || workload(*plan), &mut tell)?,
+    };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &result)?;
     out.flush()?;
@@ -64,7 +98,7 @@ pub fn serve_plan() -> anyhow::Result<()> {
 pub async fn run_plan(
     program: &Path,
     args: &[&str],
-    plan: &Plan,
+    job: &Job,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
     let mut child = Command::new(program)
@@ -80,7 +114,7 @@ pub async fn run_plan(
     else {
         bail!("the generator has no pipes");
     };
-    let mut line = serde_json::to_vec(plan)?;
+    let mut line = serde_json::to_vec(job)?;
     line.push(b'\n');
     let talk = async {
         stdin.write_all(&line).await.context("giving the plan to the generator")?;
@@ -103,6 +137,6 @@ pub async fn run_plan(
         }
         serde_json::from_slice(&output).context("the generator's result is not what it should be")
     };
-    let planned = Duration::from_millis(plan.longest_ms());
+    let planned = Duration::from_millis(job.longest_ms());
     tokio::time::timeout(planned + HUNG_AFTER, talk).await.context("the generator hangs")?
 }

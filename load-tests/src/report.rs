@@ -35,28 +35,17 @@ fn usage(usage: Option<Usage>, figure: impl Fn(Usage) -> Option<String>) -> Stri
 
 /// One run, in full.
 pub fn terminal(result: &RunResult) -> String {
-    let mut out = String::new();
-    let config = &result.config;
-    let labels: Vec<_> = result.labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
-    // Writing to a String can't fail.
-    let _ = writeln!(out, "{}   {}", result.scenario, labels.join(", "));
-    let _ = writeln!(
-        out,
-        "  {} connections, {} rooms, {} msg/s {}, {} s, {} B, seed {}",
-        config.conns,
-        config.rooms,
-        config.rate_per_s,
-        config.schedule,
-        config.secs,
-        config.body_bytes,
-        config.seed
-    );
+    let mut out = head(result);
     verdict_part(&mut out, result);
-    latency_part(&mut out, result);
-    ledger_part(&mut out, result);
+    if result.config.lab.is_some() {
+        operations_part(&mut out, result);
+    } else {
+        latency_part(&mut out, result);
+        ledger_part(&mut out, result);
+    }
     resource_part(&mut out, result);
     let environment = &result.environment;
-    let hash: String = config.schedule_sha256.chars().take(12).collect();
+    let hash: String = config_hash(result);
     let _ = writeln!(out, "\n  {} × {}", environment.cores, environment.cpu_model);
     let _ = writeln!(
         out,
@@ -64,6 +53,33 @@ pub fn terminal(result: &RunResult) -> String {
         environment.kernel, environment.nofile, environment.version
     );
     clip(&out)
+}
+
+/// What was run, in two lines.
+pub fn head(result: &RunResult) -> String {
+    let labels: Vec<_> = result.labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    clip(&format!("{}   {}\n  {}\n", result.scenario, labels.join(", "), asked_for(result)))
+}
+
+fn config_hash(result: &RunResult) -> String {
+    result.config.schedule_sha256.chars().take(12).collect()
+}
+
+fn asked_for(result: &RunResult) -> String {
+    let config = &result.config;
+    let rate = format!("{} {}, {} s", config.rate_per_s, config.schedule, config.secs);
+    match &config.lab {
+        Some(driven) => {
+            format!(
+                "{}={} without the server, operations/s {rate}, seed {}",
+                driven.lab, driven.variant, config.seed
+            )
+        }
+        None => format!(
+            "{} connections, {} rooms, msg/s {rate}, {} B, seed {}",
+            config.conns, config.rooms, config.body_bytes, config.seed
+        ),
+    }
 }
 
 fn verdict_part(out: &mut String, result: &RunResult) {
@@ -75,10 +91,21 @@ fn verdict_part(out: &mut String, result: &RunResult) {
         Some(headline) => {
             let _ = writeln!(
                 out,
-                "  {} messages/s, {} deliveries/s, delivery p99 {} ms",
-                per_s(headline.messages_per_s),
-                per_s(headline.deliveries_per_s),
-                ms(headline.delivery_p99_us)
+                "  {}",
+                if result.config.lab.is_some() {
+                    format!(
+                        "{} operations/s, p99 {} ms",
+                        per_s(headline.deliveries_per_s),
+                        ms(headline.delivery_p99_us)
+                    )
+                } else {
+                    format!(
+                        "{} messages/s, {} deliveries/s, delivery p99 {} ms",
+                        per_s(headline.messages_per_s),
+                        per_s(headline.deliveries_per_s),
+                        ms(headline.delivery_p99_us)
+                    )
+                }
             );
         }
         None => {
@@ -87,12 +114,21 @@ fn verdict_part(out: &mut String, result: &RunResult) {
     }
 }
 
-fn latency_part(out: &mut String, result: &RunResult) {
+fn latency_head(out: &mut String) {
     let _ = writeln!(
         out,
         "\n{:<24}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
         "Latency, ms", "samples", "p50", "p90", "p99", "p99.9", "max"
     );
+}
+
+fn latency_row(out: &mut String, name: &str, s: &Summary) {
+    let [p50, p90, p99, p999, max] = [s.p50_us, s.p90_us, s.p99_us, s.p999_us, s.max_us].map(ms);
+    let _ = writeln!(out, "{name:<24}{:>9}{p50:>9}{p90:>9}{p99:>9}{p999:>9}{max:>9}", s.count);
+}
+
+fn latency_part(out: &mut String, result: &RunResult) {
+    latency_head(out);
     let latency = &result.latency;
     let rows: [(&str, &Summary); 8] = [
         ("ack", &latency.ack),
@@ -105,10 +141,40 @@ fn latency_part(out: &mut String, result: &RunResult) {
         ("pacing error", &latency.pacing),
     ];
     for (name, s) in rows {
-        let [p50, p90, p99, p999, max] = [s.p50_us, s.p90_us, s.p99_us, s.p999_us, s.max_us].map(ms);
-        let _ = writeln!(out, "{name:<24}{:>9}{p50:>9}{p90:>9}{p99:>9}{p999:>9}{max:>9}", s.count);
+        latency_row(out, name, s);
+    }
+    if result.config.churn_conns > 0 {
+        latency_row(out, "close, open and join", &latency.reopen);
     }
     let _ = writeln!(out, "  from the intended instant unless said otherwise; {NONE}: too few samples");
+}
+
+fn operations_part(out: &mut String, result: &RunResult) {
+    latency_head(out);
+    for operation in &result.operations {
+        latency_row(out, &operation.name, &operation.response);
+        latency_row(out, "  from the actual call", &operation.service);
+    }
+    latency_row(out, "all", &result.latency.ack);
+    latency_row(out, "pacing error", &result.latency.pacing);
+    let _ = writeln!(out, "  from the intended instant unless said otherwise; {NONE}: too few samples");
+    let counts = &result.counts;
+    let _ = writeln!(out, "\nOperations   {} due, {} called", counts.intended, counts.sent);
+    for operation in &result.operations {
+        let _ = writeln!(
+            out,
+            "  {:<22}{:>9} succeeded, {} failed (weight {})",
+            operation.name, operation.completed, operation.failed, operation.weight
+        );
+    }
+    for (name, n) in [("never called", counts.unsent), ("in-flight cap hits", counts.cap_hits)] {
+        if n > 0 {
+            let _ = writeln!(out, "  {n} {name}");
+        }
+    }
+    for (kind, n) in &counts.errors {
+        let _ = writeln!(out, "  {n} × {kind}");
+    }
 }
 
 fn ledger_part(out: &mut String, result: &RunResult) {
@@ -133,6 +199,9 @@ fn ledger_part(out: &mut String, result: &RunResult) {
         ("in-flight cap hits", counts.cap_hits),
         ("connections failed", counts.connect_failures),
         ("connections broken", counts.disconnects),
+        ("closed and opened again", counts.reopened),
+        ("closed and not opened again", counts.reopen_failures),
+        ("presence frames", counts.presence_frames),
     ];
     for (name, n) in rest.iter().filter(|(_, n)| *n > 0) {
         let _ = writeln!(out, "  {n} {name}");
@@ -144,12 +213,14 @@ fn ledger_part(out: &mut String, result: &RunResult) {
 
 fn resource_part(out: &mut String, result: &RunResult) {
     let resources = &result.resources;
-    let _ = writeln!(out, "\n{:<24}{:>12}{:>16}{:>12}", "In the window", "CPU", "CPU µs/delivery", "RSS MiB");
+    let lab = result.config.lab.is_some();
+    let each = if lab { "CPU µs/operation" } else { "CPU µs/delivery" };
+    let _ = writeln!(out, "\n{:<24}{:>12}{each:>17}{:>12}", "In the window", "CPU", "RSS MiB");
     let rows = [("server", resources.server), ("redis", resources.redis), ("generator", resources.generator)];
-    for (name, used) in rows {
+    for (name, used) in rows.into_iter().skip(usize::from(lab)) {
         let _ = writeln!(
             out,
-            "{name:<24}{:>12}{:>16}{:>12}",
+            "{name:<24}{:>12}{:>17}{:>12}",
             share(used.map(|u| u.cores)),
             usage(used, |u| Some(format!("{:.1}", u.us_per_delivery?))),
             usage(used, |u| Some(mib(u.rss_bytes)))
@@ -158,7 +229,7 @@ fn resource_part(out: &mut String, result: &RunResult) {
     let _ = writeln!(out, "{:<24}{:>12}", "  its busiest thread", share(resources.generator_busiest_thread));
 }
 
-fn clip(text: &str) -> String {
+pub(crate) fn clip(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         out.extend(line.chars().take(WIDTH));

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, fs, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::{Config, Driven};
 use crate::{
+    lab::Operation,
     ledger::Totals,
-    plan::Plan,
     procstat::{ProcStat, ThreadStat, own_threads},
-    recorder::{Recorder, Summary},
+    recorder::{Latency, Recorder, Summary},
     verdict::{self, Observed, Verdict},
     ws::LoadError,
 };
@@ -47,37 +48,6 @@ impl Environment {
     }
 }
 
-/// What was asked for; tokens and room ids are left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Config {
-    /// Connections.
-    pub conns: usize,
-    /// Rooms.
-    pub rooms: usize,
-    /// Rooms that each connection joined.
-    pub rooms_per_conn: usize,
-    /// Messages a second.
-    pub rate_per_s: f64,
-    /// The measured window, in seconds.
-    pub secs: f64,
-    /// The length of a body, in bytes.
-    pub body_bytes: usize,
-    /// `constant` or `poisson`.
-    pub schedule: String,
-    /// The schedule's seed.
-    pub seed: u64,
-    /// SHA-256 of all arrivals of the window.
-    pub schedule_sha256: String,
-    /// Chat server processes.
-    pub servers: usize,
-    /// The in-flight cap.
-    pub in_flight_cap: u64,
-    /// Generator threads.
-    pub threads: usize,
-    /// The verdict's limits.
-    pub limits: verdict::Limits,
-}
-
 /// How many of what, in the measured window unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
@@ -99,6 +69,15 @@ pub struct Counts {
     pub disconnects: u64,
     /// Error frames, and frames that could not be understood.
     pub error_frames: u64,
+    /// Connections that closed and were open and joined again.
+    #[serde(default)]
+    pub reopened: u64,
+    /// Of those that closed, the ones that could not be opened again.
+    #[serde(default)]
+    pub reopen_failures: u64,
+    /// Presence frames that came, from the first connection on.
+    #[serde(default)]
+    pub presence_frames: u64,
     /// Every error by kind.
     pub errors: BTreeMap<String, u64>,
 }
@@ -123,6 +102,9 @@ pub struct Latencies {
     pub median_subscriber: Summary,
     /// Intended instant → its last subscriber.
     pub last_subscriber: Summary,
+    /// Due to close and open again → joined again.
+    #[serde(default)]
+    pub reopen: Summary,
     /// Median delivery of messages due in each third of the window, in microseconds.
     pub delivery_p50_us_by_third: [Option<u64>; 3],
 }
@@ -189,6 +171,9 @@ pub struct RunResult {
     pub ledger: Totals,
     /// Latencies.
     pub latency: Latencies,
+    /// Driver `lab`: each operation by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
     /// CPU and memory.
     pub resources: Resources,
 }
@@ -220,9 +205,18 @@ impl Sample {
     }
 }
 
+/// Connections that came and went.
+#[derive(Clone, Debug)]
+pub(crate) struct Reopened {
+    pub latency: Latency,
+    pub failures: u64,
+}
+
 /// Everything that a driver hands over at a run's end.
 pub(crate) struct Gathered {
-    pub plan: Plan,
+    pub scenario: String,
+    pub labels: BTreeMap<String, String>,
+    pub config: Config,
     pub nofile: u64,
     pub intended: u64,
     pub sent: u64,
@@ -233,9 +227,12 @@ pub(crate) struct Gathered {
     pub connect_failures: u64,
     pub disconnects: u64,
     pub error_frames: u64,
+    pub presence_frames: u64,
     pub errors: BTreeMap<String, u64>,
     pub ledger: Totals,
     pub recorder: Recorder,
+    pub reopened: Reopened,
+    pub operations: Vec<Operation>,
     pub before: Sample,
     pub after: Sample,
 }
@@ -250,9 +247,9 @@ impl RunResult {
         let wall_s = after.at.duration_since(before.at).as_secs_f64().max(1e-9);
         let rate = |which: usize| (after.counters[which] - before.counters[which]) as f64 / wall_s;
         let resources = resources(before, after, wall_s);
-        let latency = latencies(&run.recorder)?;
+        let latency = latencies(&run.recorder, &run.reopened.latency)?;
         let observed = observe(&run, &latency, &resources);
-        let verdict = verdict::judge(&observed, &run.plan.limits);
+        let verdict = verdict::judge(&observed, &run.config.limits);
         let (acked_per_s, delivered_per_s) = (rate(1), rate(2));
         let headline = verdict.is_valid().then_some(Headline {
             messages_per_s: acked_per_s,
@@ -262,7 +259,7 @@ impl RunResult {
         Ok(Self {
             schema: SCHEMA,
             environment: Environment::here(run.nofile),
-            config: config(&run.plan),
+            config: run.config,
             verdict,
             headline,
             acked_per_s,
@@ -277,36 +274,22 @@ impl RunResult {
                 connect_failures: run.connect_failures,
                 disconnects: run.disconnects,
                 error_frames: run.error_frames,
+                reopened: run.reopened.latency.count(),
+                reopen_failures: run.reopened.failures,
+                presence_frames: run.presence_frames,
                 errors: run.errors,
             },
             ledger: run.ledger,
             latency,
+            operations: run.operations,
             resources,
-            scenario: run.plan.scenario,
-            labels: run.plan.labels,
+            scenario: run.scenario,
+            labels: run.labels,
         })
     }
 }
 
-fn config(plan: &Plan) -> Config {
-    Config {
-        conns: plan.tokens.len(),
-        rooms: plan.rooms.len(),
-        rooms_per_conn: plan.rooms_per_conn,
-        rate_per_s: plan.schedule.rate_per_s,
-        secs: plan.schedule.duration_ns as f64 / 1e9,
-        body_bytes: plan.body_bytes,
-        schedule: plan.schedule.kind.to_string(),
-        seed: plan.schedule.seed,
-        schedule_sha256: plan.schedule.hash(),
-        servers: plan.ws_urls.len(),
-        in_flight_cap: plan.in_flight_cap,
-        threads: plan.threads,
-        limits: plan.limits,
-    }
-}
-
-fn latencies(recorder: &Recorder) -> Result<Latencies, LoadError> {
+fn latencies(recorder: &Recorder, reopen: &Latency) -> Result<Latencies, LoadError> {
     Ok(Latencies {
         ack: recorder.ack.summary()?,
         ack_service: recorder.ack_service.summary()?,
@@ -316,6 +299,7 @@ fn latencies(recorder: &Recorder) -> Result<Latencies, LoadError> {
         first_subscriber: recorder.first.summary()?,
         median_subscriber: recorder.median.summary()?,
         last_subscriber: recorder.last.summary()?,
+        reopen: reopen.summary()?,
         delivery_p50_us_by_third: [0, 1, 2].map(|third| recorder.delivery[third].quantile_us(0.5)),
     })
 }
@@ -354,7 +338,7 @@ fn observe(run: &Gathered, latency: &Latencies, resources: &Resources) -> Observ
         // Few samples hide the 99th percentile, not a generator that is late all the time.
         pacing_p99_us: pacing.p99_us.or(pacing.p90_us).or(pacing.p50_us),
         cap_hits: run.cap_hits,
-        connect_failures: run.connect_failures,
+        connect_failures: run.connect_failures + run.reopened.failures,
         disconnects: run.disconnects,
         error_frames: run.error_frames,
         ledger_faults: run.ledger.faults(),

@@ -9,17 +9,30 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("chat-steady", include_str!("../scenarios/chat-steady.toml")),
     ("fan-out", include_str!("../scenarios/fan-out.toml")),
     ("sessions", include_str!("../scenarios/sessions.toml")),
+    ("presence", include_str!("../scenarios/presence.toml")),
+    ("history", include_str!("../scenarios/history.toml")),
+    ("audit", include_str!("../scenarios/audit.toml")),
+    ("ratelimit", include_str!("../scenarios/ratelimit.toml")),
+    ("pubsub", include_str!("../scenarios/pubsub.toml")),
+    ("pipelining", include_str!("../scenarios/pipelining.toml")),
+    ("cluster", include_str!("../scenarios/cluster.toml")),
 ];
 
 /// What drives the load. Others join here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Driver {
-    /// The native WebSocket protocol.
+    /// The native WebSocket protocol, against the chat server.
     Ws,
+    /// A variant of a lab, without the server.
+    Lab,
 }
 
-/// One scenario; see `scenarios/chat-steady.toml` for each field's meaning.
+/// The most reconnects a second of one churning connection: a slower one would still be opening.
+const MAX_CHURN_PER_CONN: f64 = 2.0;
+
+/// One scenario; see `scenarios/chat-steady.toml`, `scenarios/presence.toml` and `scenarios/history.toml` for each
+/// field's meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
@@ -32,17 +45,36 @@ pub struct Scenario {
     pub about: String,
     /// What drives the load.
     pub driver: Driver,
-    /// Connections.
+    /// Driver `lab`: which lab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lab: Option<String>,
+    /// Driver `lab`: which variant of it; the reference when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Connections that send and are measured.
+    #[serde(default)]
     pub conns: usize,
+    /// Connections of one user.
+    #[serde(default = "one")]
+    pub devices: usize,
     /// Rooms.
+    #[serde(default)]
     pub rooms: usize,
     /// Rooms that each connection joins.
+    #[serde(default)]
     pub rooms_per_conn: usize,
-    /// Messages a second, of all connections together.
+    /// Further connections, a user each, that listen only, and close and open again during the window.
+    #[serde(default)]
+    pub churn_conns: usize,
+    /// How often one of them does, a second, of all together.
+    #[serde(default)]
+    pub churn_per_s: f64,
+    /// Messages (driver `lab`: operations) a second, all together.
     pub rate: f64,
     /// The measured window, in seconds.
     pub secs: u64,
     /// The length of a body, in bytes.
+    #[serde(default)]
     pub body_bytes: usize,
     /// How arrivals are spread.
     pub schedule: ScheduleKind,
@@ -82,6 +114,17 @@ pub enum ScenarioError {
     },
 }
 
+fn one() -> usize {
+    1
+}
+
+fn at_least_one(fields: &[(&str, u64)]) -> Result<(), String> {
+    match fields.iter().find(|(_, value)| *value == 0) {
+        Some((field, _)) => Err(format!("{field} must be at least 1")),
+        None => Ok(()),
+    }
+}
+
 impl Scenario {
     /// Reads a scenario from TOML. Unknown fields are errors: a misspelt one must not be ignored.
     ///
@@ -100,19 +143,32 @@ impl Scenario {
     /// # Errors
     /// One sentence that names the field.
     pub fn check(&self) -> Result<(), String> {
-        let positive = [
-            ("conns", self.conns as u64),
-            ("rooms", self.rooms as u64),
-            ("rooms_per_conn", self.rooms_per_conn as u64),
+        at_least_one(&[
             ("secs", self.secs),
             ("in_flight_cap", self.in_flight_cap),
             ("threads", self.threads as u64),
-        ];
-        if let Some((field, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(format!("{field} must be at least 1"));
-        }
+        ])?;
         if !(self.rate > 0.0 && self.rate <= 1e6) {
             return Err("rate must be over 0 and at most 1000000 a second".into());
+        }
+        match self.driver {
+            Driver::Ws => self.check_ws(),
+            Driver::Lab => self.check_lab(),
+        }
+    }
+
+    fn check_ws(&self) -> Result<(), String> {
+        at_least_one(&[
+            ("conns", self.conns as u64),
+            ("rooms", self.rooms as u64),
+            ("rooms_per_conn", self.rooms_per_conn as u64),
+            ("devices", self.devices as u64),
+        ])?;
+        if self.lab.is_some() || self.variant.is_some() {
+            return Err("lab and variant belong to the driver `lab`".into());
+        }
+        if self.devices > self.conns {
+            return Err("devices must not be more than conns".into());
         }
         if self.rooms > self.conns {
             return Err(format!("rooms ({}) must not be more than conns ({})", self.rooms, self.conns));
@@ -120,11 +176,47 @@ impl Scenario {
         if self.rooms_per_conn > self.rooms {
             return Err("rooms_per_conn must not be more than rooms".into());
         }
+        if (self.churn_conns > 0) != (self.churn_per_s > 0.0) {
+            return Err("churn_conns and churn_per_s must both be set, or neither".into());
+        }
+        if self.churn_per_s.is_nan() || self.churn_per_s > self.churn_conns as f64 * MAX_CHURN_PER_CONN {
+            return Err(format!(
+                "churn_per_s must be at most {MAX_CHURN_PER_CONN} for each of the {} churn_conns",
+                self.churn_conns
+            ));
+        }
         if !(crate::payload::MIN_BODY_BYTES..=chatlab_kit::message::MAX_BODY_BYTES).contains(&self.body_bytes)
         {
             return Err("body_bytes must be 61 to 4096".into());
         }
         Ok(())
+    }
+
+    fn check_lab(&self) -> Result<(), String> {
+        if self.lab.is_none() {
+            return Err("lab is missing: which lab's variant is to be driven?".into());
+        }
+        let foreign = [
+            ("conns", self.conns),
+            ("rooms", self.rooms),
+            ("rooms_per_conn", self.rooms_per_conn),
+            ("churn_conns", self.churn_conns),
+            ("body_bytes", self.body_bytes),
+        ];
+        match foreign.iter().find(|(_, value)| *value > 0) {
+            Some((field, _)) => Err(format!("{field} belongs to the driver `ws`")),
+            None => Ok(()),
+        }
+    }
+
+    /// Connections of all kinds.
+    pub fn all_conns(&self) -> usize {
+        self.conns + self.churn_conns
+    }
+
+    /// Users: one for `devices` connections, and one for each that churns.
+    pub fn users(&self) -> usize {
+        self.conns.div_ceil(self.devices.max(1)) + self.churn_conns
     }
 
     /// A scenario that comes with chatlab.
@@ -171,6 +263,11 @@ mod tests {
             ("rooms = 10", "rooms = 1000", "rooms"),
             ("rate = 100.0", "rate = -1.0", "rate"),
             ("driver = \"ws\"", "driver = \"carrier-pigeon\"", "carrier-pigeon"),
+            ("driver = \"ws\"", "driver = \"lab\"", "lab is missing"),
+            ("driver = \"ws\"", "driver = \"lab\"\nlab = \"history\"", "conns belongs"),
+            ("conns = 200", "", "conns"),
+            ("conns = 200", "conns = 200\nchurn_conns = 9", "churn_per_s"),
+            ("conns = 200", "conns = 200\nchurn_conns = 9\nchurn_per_s = 19.0", "at most 2"),
         ] {
             let error = Scenario::parse("x", &text.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

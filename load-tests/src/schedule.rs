@@ -100,6 +100,11 @@ impl Schedule {
         Ok(())
     }
 
+    /// What comes before it at the same rate, so long, and is not measured: other arrivals than the schedule's own.
+    pub fn warm_up(&self, ms: u64) -> Self {
+        Self { duration_ns: ms * 1_000_000, seed: self.seed ^ 0x5EED_CAFE, ..*self }
+    }
+
     /// The arrivals, in order of time.
     pub fn arrivals(&self) -> Arrivals {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);

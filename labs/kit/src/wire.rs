@@ -17,6 +17,8 @@ pub const SUBPROTOCOL: &str = "chatlab.v1";
 pub const MAX_FRAME_BYTES: usize = 16 * 1024;
 /// How long a client may take from the upgrade to `hello`, in milliseconds.
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
+/// The most members that one `who` looks at.
+pub const MAX_WHO: usize = 200;
 
 /// The client's own number for a request; the answer carries it again.
 pub type RequestId = u64;
@@ -86,6 +88,19 @@ pub enum ClientFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
         /// 1 to [`crate::message::MAX_PAGE`]; 50 when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// Asks which members of a room are online, a page of members at a time; answered by `who`.
+    Who {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// `next` of the page before; none for the first page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_after: Option<UserId>,
+        /// How many members are looked at, 1 to [`MAX_WHO`], which is also meant when it is missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
@@ -169,6 +184,28 @@ pub enum ServerFrame {
         room: RoomId,
         /// Who left.
         user: UserId,
+    },
+    /// A member of a joined room came online (their first connection) or went offline (their last).
+    /// Beside the order of messages; of several that wait to be written, only the newest is.
+    Presence {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: UserId,
+        /// Whether they have a connection.
+        online: bool,
+    },
+    /// Answers `who`.
+    Who {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// Of the members in this page, those with a connection, by id.
+        online: Vec<UserId>,
+        /// `start_after` for the next page; none at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<UserId>,
     },
     /// A request could not be done, or a frame not understood.
     Error {

@@ -113,3 +113,12 @@ impl Default for Upgrade {
         Self { origin: None, subprotocol: Some(SUBPROTOCOL.to_owned()) }
     }
 }
+
+/// The answer to a `who`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The members of the page that have a connection.
+    pub online: Vec<UserId>,
+    /// Where the next page goes on from; none at the end.
+    pub next: Option<UserId>,
+}

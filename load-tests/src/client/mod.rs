@@ -32,7 +32,7 @@ use tokio_tungstenite::{
 mod answers;
 mod requests;
 
-pub use answers::{Ack, ClientError, Joined, Page, Result, Upgrade, Welcome};
+pub use answers::{Ack, ClientError, Joined, Page, Result, Upgrade, Welcome, Who};
 
 /// The most events that wait to be taken; one more is [`ClientError::QueueFull`].
 pub const MAX_QUEUED_EVENTS: usize = 65_536;
@@ -380,7 +380,8 @@ fn reply_id(frame: &ServerFrame) -> Option<RequestId> {
         ServerFrame::Pong { id }
         | ServerFrame::Ok { id, .. }
         | ServerFrame::Ack { id, .. }
-        | ServerFrame::Page { id, .. } => Some(*id),
+        | ServerFrame::Page { id, .. }
+        | ServerFrame::Who { id, .. } => Some(*id),
         ServerFrame::Error { id, .. } => *id,
         _ => None,
     }

@@ -1,12 +1,12 @@
 //! The requests of the protocol, a method each.
 
 use chatlab_kit::{
-    ids::RoomId,
+    ids::{RoomId, UserId},
     message::{MessageKind, Position, Seq},
     wire::{ClientFrame, ServerFrame},
 };
 
-use super::{Ack, Joined, Page, Result, WsClient, unexpected};
+use super::{Ack, Joined, Page, Result, Who, WsClient, unexpected};
 
 impl WsClient {
     /// Makes a room; its maker is in it, and listens.
@@ -81,6 +81,23 @@ impl WsClient {
         match self.request(id, &ClientFrame::History { id, room, before, limit }, "page").await? {
             ServerFrame::Page { messages, next, .. } => Ok(Page { messages, next }),
             other => Err(unexpected("page", &other)),
+        }
+    }
+
+    /// A page of a room's members: those of them who are online.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn who(
+        &mut self,
+        room: RoomId,
+        start_after: Option<UserId>,
+        limit: Option<u32>,
+    ) -> Result<Who> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Who { id, room, start_after, limit }, "who").await? {
+            ServerFrame::Who { online, next, .. } => Ok(Who { online, next }),
+            other => Err(unexpected("who", &other)),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
 
 use chatlab_kit::{
-    message::MessageKind,
+    ids::RoomId,
+    message::{MessageKind, Position},
     wire::{ClientFrame, SUBPROTOCOL, ServerFrame, VERSION},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -26,7 +27,7 @@ use crate::{client::socket_config, payload::Payload};
 /// How long a closing connection waits for the server's close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<TcpStream>;
 
 /// What a connection's life needs from its shard.
 pub(super) struct Context {
@@ -75,30 +76,39 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
 }
 
 async fn open(shared: &Shared, state: &Rc<RefCell<State>>, index: usize) -> Result<(Socket, Member), String> {
-    let mut socket = dial(shared, index).await?;
-    let hello = ClientFrame::Hello { v: VERSION, token: shared.plan.tokens[index].clone() };
-    send(&mut socket, &hello).await?;
-    match reply(&mut socket).await? {
-        ServerFrame::Welcome { .. } => {}
-        other => return Err(refusal("hello", &other)),
-    }
+    let mut socket = greet(shared, index, &shared.plan.tokens[index]).await?;
     let mut member = Member::default();
     for room in shared.plan.rooms_of(index) {
         let id = shared.plan.rooms[room];
-        send(&mut socket, &ClientFrame::Join { id: 0, room: id, after: None }).await?;
-        let head = loop {
-            match reply(&mut socket).await? {
-                ServerFrame::Ok { head, .. } => break head,
-                // Somebody joined or left, or talks in a room that was joined before.
-                ServerFrame::Message(_) | ServerFrame::Left { .. } => {}
-                other => return Err(refusal("join", &other)),
-            }
-        };
+        let head = join(&mut socket, id).await?;
         let (epoch, base) = head.as_ref().map_or((None, 0), |head| (Some(head.epoch.0.as_str()), head.seq));
         let subscription = state.borrow_mut().ledger.subscribe(room as u32, epoch, base);
         member.add(room as u16, &id.to_string(), subscription);
     }
     Ok((socket, member))
+}
+
+/// Connects to the server of connection `index` and says hello.
+pub(super) async fn greet(shared: &Shared, index: usize, token: &str) -> Result<Socket, String> {
+    let mut socket = dial(shared, index).await?;
+    send(&mut socket, &ClientFrame::Hello { v: VERSION, token: token.to_owned() }).await?;
+    match reply(&mut socket).await? {
+        ServerFrame::Welcome { .. } => Ok(socket),
+        other => Err(refusal("hello", &other)),
+    }
+}
+
+/// Joins a room; where it stands.
+pub(super) async fn join(socket: &mut Socket, room: RoomId) -> Result<Option<Position>, String> {
+    send(socket, &ClientFrame::Join { id: 0, room, after: None }).await?;
+    loop {
+        match reply(socket).await? {
+            ServerFrame::Ok { head, .. } => return Ok(head),
+            // Somebody comes or goes, or talks in a room that was joined before.
+            ServerFrame::Message(_) | ServerFrame::Left { .. } | ServerFrame::Presence { .. } => {}
+            other => return Err(refusal("join", &other)),
+        }
+    }
 }
 
 async fn dial(shared: &Shared, index: usize) -> Result<Socket, String> {
@@ -210,7 +220,7 @@ async fn reply(socket: &mut Socket) -> Result<ServerFrame, String> {
     }
 }
 
-async fn close(socket: &mut Socket) {
+pub(super) async fn close(socket: &mut Socket) {
     let goodbye = async {
         if socket.close(None).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
@@ -230,7 +240,7 @@ fn refusal(what: &str, frame: &ServerFrame) -> String {
 }
 
 /// A short, stable name: errors are counted by it.
-fn kind_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
+pub(super) fn kind_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
     use tokio_tungstenite::tungstenite::Error;
     match error {
         Error::Io(e) => e.kind().to_string(),
@@ -243,5 +253,5 @@ fn kind_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
 
 /// Whether every connection has come to an end of its opening, good or bad.
 pub(super) fn all_opened(shared: &Shared) -> bool {
-    get(&shared.counters.ready) + get(&shared.counters.failed) >= shared.plan.tokens.len() as u64
+    get(&shared.counters.ready) + get(&shared.counters.failed) >= shared.plan.all_conns() as u64
 }

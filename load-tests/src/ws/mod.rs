@@ -5,8 +5,9 @@
 //! single-threaded runtime. Nothing is locked on the way of a delivery. The time from the intended
 //! instant to the write is the pacing error, whichever thread lost it.
 
+mod churn;
 mod conn;
-mod pacer;
+pub(crate) mod pacer;
 mod shard;
 mod shared;
 
@@ -29,18 +30,18 @@ use crate::{
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
     recorder::RecorderError,
-    result::{Gathered, RunResult, Sample},
+    result::{Config, Gathered, Reopened, RunResult, Sample},
     schedule::Schedule,
 };
 
 /// How often progress is told and the end of a phase looked for.
-const TICK: Duration = Duration::from_millis(20);
+pub(crate) const TICK: Duration = Duration::from_millis(20);
 /// Between the order to start and the first arrival.
-const HEAD_START_NS: u64 = 20_000_000;
+pub(crate) const HEAD_START_NS: u64 = 20_000_000;
 /// After everything expected has come: what comes on top of it within this time is a duplicate.
 const GRACE: Duration = Duration::from_millis(100);
 /// Names of the threads whose CPU time counts as the generator's.
-const THREAD_PREFIX: &str = "load-";
+pub(crate) const THREAD_PREFIX: &str = "load-";
 
 /// Why a run gave no result at all.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,9 @@ pub enum LoadError {
     /// No connection at all could be opened.
     #[error("no connection could be opened: {0}")]
     NoConnection(String),
+    /// The workload of a lab could not be built or prepared.
+    #[error("the workload: {0}")]
+    Workload(String),
 }
 
 /// Carries out a plan and judges the run. Blocks for the run's whole time.
@@ -79,12 +83,8 @@ pub enum LoadError {
 /// [`LoadError`] when there is nothing to judge. A run that went badly is a result, not an error.
 pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
     plan.check()?;
-    let resources = preflight(plan.tokens.len())?;
-    let warm_up = Schedule {
-        duration_ns: plan.warm_up_ms * 1_000_000,
-        seed: plan.schedule.seed ^ 0x5EED_CAFE,
-        ..plan.schedule
-    };
+    let resources = preflight(plan.all_conns())?;
+    let warm_up = plan.schedule.warm_up(plan.warm_up_ms);
     let shared = Arc::new(share_out(plan, resources.addresses, &warm_up)?);
     let (queues, shards) = start_shards(&shared)?;
     connect(&shared, progress);
@@ -101,8 +101,11 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
     let state = join_shards(shards)?;
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
     let intended = shared.plan.schedule.count();
+    let config = Config::of(&shared.plan);
     RunResult::gather(Gathered {
-        plan: shared.plan,
+        scenario: shared.plan.scenario,
+        labels: shared.plan.labels,
+        config,
         nofile: resources.nofile,
         intended,
         sent: state.sent_measured,
@@ -113,9 +116,12 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
         connect_failures: failed,
         disconnects: state.disconnects,
         error_frames: state.error_frames,
+        presence_frames: state.presence_frames,
         errors: state.errors,
         ledger: state.ledger.settle(),
         recorder: state.recorder,
+        reopened: Reopened { latency: state.reopen, failures: state.reopen_failures },
+        operations: Vec::new(),
         before,
         after,
     })
@@ -159,7 +165,8 @@ fn start_shards(shared: &Arc<Shared>) -> Result<(Queues, Shards), LoadError> {
     let threads = shared.plan.threads;
     let mut shares: Vec<Share> = (0..threads).map(|_| Vec::new()).collect();
     let mut queues = Vec::new();
-    for conn in 0..shared.plan.tokens.len() {
+    // The churning ones come last, and nobody hands them anything: their queue only tells them the end.
+    for conn in 0..shared.plan.all_conns() {
         let (queue, receiver) = unbounded_channel();
         queues.push(queue);
         shares[conn % threads].push((conn, receiver));
@@ -189,9 +196,9 @@ fn join_shards(shards: Shards) -> Result<State, LoadError> {
 }
 
 fn connect(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
-    let of = shared.plan.tokens.len() as u64;
+    let of = shared.plan.all_conns() as u64;
     // Each connection has its own time limit; this one covers threads that are gone.
-    let rounds = (shared.plan.tokens.len() / shared.plan.connect_concurrency + 2) as u64;
+    let rounds = (shared.plan.all_conns() / shared.plan.connect_concurrency + 2) as u64;
     let give_up = Instant::now() + Duration::from_millis(shared.plan.connect_ms * rounds);
     while !conn::all_opened(shared) && Instant::now() < give_up {
         progress(Progress::Connecting { done: get(&shared.counters.ready), of });

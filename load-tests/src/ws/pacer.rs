@@ -13,7 +13,7 @@ use crate::schedule::{Arrival, Schedule};
 /// A sleeping thread wakes up this late, roughly; the rest of the wait is spent yielding.
 const WAKE_UP: Duration = Duration::from_micros(120);
 /// How often a pacer that is held by the in-flight cap looks again.
-const CAP_POLL: Duration = Duration::from_micros(200);
+pub(crate) const CAP_POLL: Duration = Duration::from_micros(200);
 
 /// The connections' queues. They are not bounded themselves: the in-flight cap bounds their sum.
 pub(super) type Queues = Arc<Vec<UnboundedSender<Due>>>;
@@ -59,7 +59,8 @@ pub(super) fn pace(shared: &Shared, queues: &Queues, warm_up: &Schedule, warm_st
     report
 }
 
-fn wait_until(due: Instant) {
+/// Returns at that instant, as exactly as the system lets a thread.
+pub(crate) fn wait_until(due: Instant) {
     loop {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -11,14 +11,14 @@ use tokio::{
 };
 
 use super::{
-    LoadError,
+    LoadError, churn,
     conn::{Context, live},
     shared::{Due, Shared, add, take},
 };
 use crate::{
     ledger::{Ledger, Seen},
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
-    recorder::Recorder,
+    recorder::{Latency, Recorder},
 };
 
 /// The most kinds of error that are told apart; the rest is counted as `other`.
@@ -63,6 +63,11 @@ pub(super) struct State {
     pub delivered_measured: u64,
     /// Frames that the quick parser left to the JSON parser.
     pub slow_frames: u64,
+    pub presence_frames: u64,
+    /// Frames to the connections that come and go.
+    pub churn_frames: u64,
+    pub reopen: Latency,
+    pub reopen_failures: u64,
 }
 
 impl State {
@@ -78,6 +83,10 @@ impl State {
             acked_measured: 0,
             delivered_measured: 0,
             slow_frames: 0,
+            presence_frames: 0,
+            churn_frames: 0,
+            reopen: Latency::new()?,
+            reopen_failures: 0,
         })
     }
 
@@ -117,6 +126,10 @@ impl State {
             }
             Ok(ServerFrame::Bye { code, .. }) => {
                 self.error(&format!("bye: {code:?}"));
+                false
+            }
+            Ok(ServerFrame::Presence { .. }) => {
+                self.presence_frames += 1;
                 false
             }
             Ok(ServerFrame::Left { .. } | ServerFrame::Ok { .. } | ServerFrame::Pong { .. }) => false,
@@ -249,6 +262,10 @@ impl State {
         self.acked_measured += other.acked_measured;
         self.delivered_measured += other.delivered_measured;
         self.slow_frames += other.slow_frames;
+        self.presence_frames += other.presence_frames;
+        self.churn_frames += other.churn_frames;
+        self.reopen.merge(&other.reopen);
+        self.reopen_failures += other.reopen_failures;
     }
 }
 
@@ -265,7 +282,13 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share) -> Result<State, LoadError
         .into_iter()
         .map(|(index, queue)| {
             let (shared, state, gate) = (Arc::clone(shared), Rc::clone(&state), Rc::clone(&gate));
-            local.spawn_local(live(Context { shared, state, gate, index }, queue))
+            let churns = index >= shared.plan.tokens.len();
+            let context = Context { shared, state, gate, index };
+            if churns {
+                local.spawn_local(churn::live(context, queue))
+            } else {
+                local.spawn_local(live(context, queue))
+            }
         })
         .collect();
     local.block_on(&runtime, async {

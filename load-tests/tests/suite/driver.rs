@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex, time::Duration};
 use crate::scripted::{Act, Faults};
 use chatlab_kit::ids::RoomId;
 use chatlab_load::{
-    plan::{Plan, Progress},
+    plan::{Churn, Plan, Progress},
     recorder::Latency,
     report,
     result::RunResult,
@@ -15,7 +15,7 @@ use chatlab_load::{
 };
 
 /// Runs share two cores with their servers: one at a time, or they measure each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+pub static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) -> Plan {
     let schedule = Schedule::new(ScheduleKind::Constant, rate, ms * 1_000_000, conns as u32, 1).unwrap();
@@ -25,6 +25,7 @@ fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) -> P
         tokens: vec!["good".into(); conns],
         rooms: (0..rooms).map(|_| RoomId::new()).collect(),
         rooms_per_conn: 1,
+        churn: Churn::default(),
         schedule,
         warm_up_ms: 100,
         drain_ms: 700,
@@ -99,6 +100,24 @@ fn a_good_server_gives_a_valid_run_with_every_delivery_in_it() {
     for row in ["lost", "duplicated", "reordered", "verdict", "VALID"] {
         assert!(table.contains(row), "{row}");
     }
+}
+
+#[test]
+fn connections_that_come_and_go_are_timed_and_cost_no_message() {
+    let server = crate::scripted::start(Faults::default());
+    let mut plan = plan(server, 12, 3, 200.0, 1_000);
+    plan.churn = Churn { tokens: vec!["good".into(); 5], per_s: 20.0 };
+    let due = plan.churn.clone();
+    assert_eq!([due.due_ns(0, 0), due.due_ns(1, 0), due.due_ns(0, 1)], [0, 50_000_000, 250_000_000]);
+    let result = run(plan);
+    assert_eq!(result.verdict.kind, Kind::Valid, "{:?}", broken(&result));
+    assert_eq!(
+        (result.counts.delivered, result.ledger.faults()),
+        (200 * 4, 0),
+        "the churning ones are not counted"
+    );
+    assert_eq!((result.counts.reopened, result.counts.reopen_failures), (20, 0));
+    assert_eq!((result.latency.reopen.count, result.config.churn_conns), (20, 5));
 }
 
 #[test]

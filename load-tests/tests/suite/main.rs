@@ -4,4 +4,5 @@
 
 mod client;
 mod driver;
+mod lab;
 mod scripted;

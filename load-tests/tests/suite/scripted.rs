@@ -168,6 +168,9 @@ impl Server {
                 frames
             }
             ClientFrame::Leave { id, room } => vec![ServerFrame::Ok { id, room, head: None }],
+            ClientFrame::Who { id, room, .. } => {
+                vec![ServerFrame::Who { id, room, online: vec![], next: None }]
+            }
             ClientFrame::Send { id, room, cid, kind, body } => {
                 let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, body };
                 self.send(&mut hub, out, id, draft)

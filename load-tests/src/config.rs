@@ -1,0 +1,78 @@
+//! What a run was asked for, as its result tells it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{plan::Plan, verdict};
+
+/// The variant of a lab that was driven without the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driven {
+    /// The lab.
+    pub lab: String,
+    /// Its variant.
+    pub variant: String,
+}
+
+/// What was asked for; tokens and room ids are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Driver `lab`: what was driven. The fields about connections are 0 then, and messages are operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lab: Option<Driven>,
+    /// Connections that came and went beside the others.
+    #[serde(default)]
+    pub churn_conns: usize,
+    /// How often one of them did, a second.
+    #[serde(default)]
+    pub churn_per_s: f64,
+    /// Connections.
+    pub conns: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// Rooms that each connection joined.
+    pub rooms_per_conn: usize,
+    /// Messages a second.
+    pub rate_per_s: f64,
+    /// The measured window, in seconds.
+    pub secs: f64,
+    /// The length of a body, in bytes.
+    pub body_bytes: usize,
+    /// `constant` or `poisson`.
+    pub schedule: String,
+    /// The schedule's seed.
+    pub seed: u64,
+    /// SHA-256 of all arrivals of the window.
+    pub schedule_sha256: String,
+    /// Chat server processes.
+    pub servers: usize,
+    /// The in-flight cap.
+    pub in_flight_cap: u64,
+    /// Generator threads.
+    pub threads: usize,
+    /// The verdict's limits.
+    pub limits: verdict::Limits,
+}
+
+impl Config {
+    /// What a plan asks for.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self {
+            lab: None,
+            churn_conns: plan.churn.tokens.len(),
+            churn_per_s: plan.churn.per_s,
+            conns: plan.tokens.len(),
+            rooms: plan.rooms.len(),
+            rooms_per_conn: plan.rooms_per_conn,
+            rate_per_s: plan.schedule.rate_per_s,
+            secs: plan.schedule.duration_ns as f64 / 1e9,
+            body_bytes: plan.body_bytes,
+            schedule: plan.schedule.kind.to_string(),
+            seed: plan.schedule.seed,
+            schedule_sha256: plan.schedule.hash(),
+            servers: plan.ws_urls.len(),
+            in_flight_cap: plan.in_flight_cap,
+            threads: plan.threads,
+            limits: plan.limits,
+        }
+    }
+}

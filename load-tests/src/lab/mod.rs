@@ -1,0 +1,205 @@
+//! The lab driver: open loop on a variant of a lab, without the chat server.
+//!
+//! One thread keeps time and starts each operation when it is due; they run on a runtime of few threads. Which operation
+//! comes is drawn by the workload's weights, as part of the seeded schedule, so that every variant is asked the same. A
+//! completed operation counts as acknowledged and as delivered: the rules of [`crate::verdict`] hold as they are.
+
+mod plan;
+mod run;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chatlab_kit::lab::Workload;
+use serde::{Deserialize, Serialize};
+
+pub use plan::{LabPlan, Place};
+
+use self::run::Run;
+use crate::{
+    ledger::Ledger,
+    plan::Progress,
+    preflight::preflight,
+    recorder::{Latency, Summary},
+    result::{Config, Driven, Gathered, Reopened, RunResult, Sample},
+    schedule::Schedule,
+    ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK},
+};
+
+/// Connections to Redis that a driven variant may open: one a node, and some to spare.
+const CONNECTIONS: usize = 64;
+/// How long operations that never answered may hold up the end.
+const LAST_OPERATIONS: Duration = Duration::from_secs(1);
+
+/// One operation of the driven variant, in the window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// As the port names it.
+    pub name: String,
+    /// How often it came, relative to the others.
+    pub weight: u32,
+    /// Calls.
+    pub sent: u64,
+    /// Calls that succeeded.
+    pub completed: u64,
+    /// Calls that failed; `errors` of the result says by what.
+    pub failed: u64,
+    /// Intended instant → answer.
+    pub response: Summary,
+    /// Actual call → answer.
+    pub service: Summary,
+}
+
+/// Carries out a plan on the workload that `make` gives, and judges the run. Blocks for the run's whole time; not to be
+/// called on a runtime's own thread.
+///
+/// # Errors
+/// [`LoadError`] when there is nothing to judge, as with a workload that can't be prepared.
+pub fn generate<F, Fut, E>(
+    plan: LabPlan,
+    make: F,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<RunResult, LoadError>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<Arc<dyn Workload>, E>>,
+    E: std::fmt::Display,
+{
+    plan.check()?;
+    let resources = preflight(CONNECTIONS)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(plan.threads)
+        .thread_name(format!("{THREAD_PREFIX}io"))
+        .enable_all()
+        .build()
+        .map_err(LoadError::Runtime)?;
+    let workload = runtime.block_on(async {
+        let workload = make().await.map_err(|e| LoadError::Workload(format!("{e:#}")))?;
+        workload.prepare().await.map_err(|e| LoadError::Workload(format!("prepare: {e}")))?;
+        Ok::<_, LoadError>(workload)
+    })?;
+    let run = Arc::new(Run::new(&plan, workload)?);
+    let measured = measure(&plan, &run, runtime.handle(), progress);
+    drain(&plan, &run, progress);
+    runtime.shutdown_timeout(LAST_OPERATIONS);
+    let (cap_hits, unsent, before, after) = measured?;
+    gather(plan, &run, resources.nofile, (cap_hits, unsent), (before, after))
+}
+
+type Measured = (u64, u64, Sample, Sample);
+
+fn measure(
+    plan: &LabPlan,
+    run: &Arc<Run>,
+    runtime: &tokio::runtime::Handle,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Measured, LoadError> {
+    let warm_start_ns = run.now_ns() + HEAD_START_NS;
+    let window_start_ns = run.begin(warm_start_ns);
+    let pacer = {
+        let (run, runtime) = (run.clone(), runtime.clone());
+        std::thread::Builder::new()
+            .name(format!("{THREAD_PREFIX}pacer"))
+            .spawn(move || run.pace(&runtime, warm_start_ns))
+            .map_err(LoadError::Runtime)?
+    };
+    progress(Progress::WarmUp);
+    std::thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(run.now_ns())));
+    let before = sample(plan, run);
+    let window = Duration::from_secs(plan.secs);
+    loop {
+        let elapsed = Duration::from_nanos(run.now_ns().saturating_sub(window_start_ns));
+        if elapsed >= window {
+            break;
+        }
+        let [sent, _, completed] = run.counters();
+        progress(Progress::Measuring {
+            elapsed_ms: elapsed.as_millis() as u64,
+            of_ms: window.as_millis() as u64,
+            sent,
+            delivered: completed,
+        });
+        std::thread::sleep((window - elapsed).min(TICK * 10));
+    }
+    let after = sample(plan, run);
+    let (cap_hits, unsent) = pacer.join().map_err(|_| LoadError::Thread("the pacer panicked".into()))?;
+    Ok((cap_hits, unsent, before, after))
+}
+
+fn sample(plan: &LabPlan, run: &Run) -> Sample {
+    Sample::take(run.counters(), &[], &plan.redis_pids, THREAD_PREFIX)
+}
+
+/// Waits until every operation is answered, or the plan's bound passes.
+fn drain(plan: &LabPlan, run: &Run, progress: &mut dyn FnMut(Progress)) {
+    let give_up = Instant::now() + Duration::from_millis(plan.drain_ms);
+    loop {
+        let unanswered = run.in_flight();
+        progress(Progress::Draining { unanswered });
+        if unanswered == 0 || Instant::now() >= give_up {
+            return;
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+fn gather(
+    plan: LabPlan,
+    run: &Run,
+    nofile: u64,
+    (cap_hits, unsent): (u64, u64),
+    (before, after): (Sample, Sample),
+) -> Result<RunResult, LoadError> {
+    let record = run.take_record();
+    let operations = run.operations(&record)?;
+    let answered: u64 = operations.iter().map(|operation| operation.completed).sum();
+    let failed: u64 = operations.iter().map(|operation| operation.failed).sum();
+    let config = config(&plan, run.schedule());
+    RunResult::gather(Gathered {
+        scenario: plan.scenario,
+        labels: plan.labels,
+        config,
+        nofile,
+        intended: run.schedule().count(),
+        sent: operations.iter().map(|operation| operation.sent).sum(),
+        // A failure is an answer too; it is counted as an error.
+        acked: answered + failed,
+        delivered: answered,
+        cap_hits,
+        unsent,
+        connect_failures: 0,
+        disconnects: 0,
+        error_frames: record.failures,
+        presence_frames: 0,
+        errors: record.errors,
+        ledger: Ledger::new(0).settle(),
+        recorder: record.recorder,
+        reopened: Reopened { latency: Latency::new()?, failures: 0 },
+        operations,
+        before,
+        after,
+    })
+}
+
+fn config(plan: &LabPlan, schedule: &Schedule) -> Config {
+    Config {
+        lab: Some(Driven { lab: plan.lab.clone(), variant: plan.variant.clone() }),
+        churn_conns: 0,
+        churn_per_s: 0.0,
+        conns: 0,
+        rooms: 0,
+        rooms_per_conn: 0,
+        rate_per_s: schedule.rate_per_s,
+        secs: schedule.duration_ns as f64 / 1e9,
+        body_bytes: 0,
+        schedule: schedule.kind.to_string(),
+        seed: schedule.seed,
+        schedule_sha256: schedule.hash(),
+        servers: 0,
+        in_flight_cap: plan.in_flight_cap,
+        threads: plan.threads,
+        limits: plan.limits,
+    }
+}

@@ -1,0 +1,112 @@
+//! What a generator process is told about a lab's variant.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{plan::PlanError, scenario::Scenario, schedule::ScheduleKind, verdict::Limits};
+
+/// One run of the lab driver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabPlan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The lab.
+    pub lab: String,
+    /// Its variant.
+    pub variant: String,
+    /// One Redis node or six: `single` or `cluster`.
+    pub topology: String,
+    /// The Redis client library.
+    pub client: String,
+    /// Redis nodes, `HOST:PORT`.
+    pub nodes: Vec<String>,
+    /// How arrivals are spread.
+    pub schedule: ScheduleKind,
+    /// Operations a second.
+    pub rate: f64,
+    /// The measured window, in seconds.
+    pub secs: u64,
+    /// The schedule's seed.
+    pub seed: u64,
+    /// Calling before the window, in milliseconds.
+    pub warm_up_ms: u64,
+    /// The longest wait after the window, in milliseconds.
+    pub drain_ms: u64,
+    /// The most operations without an answer; an arrival beyond it waits, and is counted.
+    pub in_flight_cap: u64,
+    /// Threads of the runtime that the operations run on.
+    pub threads: usize,
+    /// Where the verdict draws its lines.
+    pub limits: Limits,
+    /// Processes of Redis, to observe.
+    pub redis_pids: Vec<u32>,
+    /// What else is to be known from the result.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where the variant's Redis is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `single` or `cluster`.
+    pub topology: String,
+    /// The client library.
+    pub client: String,
+    /// Nodes, `HOST:PORT`.
+    pub nodes: Vec<String>,
+    /// Their processes.
+    pub redis_pids: Vec<u32>,
+}
+
+impl LabPlan {
+    /// The plan of a scenario for one variant.
+    ///
+    /// # Errors
+    /// [`PlanError`] when the scenario names no lab.
+    pub fn new(
+        scenario: &Scenario,
+        variant: &str,
+        place: Place,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Self, PlanError> {
+        let lab = scenario.lab.clone().ok_or_else(|| PlanError("the scenario names no lab".into()))?;
+        let plan = Self {
+            scenario: scenario.name.clone(),
+            lab,
+            variant: variant.to_owned(),
+            topology: place.topology,
+            client: place.client,
+            nodes: place.nodes,
+            schedule: scenario.schedule,
+            rate: scenario.rate,
+            secs: scenario.secs,
+            seed: scenario.seed,
+            warm_up_ms: scenario.warm_up_ms,
+            drain_ms: scenario.drain_ms,
+            in_flight_cap: scenario.in_flight_cap,
+            threads: scenario.threads,
+            limits: scenario.limits,
+            redis_pids: place.redis_pids,
+            labels,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The longest that a run can take, in milliseconds, beside the preparation.
+    pub fn longest_ms(&self) -> u64 {
+        self.warm_up_ms + self.secs * 1000 + 2 * self.drain_ms
+    }
+
+    /// Checks what [`LabPlan`]'s types can't say.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the field.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if !(1..=64).contains(&self.threads) || self.in_flight_cap == 0 || self.secs == 0 {
+            return Err(PlanError("threads (1 to 64), in_flight_cap and secs must be positive".into()));
+        }
+        Ok(())
+    }
+}
