@@ -7,68 +7,118 @@ use std::{
 
 use anyhow::Context;
 use async_trait::async_trait;
-use chatlab_history::{Announce, History, ZsetHash};
+use chatlab_history::History;
 use chatlab_kit::{
-    ids::{RoomId, UserId},
+    ids::{InstanceId, UserId},
+    keys,
+    lab::VariantKind,
     redis::Redis,
     subscribe::Subscriptions,
     wire::ErrorCode,
 };
+use chatlab_presence::Presence;
 use chatlab_pubsub::{Fanout, Sharded};
-use chatlab_sessions::{HashIndex, Policy, Sessions};
-use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::net::TcpListener;
+use chatlab_ratelimit::{Limit, RateLimiter};
+use chatlab_sessions::Sessions;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archive::SqliteArchive,
-    config::ServerConfig,
+    config::{LOGIN_WINDOW_MS, ServerConfig, Variants},
     gateway::{
         self, Gateway,
         accept::{self, Bounds},
         health::{Ping, Probes},
     },
+    seats,
     service::{
         accounts::Accounts,
+        attendance::Attendance,
         chat::Chat,
         hub::{Hub, Ports, outbox::Closing},
+        limits::Limits,
         passwords::Passwords,
-        ports::{Archive, RoomKind, RoomRecord},
+        ports::Archive,
         tokens::Tokens,
     },
     telemetry,
 };
 
-/// Sessions that [`provision`] creates at a time.
-const PROVISION_IN_FLIGHT: usize = 256;
 /// How long requests that are under way get after the connections are gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// How long a stop waits until the users who left are taken out of presence and told of.
+const LAST_DEPARTURES: Duration = Duration::from_secs(3);
+
+/// What the server runs in each seat unless told otherwise.
+const REFERENCES: [(&str, &str); 5] = [
+    ("sessions", "hash_index"),
+    ("presence", "zset_lease"),
+    ("history", "zset_hash"),
+    ("ratelimit", "gcra"),
+    ("pubsub", "sharded"),
+];
+
+/// The name of the variant in a lab's seat.
+fn seated<'a>(variants: &'a Variants, lab: &str) -> &'a str {
+    let reference = || REFERENCES.iter().find(|(of, _)| *of == lab).map_or("", |(_, name)| name);
+    variants.of(lab).unwrap_or_else(reference)
+}
+
+/// Builds what is in a lab's seat.
+fn build<P>(variants: &Variants, lab: &str, make: impl FnOnce(&str) -> Option<P>) -> anyhow::Result<P> {
+    let name = seated(variants, lab);
+    make(name).with_context(|| match name {
+        "exercise" => {
+            format!("this program has no exercise of {lab}: `chatlab play {lab}` builds one that has")
+        }
+        name => format!("the lab {lab} has no variant `{name}`"),
+    })
+}
+
+/// Refuses what this server of Redis can't run, and warns of what is broken on purpose.
+async fn check_seats(variants: &Variants, redis: &Redis) -> anyhow::Result<()> {
+    for seats::Seated { lab, variant } in seats::all(variants)? {
+        if let Some(needs) = variant.needs {
+            let has = needs.met(redis).await?;
+            anyhow::ensure!(has, "{}={} needs {needs}, which this server lacks", lab.id(), variant.name);
+        }
+        if let VariantKind::Flawed { caught_by } = variant.kind {
+            tracing::warn!(lab = lab.id(), variant = variant.name, caught_by, "server.flawed_variant");
+        }
+    }
+    Ok(())
+}
 
 /// The server, connected to everything and ready to be [`serve`]d.
 pub struct App {
     gateway: Arc<Gateway>,
-    subscriptions: Subscriptions,
+    subscriptions: Option<Subscriptions>,
     drain: Duration,
 }
 
-/// What both the server and [`provision`] stand on.
-struct Base {
-    redis: Redis,
-    archive: Arc<SqliteArchive>,
-    sessions: Arc<dyn Sessions>,
-    tokens: Tokens,
+/// What both the server and [`crate::provision`] stand on.
+pub(crate) struct Base {
+    pub(crate) redis: Redis,
+    pub(crate) archive: Arc<SqliteArchive>,
+    pub(crate) sessions: Arc<dyn Sessions>,
+    pub(crate) tokens: Tokens,
 }
 
 impl Base {
-    async fn open(config: &ServerConfig) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &ServerConfig) -> anyhow::Result<Self> {
         let redis = Redis::connect(&config.redis)
             .await
             .with_context(|| format!("Redis at {}", config.redis.nodes.join(", ")))?;
+        check_seats(&config.variants, &redis).await?;
         let archive = SqliteArchive::open(&config.db)
             .await
             .with_context(|| format!("database {}", config.db.display()))?;
+        let sessions = build(&config.variants, "sessions", |name| {
+            chatlab_sessions::build(name, redis.clone(), chatlab_sessions::Policy::default())
+        })?;
         Ok(Self {
-            sessions: Arc::new(HashIndex::new(redis.clone(), Policy::default())),
+            sessions,
             archive: Arc::new(archive),
             tokens: Tokens::new(&config.secret()?, config.token_ttl_s)?,
             redis,
@@ -76,31 +126,75 @@ impl Base {
     }
 }
 
+/// How messages come from the history to the listeners.
+struct Delivery {
+    history: Arc<dyn History>,
+    fanout: Arc<dyn Fanout>,
+    /// For a fan-out that does not hear what the history's script announces.
+    announcer: Option<Arc<dyn Fanout>>,
+    subscriptions: Option<Subscriptions>,
+}
+
+impl Delivery {
+    async fn build(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Self> {
+        let variants = &config.variants;
+        let history = build(variants, "history", |name| {
+            chatlab_history::build(name, redis.clone(), chatlab_history::Policy::default())
+        })?;
+        if seated(variants, "pubsub") == "sharded" {
+            let subscriptions = Subscriptions::start(&config.redis).await.context("subscriptions")?;
+            let fanout = Arc::new(Sharded::new(redis.clone(), subscriptions.clone()));
+            return Ok(Self { history, fanout, announcer: None, subscriptions: Some(subscriptions) });
+        }
+        // Has channels or structures of its own, which the history's script does not write.
+        let fanout = build(variants, "pubsub", |name| chatlab_pubsub::build(name, redis.clone()))?;
+        Ok(Self { history, announcer: Some(fanout.clone()), fanout, subscriptions: None })
+    }
+}
+
+fn build_presence(config: &ServerConfig, redis: &Redis) -> anyhow::Result<(Arc<dyn Presence>, Duration)> {
+    let lease_ms = config.presence_lease_ms;
+    let policy = chatlab_presence::Policy { lease_ms, refresh_ms: (lease_ms * 3 / 10).max(1) };
+    let presence = build(&config.variants, "presence", |name| {
+        chatlab_presence::build(name, redis.clone(), InstanceId::new(), policy)
+    })?;
+    Ok((presence, Duration::from_millis(policy.refresh_ms)))
+}
+
+fn build_limits(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Limits> {
+    let limiter = |permits| -> anyhow::Result<Arc<dyn RateLimiter>> {
+        let limit = Limit::new(permits, LOGIN_WINDOW_MS);
+        build(&config.variants, "ratelimit", |name| chatlab_ratelimit::build(name, redis.clone(), limit))
+    };
+    Ok(Limits::new(limiter(config.logins_per_name)?, limiter(config.logins_per_address)?))
+}
+
 impl App {
-    /// Connects to Redis, opens the archive, and puts the reference variants together.
+    /// Connects to Redis, opens the archive, and puts the chosen variants together.
     ///
     /// # Errors
-    /// When Redis or the database can't be reached, or a setting is not valid.
+    /// When Redis or the database can't be reached, a setting is not valid, or a variant is not to be had.
     pub async fn build(config: &ServerConfig) -> anyhow::Result<Self> {
         let Base { redis, archive, sessions, tokens } = Base::open(config).await?;
         let recorder = telemetry::recorder()?;
-        let subscriptions = Subscriptions::start(&config.redis).await.context("subscriptions")?;
         let archive: Arc<dyn Archive> = archive;
-        let history: Arc<dyn History> = Arc::new(ZsetHash::new(redis.clone(), Announce::Sharded));
-        let fanout: Arc<dyn Fanout> = Arc::new(Sharded::new(redis.clone(), subscriptions.clone()));
+        let Delivery { history, fanout, announcer, subscriptions } = Delivery::build(config, &redis).await?;
+        let (presence, refresh) = build_presence(config, &redis)?;
+        let limits = build_limits(config, &redis)?;
         let hub = Arc::new(Hub::new(Ports {
             history: history.clone(),
             fanout: fanout.clone(),
             archive: archive.clone(),
         }));
+        let attendance = Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let accounts = Accounts::new(archive.clone(), sessions.clone(), Passwords::new(cores)?, tokens);
         let gateway = Gateway {
-            accounts,
-            chat: Chat::new(archive.clone(), history, hub.clone()),
+            accounts: Accounts::new(archive.clone(), sessions, Passwords::new(cores)?, tokens, limits),
+            chat: Chat::new(archive.clone(), history, hub.clone(), attendance.clone(), announcer),
             hub,
+            attendance,
             probes: Probes {
-                redis: Arc::new(RedisPing(sessions)),
+                redis: Arc::new(RedisPing(redis)),
                 fanout,
                 archive,
                 recorder,
@@ -126,6 +220,10 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
+    let mut beside = JoinSet::new();
+    let (tending, telling) = (gateway.attendance.clone(), gateway.attendance.clone());
+    beside.spawn(async move { tending.tend().await });
+    beside.spawn(async move { telling.tell().await });
     let (router, bounds) = (gateway::router(gateway.clone()), Bounds::new(gateway.max_connections));
     let mut serving = tokio::spawn(accept::run(listener, router, bounds, stop.clone()));
     tokio::select! {
@@ -145,7 +243,11 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
         Ok(ended) => ended?,
         Err(_) => serving.abort(),
     }
-    subscriptions.shutdown().await;
+    gateway.attendance.settle(LAST_DEPARTURES).await;
+    beside.shutdown().await;
+    if let Some(subscriptions) = subscriptions {
+        subscriptions.shutdown().await;
+    }
     upkeep.abort();
     tracing::info!("server.stopped");
     Ok(())
@@ -159,53 +261,16 @@ async fn upkeep(recorder: metrics_exporter_prometheus::PrometheusHandle, stop: C
     }
 }
 
-/// A read of nobody's sessions: a real command through the server's own connection. Every master
-/// by itself is covered by the subscriptions' probe.
-struct RedisPing(Arc<dyn Sessions>);
+/// A read of nobody's sessions: a real command through the server's own connection, whatever variants run. Every
+/// master by itself is covered by the subscriptions' probe.
+struct RedisPing(Redis);
 
 #[async_trait]
 impl Ping for RedisPing {
     async fn ping(&self) -> Result<(), String> {
-        self.0.list(&UserId(uuid::Uuid::nil())).await.map(drop).map_err(|e| e.to_string())
+        let nobody = keys::user_sessions(&UserId(uuid::Uuid::nil()));
+        let asked: redis::RedisResult<u64> =
+            redis::cmd("EXISTS").arg(nobody).query_async(&mut self.0.clone()).await;
+        asked.map(drop).map_err(|e| e.to_string())
     }
-}
-
-/// Makes accounts with live sessions, and rooms, without a running server: only the same database,
-/// Redis and secret. Returns a token for each user, and the rooms.
-///
-/// # Errors
-/// When Redis or the database can't be reached.
-pub async fn provision(
-    config: &ServerConfig,
-    users: usize,
-    rooms: usize,
-) -> anyhow::Result<(Vec<String>, Vec<RoomId>)> {
-    anyhow::ensure!(users > 0, "rooms need a user who makes them");
-    let Base { archive, sessions, tokens, .. } = Base::open(config).await?;
-    let hash = Passwords::new(1)?.hash("provisioned-password".to_owned()).await?;
-    let prefix = format!("u{}", &uuid::Uuid::new_v4().as_simple().to_string()[..8]);
-    let ids = archive.seed_users(&prefix, users, &hash).await?;
-    let minted = stream::iter(ids.clone())
-        .map(|user| start_session(&*sessions, &tokens, user))
-        .buffered(PROVISION_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    let records: Vec<RoomRecord> = (0..rooms)
-        .map(|i| RoomRecord {
-            id: RoomId::new(),
-            name: format!("{prefix} room {}", i + 1),
-            kind: RoomKind::Group,
-            created_by: ids[i % ids.len()],
-            created_ms: crate::service::now_ms(),
-        })
-        .collect();
-    for room in &records {
-        archive.add_room(room).await?;
-    }
-    Ok((minted, records.into_iter().map(|room| room.id).collect()))
-}
-
-async fn start_session(sessions: &dyn Sessions, tokens: &Tokens, user: UserId) -> anyhow::Result<String> {
-    let session = sessions.create(&user, "provisioned").await?;
-    Ok(tokens.mint(&session.id)?)
 }

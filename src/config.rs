@@ -1,9 +1,12 @@
 //! What the server is set up with, checked once.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::Context;
@@ -20,6 +23,65 @@ pub const HEARTBEAT_MS: u64 = 25_000;
 pub const MAX_CONNECTIONS: usize = 100_000;
 /// How long a shutdown waits for connections to take their leave, in milliseconds.
 pub const DRAIN_MS: u64 = 10_000;
+
+/// Log-ins, and registrations, of one name in any window of [`LOGIN_WINDOW_MS`].
+pub const LOGINS_PER_NAME: u32 = 60;
+/// Log-ins, and registrations, from one address in any window of [`LOGIN_WINDOW_MS`].
+pub const LOGINS_PER_ADDRESS: u32 = 600;
+/// The window of the limits on log-ins, in milliseconds.
+pub const LOGIN_WINDOW_MS: u64 = 60_000;
+/// How long after its last sign of life a server process is taken for dead, in milliseconds. It gives one three to four
+/// times within that.
+pub const PRESENCE_LEASE_MS: u64 = 10_000;
+
+/// Which variant of a lab is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The lab's id.
+    pub lab: String,
+    /// The variant's name.
+    pub variant: String,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((lab, variant)) if !lab.is_empty() && !variant.is_empty() => {
+                Ok(Self { lab: lab.to_owned(), variant: variant.to_owned() })
+            }
+            _ => Err("it must be LAB=NAME, such as sessions=user_hash".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.lab, self.variant)
+    }
+}
+
+/// The variants that were chosen, at most one a lab; the others are the references.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variants(BTreeMap<String, String>);
+
+impl Variants {
+    /// From choices; of two for the same lab the later one stays.
+    pub fn new(choices: impl IntoIterator<Item = Choice>) -> Self {
+        Self(choices.into_iter().map(|choice| (choice.lab, choice.variant)).collect())
+    }
+
+    /// What was chosen for a lab.
+    pub fn of(&self, lab: &str) -> Option<&str> {
+        self.0.get(lab).map(String::as_str)
+    }
+
+    /// All choices, by lab.
+    pub fn choices(&self) -> impl Iterator<Item = Choice> + '_ {
+        self.0.iter().map(|(lab, variant)| Choice { lab: lab.clone(), variant: variant.clone() })
+    }
+}
 
 /// The server's settings.
 #[derive(Debug, Clone)]
@@ -39,6 +101,14 @@ pub struct ServerConfig {
     pub heartbeat_ms: u64,
     /// The most WebSocket connections at once.
     pub max_connections: usize,
+    /// Which variants to run instead of the references.
+    pub variants: Variants,
+    /// Log-ins, and registrations, of one name in any window of [`LOGIN_WINDOW_MS`].
+    pub logins_per_name: u32,
+    /// The same from one address.
+    pub logins_per_address: u32,
+    /// How long after its last sign of life a server process is taken for dead, in milliseconds.
+    pub presence_lease_ms: u64,
     /// How long a shutdown waits for connections to take their leave, in milliseconds.
     pub drain_ms: u64,
 }
@@ -54,6 +124,10 @@ impl ServerConfig {
             allow_origins: Vec::new(),
             heartbeat_ms: HEARTBEAT_MS,
             max_connections: MAX_CONNECTIONS,
+            variants: Variants::default(),
+            logins_per_name: LOGINS_PER_NAME,
+            logins_per_address: LOGINS_PER_ADDRESS,
+            presence_lease_ms: PRESENCE_LEASE_MS,
             drain_ms: DRAIN_MS,
         }
     }
@@ -109,6 +183,17 @@ fn shared_secret(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn choices_name_a_lab_and_a_variant() {
+        let choice: Choice = "sessions=user_hash".parse().unwrap();
+        assert_eq!((choice.to_string().as_str(), choice.lab.as_str()), ("sessions=user_hash", "sessions"));
+        for wrong in ["", "sessions", "=x", "sessions="] {
+            assert!(wrong.parse::<Choice>().is_err(), "{wrong}");
+        }
+        let variants = Variants::new(["a=1", "b=2", "a=3"].map(|text| text.parse().unwrap()));
+        assert_eq!((variants.of("a"), variants.of("b"), variants.of("c")), (Some("3"), Some("2"), None));
+    }
 
     #[test]
     fn all_processes_with_one_database_share_a_secret() {

@@ -7,7 +7,6 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use chatlab_kit::{
-    ids::RoomId,
     prereq::ServerBinary,
     redis::{ClientKind, RedisConfig},
     servers::{Managed, ServerOptions, Topology},
@@ -17,7 +16,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{app, config::ServerConfig};
+use crate::{
+    config::{ServerConfig, Variants},
+    provision::{Provisioned, provision},
+};
 
 /// How long a server process may take from its start to its first line.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -41,6 +43,10 @@ pub struct StackOptions {
     pub chatlab: PathBuf,
     /// How Redis runs.
     pub redis_options: ServerOptions,
+    /// Which variants the servers run instead of the references.
+    pub variants: Variants,
+    /// Further arguments of `serve`.
+    pub serve_args: Vec<String>,
 }
 
 impl StackOptions {
@@ -53,17 +59,10 @@ impl StackOptions {
             redis,
             chatlab: std::env::current_exe().context("finding the running binary")?,
             redis_options: ServerOptions::default(),
+            variants: Variants::default(),
+            serve_args: Vec::new(),
         })
     }
-}
-
-/// Tokens and rooms to talk with.
-#[derive(Debug, Clone)]
-pub struct Provisioned {
-    /// An access token a user.
-    pub tokens: Vec<String>,
-    /// Rooms without members or messages.
-    pub rooms: Vec<RoomId>,
 }
 
 struct Server {
@@ -108,18 +107,10 @@ impl Stack {
     }
 
     async fn spawn(&self, listen: &str) -> anyhow::Result<Server> {
-        let mut child = Command::new(&self.options.chatlab)
-            .args(["serve", "--with-parent", "--log", "warn", "--listen", listen])
-            .args(["--topology", &self.options.topology.to_string()])
-            .args(["--client", &self.options.client.to_string()])
-            .args(["--redis-nodes", &self.managed.addrs().join(",")])
-            .arg("--db")
-            .arg(self.db())
-            .env("CHATLAB_JWT_SECRET", &self.jwt_secret)
-            // The pipe that nobody writes to: it closes when this process ends, however it ends.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
+        let mut child = self
+            .command()
+            .args(["--with-parent", "--listen", listen])
+            .args(&self.options.serve_args)
             .spawn()
             .with_context(|| format!("starting {}", self.options.chatlab.display()))?;
         let pid = child.id().context("the server ended at once")?;
@@ -132,6 +123,25 @@ impl Stack {
             Some(addr) => Ok(Server { child, addr: addr.trim().to_owned(), pid }),
             None => bail!("the server did not start (see its messages above)"),
         }
+    }
+
+    /// `serve` on this Redis, with everything but what it is to do.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.options.chatlab);
+        command
+            .args(["serve", "--log", "warn"])
+            .args(["--topology", &self.options.topology.to_string()])
+            .args(["--client", &self.options.client.to_string()])
+            .args(["--redis-nodes", &self.managed.addrs().join(",")])
+            .arg("--db")
+            .arg(self.db())
+            .args(self.options.variants.choices().flat_map(|c| ["--variant".to_owned(), c.to_string()]))
+            .env("CHATLAB_JWT_SECRET", &self.jwt_secret)
+            // The pipe that nobody writes to: it closes when this process ends, however it ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        command
     }
 
     /// Where the accounts are.
@@ -202,12 +212,30 @@ impl Stack {
 
     /// Makes users with live sessions, and rooms, without the cost of a password hash each.
     pub async fn provision(&self, users: usize, rooms: usize) -> anyhow::Result<Provisioned> {
+        if self.options.variants.of("sessions") == Some("exercise") {
+            return self.provision_by_program(users, rooms).await;
+        }
         let config = ServerConfig {
             jwt_secret: Some(self.jwt_secret.clone()),
+            // Sessions must be such as the servers read; the rest has no part in this.
+            variants: Variants::new(self.options.variants.choices().filter(|c| c.lab == "sessions")),
             ..ServerConfig::new(self.redis_config(), self.db())
         };
-        let (tokens, rooms) = app::provision(&config, users, rooms).await?;
-        Ok(Provisioned { tokens, rooms })
+        provision(&config, users, rooms).await
+    }
+
+    /// The exercise is in the servers' program, not in this one.
+    async fn provision_by_program(&self, users: usize, rooms: usize) -> anyhow::Result<Provisioned> {
+        let output = self
+            .command()
+            .args(["--provision", &format!("{users},{rooms}")])
+            .output()
+            .await
+            .with_context(|| format!("starting {}", self.options.chatlab.display()))?;
+        if !output.status.success() {
+            bail!("users could not be made (see the message above)");
+        }
+        serde_json::from_slice(&output.stdout).context("what was made is not what it should be")
     }
 
     /// Stops the servers in order, then Redis.

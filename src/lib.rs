@@ -10,9 +10,10 @@
 //! | [`cli`] | the command line, a file a verb |
 //! | [`console`] | the console track: a learner's commands on a private server, judged |
 //! | [`learner`] | a learner's progress, hints, predictions, comparison with the reference |
-//! | [`labs`] | the labs that the command line knows |
 //! | [`plot`] | pictures of what experiments measured |
 //! | [`gate`] | what every lab must pass before it ships |
+//! | [`labs`], [`seats`] | the labs that the command line knows, and those whose variants the server runs |
+//! | [`provision`] | users and rooms for load and tests, without a running server |
 //! | [`harness`] | a whole system of its own, for demo, load runs and tests |
 //!
 //! The labs, whose variants the server runs on, are crates of their own under `labs/`.
@@ -28,5 +29,7 @@ pub mod harness;
 pub mod labs;
 pub mod learner;
 pub mod plot;
+pub mod provision;
+pub mod seats;
 pub mod service;
 pub mod telemetry;

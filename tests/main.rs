@@ -11,5 +11,8 @@ mod common;
 mod conversation;
 mod crash;
 mod history;
+mod limits;
 mod malformed;
 mod order;
+mod play;
+mod presence;

@@ -190,6 +190,35 @@ impl Archive for SqliteArchive {
         Ok(done.rows_affected() > 0)
     }
 
+    async fn rooms_of(&self, user: &UserId, limit: u32) -> Result<Vec<RoomId>, ArchiveError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT room_id FROM members WHERE user_id = $1 LIMIT $2")
+            .bind(user.to_string())
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|(id,)| room_id(id)).collect()
+    }
+
+    async fn members(
+        &self,
+        room: &RoomId,
+        start_after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<UserId>, ArchiveError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT user_id FROM members WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
+        )
+        .bind(room.to_string())
+        // Every id is more than nothing.
+        .bind(start_after.map(ToString::to_string).unwrap_or_default())
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(|(id,)| user_id(id)).collect()
+    }
+
     async fn ping(&self) -> Result<(), ArchiveError> {
         sqlx::query("SELECT 1").execute(&self.read).await.map_err(failed)?;
         Ok(())
@@ -211,6 +240,10 @@ async fn lock_beside(path: &Path) -> Result<File, ArchiveError> {
 
 fn user_id(text: &str) -> Result<UserId, ArchiveError> {
     text.parse().map_err(|_| ArchiveError::Corrupt(format!("`{text}` is no user id")))
+}
+
+fn room_id(text: &str) -> Result<RoomId, ArchiveError> {
+    text.parse().map_err(|_| ArchiveError::Corrupt(format!("`{text}` is no room id")))
 }
 
 fn unavailable(error: &dyn std::error::Error) -> ArchiveError {
@@ -282,6 +315,12 @@ mod tests {
         assert!(two.add_member(&room.id, &users[1], Role::Member, 2).await.unwrap());
         assert!(!one.add_member(&room.id, &users[1], Role::Member, 3).await.unwrap());
         assert_eq!(one.standing(&room.id, &users[1]).await.unwrap(), Standing::Member);
+        assert_eq!(one.rooms_of(&users[1], 9).await.unwrap(), [room.id]);
+        let mut expected = [users[0], users[1]];
+        expected.sort_unstable();
+        assert_eq!(one.members(&room.id, None, 9).await.unwrap(), expected);
+        assert_eq!(one.members(&room.id, None, 1).await.unwrap(), expected[..1]);
+        assert_eq!(one.members(&room.id, Some(&expected[0]), 9).await.unwrap(), expected[1..]);
         assert!(one.remove_member(&room.id, &users[1]).await.unwrap());
         assert_eq!(two.standing(&room.id, &users[1]).await.unwrap(), Standing::Outside);
     }

@@ -15,6 +15,7 @@ pub mod hint;
 pub mod list;
 pub mod load;
 pub mod next;
+pub mod play;
 pub mod proxy;
 pub mod race;
 pub mod read;
@@ -105,6 +106,8 @@ enum Verb {
     Bench(bench::Args),
     /// Load the chat server and judge the run
     Load(Box<load::Args>),
+    /// Run the chat server with your variant of a lab
+    Play(play::Args),
     /// What is installed, what is missing, and how to get it
     Doctor(doctor::Args),
     /// Run every test, installing what they need (with consent)
@@ -139,6 +142,7 @@ impl Cli {
             Verb::Dev(args) => dev::run(args, global).await,
             Verb::Bench(args) => bench::run(args, global).await,
             Verb::Load(args) => load::run(*args, global).await,
+            Verb::Play(args) => play::run(args, global).await,
             Verb::Doctor(args) => doctor::run(args, global).await,
             Verb::Test(args) => test::run(args, global).await,
             Verb::Completions { shell } => {

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{self, App},
-    config::{self, ServerConfig},
-    telemetry,
+    config::{self, Choice, ServerConfig, Variants},
+    provision::provision,
+    seats, telemetry,
 };
 
 /// Run the chat server. Without `--redis-url` or `--redis-nodes` it starts a Redis of its own, which
@@ -28,6 +29,7 @@ Examples:
   chatlab serve                                          a Redis of its own, port 8080
   chatlab serve --redis-url redis://127.0.0.1:6379       your single node
   chatlab serve --topology cluster --redis-nodes 127.0.0.1:7000,127.0.0.1:7001
+  chatlab serve --variant sessions=user_hash             another variant of a lab
   CHATLAB_JWT_SECRET=… chatlab serve --listen 127.0.0.1:0   a free port; it is printed")]
 pub struct Args {
     /// Address and port; port 0 takes a free one
@@ -64,6 +66,25 @@ pub struct Args {
     /// The most WebSocket connections at once
     #[arg(long, default_value_t = config::MAX_CONNECTIONS, value_name = "N")]
     max_connections: usize,
+    /// Run this variant of a lab instead of the reference; may be repeated. Labs with a seat in the
+    /// server: see `chatlab list`
+    #[arg(long, value_name = "LAB=NAME")]
+    variant: Vec<Choice>,
+    /// Log-ins, and registrations, of one name in any minute
+    #[arg(long, default_value_t = config::LOGINS_PER_NAME, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    logins_per_name: u32,
+    /// Log-ins, and registrations, from one address in any minute
+    #[arg(long, default_value_t = config::LOGINS_PER_ADDRESS, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    logins_per_address: u32,
+    /// How long after its last sign of life a server process is taken for dead, in milliseconds
+    #[arg(long, default_value_t = config::PRESENCE_LEASE_MS, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(500..=600_000))]
+    presence_lease_ms: u64,
+    /// Make so many users and rooms, print them as JSON, and end
+    #[arg(long, hide = true, value_name = "USERS,ROOMS", value_parser = users_and_rooms)]
+    provision: Option<(usize, usize)>,
     /// Stop in good order when standard input closes, as it does when the starting process ends
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -83,6 +104,8 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
     if args.with_parent {
         stop_with_stdin(shutdown.clone());
     }
+    // Before a Redis is started: a misspelt name is told at once.
+    seats::all(&Variants::new(args.variant.iter().cloned()))?;
     let (redis, own) = match args.redis()? {
         Some(redis) => (redis, None),
         None => {
@@ -91,7 +114,13 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
         }
     };
     let listen = args.listen.clone();
+    let provisioning = args.provision;
     let config = args.server_config(redis);
+    if let Some((users, rooms)) = provisioning {
+        let made = provision(&config, users, rooms).await?;
+        println!("{}", serde_json::to_string(&made)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     // First, so that a taken port is told before anything is connected.
     let listener = TcpListener::bind(&listen).await.with_context(|| format!("listen on {listen}"))?;
     let Some(app) = shutdown.run_until_cancelled(App::build(&config)).await else {
@@ -126,6 +155,10 @@ impl Args {
             allow_origins: self.allow_origin,
             heartbeat_ms: self.heartbeat_ms,
             max_connections: self.max_connections,
+            variants: Variants::new(self.variant),
+            logins_per_name: self.logins_per_name,
+            logins_per_address: self.logins_per_address,
+            presence_lease_ms: self.presence_lease_ms,
             ..ServerConfig::new(redis.with_client(self.client), db)
         }
     }
@@ -136,6 +169,12 @@ async fn start_own(topology: Topology, global: &super::Global) -> anyhow::Result
     let own = Managed::start_async(topology, &binary, &ServerOptions::default()).await?;
     tracing::info!(nodes = own.addrs().join(","), "serve.own_redis");
     Ok((RedisConfig::new(topology, own.addrs()), own))
+}
+
+fn users_and_rooms(text: &str) -> Result<(usize, usize), String> {
+    let both =
+        text.split_once(',').and_then(|(users, rooms)| Some((users.parse().ok()?, rooms.parse().ok()?)));
+    both.ok_or_else(|| "it must be USERS,ROOMS".to_owned())
 }
 
 /// `redis://[USER:PASSWORD@]HOST:PORT`; without encryption and database number, which a cluster has not.

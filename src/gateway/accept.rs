@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,7 +11,12 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -67,11 +73,11 @@ async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> Socket {
             return std::future::pending().await;
         };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "server.nodelay");
                 }
-                return Socket { stream, _permit: permit };
+                return Socket { stream, peer: Peer(peer.ip()), _permit: permit };
             }
             Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "server.accept"),
             Err(error) => {
@@ -88,11 +94,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn serve(socket: Socket, router: Router, bounds: Bounds, stop: CancellationToken) {
+    let (peer, router) = (socket.peer, TowerToHyperService::new(router));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     // Not hyper-util's `auto`: it waits for the first bytes without a timeout.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.header_read)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -107,9 +118,14 @@ async fn serve(socket: Socket, router: Router, bounds: Bounds, stop: Cancellatio
     }
 }
 
+/// Where a connection comes from, for its requests: the address of the client or of the proxy in front of us.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
 /// A TCP connection that counts until it is closed, also after its upgrade.
 struct Socket {
     stream: TcpStream,
+    peer: Peer,
     _permit: OwnedSemaphorePermit,
 }
 

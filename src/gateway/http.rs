@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequest, FromRequestParts, Path, Request, State, rejection::JsonRejection},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Gateway,
+    accept::Peer,
     fault::{self, Fault, JsonResult},
 };
 use crate::service::{ServiceError, accounts::Login, tokens::Bearer};
@@ -47,18 +48,20 @@ impl From<Login> for LoggedIn {
 /// `POST /v1/register`
 pub async fn register(
     State(gateway): State<Arc<Gateway>>,
+    Extension(Peer(from)): Extension<Peer>,
     Body(body): Body<Credentials>,
 ) -> Result<(StatusCode, Json<LoggedIn>), Fault> {
-    let login = gateway.accounts.register(&body.name, body.password, &body.device).await?;
+    let login = gateway.accounts.register(&body.name, body.password, &body.device, from).await?;
     Ok((StatusCode::CREATED, Json(login.into())))
 }
 
 /// `POST /v1/login`
 pub async fn log_in(
     State(gateway): State<Arc<Gateway>>,
+    Extension(Peer(from)): Extension<Peer>,
     Body(body): Body<Credentials>,
 ) -> JsonResult<LoggedIn> {
-    Ok(Json(gateway.accounts.log_in(&body.name, body.password, &body.device).await?.into()))
+    Ok(Json(gateway.accounts.log_in(&body.name, body.password, &body.device, from).await?.into()))
 }
 
 /// `POST /v1/logout`: ends the session of the token that is shown.

@@ -28,7 +28,7 @@ use chatlab_kit::wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::service::{ServiceError, accounts::Accounts, chat::Chat, hub::Hub};
+use crate::service::{ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub};
 use fault::{Fault, RequestId};
 use health::Probes;
 
@@ -45,6 +45,8 @@ pub struct Gateway {
     pub chat: Chat,
     /// The live connections.
     pub hub: Arc<Hub>,
+    /// Who is online.
+    pub attendance: Arc<Attendance>,
     /// What readiness asks.
     pub probes: Probes,
     /// Origins that browsers may connect from besides our own.

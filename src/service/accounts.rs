@@ -1,6 +1,6 @@
 //! Accounts: register, log in, authenticate, log out.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use chatlab_kit::{
     ids::{SessionId, UserId},
@@ -9,7 +9,9 @@ use chatlab_kit::{
 use chatlab_sessions::{MAX_DEVICE_BYTES, Session, Sessions};
 
 use super::{
-    ServiceError, ServiceResult, now_ms,
+    ServiceError, ServiceResult,
+    limits::{Deed, Limits},
+    now_ms,
     passwords::Passwords,
     ports::{Archive, ArchiveError, UserRecord},
     tokens::{Bearer, Tokens},
@@ -43,6 +45,7 @@ pub struct Accounts {
     sessions: Arc<dyn Sessions>,
     passwords: Passwords,
     tokens: Tokens,
+    limits: Limits,
 }
 
 impl Accounts {
@@ -52,18 +55,26 @@ impl Accounts {
         sessions: Arc<dyn Sessions>,
         passwords: Passwords,
         tokens: Tokens,
+        limits: Limits,
     ) -> Self {
-        Self { archive, sessions, passwords, tokens }
+        Self { archive, sessions, passwords, tokens, limits }
     }
 
     /// Makes an account and logs in.
     ///
     /// # Errors
-    /// `invalid` for a name or password out of bounds, `conflict` for a taken name.
-    pub async fn register(&self, name: &str, password: String, device: &str) -> ServiceResult<Login> {
+    /// `invalid` for a name or password out of bounds, `conflict` for a taken name, `rate_limited`.
+    pub async fn register(
+        &self,
+        name: &str,
+        password: String,
+        device: &str,
+        from: IpAddr,
+    ) -> ServiceResult<Login> {
         check_name(name)?;
         check_password(&password)?;
         check_device(device)?;
+        self.limits.admit(Deed::Register, from, Some(name)).await?;
         let password_hash = self.passwords.hash(password).await?;
         let user =
             UserRecord { id: UserId::new(), name: name.to_owned(), password_hash, created_ms: now_ms() };
@@ -77,11 +88,19 @@ impl Accounts {
     /// Starts a session.
     ///
     /// # Errors
-    /// `unauthorized`, the same for an unknown name and a wrong password, after the same time.
-    pub async fn log_in(&self, name: &str, password: String, device: &str) -> ServiceResult<Login> {
+    /// `unauthorized`, the same for an unknown name and a wrong password, after the same time; `rate_limited`.
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: String,
+        device: &str,
+        from: IpAddr,
+    ) -> ServiceResult<Login> {
         check_device(device)?;
         let refuse = || ServiceError::new(ErrorCode::Unauthorized, "name or password is wrong");
-        if password.chars().count() > MAX_PASSWORD || check_name(name).is_err() {
+        let possible = password.chars().count() <= MAX_PASSWORD && check_name(name).is_ok();
+        self.limits.admit(Deed::LogIn, from, possible.then_some(name)).await?;
+        if !possible {
             return Err(refuse());
         }
         let user = self.archive.user_by_name(name).await?;

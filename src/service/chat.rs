@@ -6,11 +6,13 @@ use chatlab_history::{Appended, History};
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Draft, MAX_BODY_BYTES, MAX_PAGE, Message, MessageKind, Position, Seq},
-    wire::{ErrorCode, RequestId, ServerFrame},
+    wire::{ErrorCode, MAX_WHO, RequestId, ServerFrame},
 };
+use chatlab_pubsub::Fanout;
 
 use super::{
     ServiceError, ServiceResult,
+    attendance::Attendance,
     hub::{
         Connection, Hub,
         outbox::{Closing, Frame, Mark},
@@ -40,12 +42,30 @@ pub struct Chat {
     archive: Arc<dyn Archive>,
     history: Arc<dyn History>,
     hub: Arc<Hub>,
+    attendance: Arc<Attendance>,
+    announcer: Option<Arc<dyn Fanout>>,
+}
+
+/// A page of a room's members.
+#[derive(Debug)]
+pub struct Who {
+    /// Those of the page who are online.
+    pub online: Vec<UserId>,
+    /// `start_after` for the next page.
+    pub next: Option<UserId>,
 }
 
 impl Chat {
-    /// Over the archive's rooms, the message history and the live connections.
-    pub fn new(archive: Arc<dyn Archive>, history: Arc<dyn History>, hub: Arc<Hub>) -> Self {
-        Self { archive, history, hub }
+    /// Over the archive's rooms, the message history, the live connections and who is online. `announcer` is for a
+    /// fan-out that does not hear what the history's own script announces: it is told of every message beside.
+    pub fn new(
+        archive: Arc<dyn Archive>,
+        history: Arc<dyn History>,
+        hub: Arc<Hub>,
+        attendance: Arc<Attendance>,
+        announcer: Option<Arc<dyn Fanout>>,
+    ) -> Self {
+        Self { archive, history, hub, attendance, announcer }
     }
 
     /// Makes a room, whose maker listens at once. Queues `ok`.
@@ -168,9 +188,47 @@ impl Chat {
         let draft = Draft { room, id: MessageId::new(), from: by.user, cid, kind, body };
         let started = Instant::now();
         let appended = self.history.append(&draft).await?;
+        if let Some(announcer) = &self.announcer
+            && !appended.duplicate
+        {
+            announce(&**announcer, &draft, &appended).await;
+        }
         metrics::histogram!("chatlab_send_seconds").record(started.elapsed());
         metrics::counter!("chatlab_messages_in_total").increment(1);
         Ok(appended)
+    }
+
+    /// Which members are online, of a page of them.
+    ///
+    /// # Errors
+    /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
+    pub async fn who(
+        &self,
+        by: &Connection,
+        room: RoomId,
+        start_after: Option<UserId>,
+        limit: Option<u32>,
+    ) -> ServiceResult<Who> {
+        let most = MAX_WHO as u32;
+        let limit = limit.unwrap_or(most);
+        if !(1..=most).contains(&limit) {
+            return Err(ServiceError::invalid(format!("limit: 1 to {most}")));
+        }
+        self.must_be_member(by, room).await?;
+        let members = self.archive.members(&room, start_after.as_ref(), limit).await?;
+        let next = members.last().copied().filter(|_| members.len() >= limit as usize);
+        Ok(Who { online: self.attendance.online(&members).await?, next })
+    }
+
+    async fn must_be_member(&self, by: &Connection, room: RoomId) -> ServiceResult<()> {
+        if by.is_in(&room) {
+            return Ok(());
+        }
+        match self.archive.standing(&room, &by.user).await? {
+            Standing::Member => Ok(()),
+            Standing::Outside => Err(ServiceError::forbidden("not a member of the room")),
+            Standing::NoRoom => Err(no_room()),
+        }
     }
 
     /// A page of older messages.
@@ -188,16 +246,23 @@ impl Chat {
         if !(1..=MAX_PAGE).contains(&limit) {
             return Err(ServiceError::invalid(format!("limit: 1 to {MAX_PAGE}")));
         }
-        if !by.is_in(&room) {
-            match self.archive.standing(&room, &by.user).await? {
-                Standing::Member => {}
-                Standing::Outside => return Err(ServiceError::forbidden("not a member of the room")),
-                Standing::NoRoom => return Err(no_room()),
-            }
-        }
+        self.must_be_member(by, room).await?;
         by.space().await;
         let messages = self.history.page(&room, before, limit).await?;
         cut(messages, limit, PAGE_BYTES)
+    }
+}
+
+/// Publishes a stored message as the history's script would. It is stored whatever becomes of this: whoever does not hear
+/// of it reads it with the next message.
+async fn announce(announcer: &dyn Fanout, draft: &Draft, stored: &Appended) {
+    let json = match serde_json::to_string(draft) {
+        Ok(json) => json,
+        Err(error) => return tracing::error!(%error, "chat.announce"),
+    };
+    let envelope = format!("{} {} {} {json}", stored.epoch.0, stored.seq, stored.ts);
+    if let Err(error) = announcer.notify(&draft.room, envelope.into()).await {
+        tracing::warn!(room = %draft.room, %error, "chat.announce");
     }
 }
 

@@ -15,6 +15,8 @@ pub struct ServiceError {
     pub code: ErrorCode,
     /// What the client gets to read. Never says anything about the inside.
     pub message: String,
+    /// When the same request may be worth a try, in milliseconds from now, where that is known.
+    pub retry_after_ms: Option<u64>,
     /// What really happened: for the log only.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -23,7 +25,12 @@ pub struct ServiceError {
 impl ServiceError {
     /// A refusal that is the client's own doing.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), cause: None }
+        Self { code, message: message.into(), retry_after_ms: None, cause: None }
+    }
+
+    /// Too many requests; the next one is worth a try after so many milliseconds.
+    pub fn rate_limited(message: impl Into<String>, retry_after_ms: u64) -> Self {
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
     /// A field that is missing or out of its bounds.
@@ -41,6 +48,7 @@ impl ServiceError {
         Self {
             code: ErrorCode::Unavailable,
             message: "a part of the service is out of reach, try again".to_owned(),
+            retry_after_ms: None,
             cause: Some(cause.into()),
         }
     }
@@ -50,6 +58,7 @@ impl ServiceError {
         Self {
             code: ErrorCode::Internal,
             message: "something went wrong here".to_owned(),
+            retry_after_ms: None,
             cause: Some(cause.into()),
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! | module | for |
 //! | --- | --- |
-//! | [`accounts`] | register, log in, authenticate, log out |
+//! | [`accounts`], [`limits`] | register, log in, authenticate, log out; how often that may be tried |
 //! | [`chat`] | rooms and messages: create, join, leave, send, history |
 //! | [`hub`] | live fan-out to the connections of this instance |
+//! | [`attendance`] | who is online, and telling their rooms |
 //! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
 //! | [`error`] | the one error, with stable codes |
 
 pub mod accounts;
+pub mod attendance;
 pub mod chat;
 pub mod error;
 pub mod hub;
+pub mod limits;
 pub mod passwords;
 pub mod ports;
 pub mod tokens;

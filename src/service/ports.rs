@@ -118,6 +118,17 @@ pub trait Archive: Send + Sync {
     /// Ends a membership; false when there was none.
     async fn remove_member(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError>;
 
+    /// Rooms that a user is a member of, at most `limit` of them.
+    async fn rooms_of(&self, user: &UserId, limit: u32) -> Result<Vec<RoomId>, ArchiveError>;
+
+    /// Members of a room by id, at most `limit` of those after `start_after`.
+    async fn members(
+        &self,
+        room: &RoomId,
+        start_after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<UserId>, ArchiveError>;
+
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), ArchiveError>;
 }

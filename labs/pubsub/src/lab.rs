@@ -89,6 +89,12 @@ impl Lab for PubsubLab {
     fn workload(&self, variant: &str, redis: Redis) -> Option<Arc<dyn Workload>> {
         Some(Arc::new(PubsubWorkload::new(build(variant, redis)?)))
     }
+
+    fn seat(&self) -> Option<&'static str> {
+        Some(
+            "every server process listens through it to the rooms of its connections, and tells the others who came and who left",
+        )
+    }
 }
 
 #[cfg(test)]

@@ -127,7 +127,8 @@ impl Lab for RateLimitLab {
 
     fn seat(&self) -> Option<&'static str> {
         Some(
-            "a login and every sent message take a permit first; who has none left is told when to come back",
+            "a log-in or a registration takes a permit of the name and one of the address first; who gets none is \
+             told when to come back",
         )
     }
 

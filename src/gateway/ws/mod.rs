@@ -4,7 +4,9 @@
 //! which drains the connection's outbox. So a slow request does not hold up what arrives live.
 
 mod parse;
+mod pulse;
 mod reader;
+mod requests;
 mod writer;
 
 use std::sync::Arc;

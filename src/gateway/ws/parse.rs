@@ -1,7 +1,7 @@
 //! From a text frame to a request, or to what exactly is wrong with it.
 
 use chatlab_kit::{
-    ids::{ClientMsgId, RoomId},
+    ids::{ClientMsgId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
     wire::{ClientFrame, ErrorCode, RequestId},
 };
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{gateway::http::shorten, service::ServiceError};
 
 /// Every type in `t`.
-const TYPES: [&str; 7] = ["hello", "ping", "create", "join", "leave", "send", "history"];
+const TYPES: [&str; 8] = ["hello", "ping", "create", "join", "leave", "send", "history", "who"];
 
 /// Why a frame is no request, and its request number where one can be read.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "kind" => check::<MessageKind>(value),
         "after" => check::<Option<Position>>(value),
         "before" => check::<Option<Seq>>(value),
+        "start_after" => check::<Option<UserId>>(value),
         "limit" => check::<Option<u32>>(value),
         _ => None,
     }

@@ -11,16 +11,19 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{parse, writer};
+use super::{
+    parse,
+    pulse::{Beat, Pulse},
+    requests, writer,
+};
 use crate::{
     gateway::{Gateway, fault},
     service::{
-        ServiceError, ServiceResult,
+        ServiceError,
         hub::{
             Connection,
             outbox::{Closing, Frame, Mark, Outbox},
         },
-        now_ms,
         tokens::Bearer,
     },
 };
@@ -36,8 +39,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_UNREAD: Duration = Duration::from_millis(500);
 /// How long a request may go on after the end of its connection was decided.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
-/// The login session is checked again after this many heartbeats.
-const HEARTBEATS_PER_CHECK: u32 = 2;
 
 type Source = SplitStream<WebSocket>;
 /// What a read gave.
@@ -151,6 +152,7 @@ impl Drop for Registered<'_> {
     fn drop(&mut self) {
         let Self { gateway, connection } = self;
         gateway.hub.disconnect(connection);
+        gateway.attendance.depart(connection.user, connection.name);
     }
 }
 
@@ -161,6 +163,8 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     if gateway.stopping.is_cancelled() {
         return close(outbox, ErrorCode::GoingAway, "the server is stopping");
     }
+    // Before `welcome`: who has it is online for everybody who asks.
+    gateway.attendance.arrive(registered.connection.user, registered.connection.name).await;
     let welcome = ServerFrame::Welcome {
         v: VERSION,
         user: bearer.session.user,
@@ -181,53 +185,6 @@ fn push(outbox: &Outbox, frame: &ServerFrame) {
             outbox.push(frame);
         }
         Err(error) => tracing::error!(%error, "ws.frame"),
-    }
-}
-
-/// The times at which something must have happened.
-struct Pulse {
-    heartbeat: Duration,
-    /// Since the last check of the session.
-    beats: u32,
-    next_beat: Instant,
-    token_ends: Instant,
-    last_heard: Instant,
-}
-
-impl Pulse {
-    fn new(heartbeat: Duration, expires_s: u64) -> Self {
-        let now = Instant::now();
-        let left_ms = i128::from(expires_s) * 1000 - i128::from(now_ms());
-        let left = Duration::from_millis(u64::try_from(left_ms.max(0)).unwrap_or(u64::MAX));
-        // A far end is out of a timer's range.
-        let token_ends = now.checked_add(left.min(Duration::from_secs(86_400 * 365))).unwrap_or(now);
-        Self { heartbeat, beats: 0, next_beat: now + heartbeat, token_ends, last_heard: now }
-    }
-
-    fn alarm(&self) -> Instant {
-        self.next_beat.min(self.token_ends)
-    }
-}
-
-/// What to do when the alarm rings.
-enum Beat {
-    Ping,
-    CheckSession,
-    End(ErrorCode, &'static str),
-}
-
-impl Pulse {
-    fn ring(&mut self, now: Instant) -> Beat {
-        if now >= self.token_ends {
-            return Beat::End(ErrorCode::TokenExpired, "the token's time is over, log in again");
-        }
-        if now.duration_since(self.last_heard) >= self.heartbeat * 2 {
-            return Beat::End(ErrorCode::HeartbeatTimeout, "nothing was heard for two heartbeats");
-        }
-        self.next_beat = now + self.heartbeat;
-        self.beats += 1;
-        // Until a check is complete: the end of a request may cut one short.
-        if self.beats >= HEARTBEATS_PER_CHECK { Beat::CheckSession } else { Beat::Ping }
     }
 }
 
@@ -315,9 +272,9 @@ impl Reader<'_> {
             }
         };
         self.bad_frames = self.bad_frames.saturating_sub(1);
-        let id = request_id(&frame);
+        let id = requests::id_of(&frame);
         let (gateway, connection) = (self.gateway, self.connection.clone());
-        let mut handling = std::pin::pin!(handle(gateway, &connection, frame));
+        let mut handling = std::pin::pin!(requests::handle(gateway, &connection, frame));
         let done = tokio::select! {
             biased;
             done = handling.as_mut() => done,
@@ -381,48 +338,5 @@ async fn next(source: &mut Source, ahead: &mut Option<Read>) -> Read {
     match ahead.take() {
         Some(read) => read,
         None => source.next().await,
-    }
-}
-
-async fn handle(gateway: &Gateway, connection: &Arc<Connection>, frame: ClientFrame) -> ServiceResult<()> {
-    let chat = &gateway.chat;
-    let reply = match frame {
-        ClientFrame::Hello { .. } => {
-            return Err(ServiceError::new(ErrorCode::BadState, "hello was said already"));
-        }
-        ClientFrame::Ping { id } => ServerFrame::Pong { id },
-        ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
-        ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
-        ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
-        ClientFrame::Send { id, room, cid, kind, body } => {
-            let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
-            ServerFrame::Ack {
-                id,
-                room,
-                cid,
-                epoch: stored.epoch,
-                seq: stored.seq,
-                msg: stored.id,
-                ts: stored.ts,
-                dup: stored.duplicate,
-            }
-        }
-        ClientFrame::History { id, room, before, limit } => {
-            let page = chat.page(connection, room, before, limit).await?;
-            ServerFrame::Page { id, room, messages: page.messages, next: page.next }
-        }
-    };
-    connection.outbox.push(Frame::new(&reply, Mark::None)?);
-    Ok(())
-}
-fn request_id(frame: &ClientFrame) -> Option<RequestId> {
-    match frame {
-        ClientFrame::Hello { .. } => None,
-        ClientFrame::Ping { id }
-        | ClientFrame::Create { id, .. }
-        | ClientFrame::Join { id, .. }
-        | ClientFrame::Leave { id, .. }
-        | ClientFrame::Send { id, .. }
-        | ClientFrame::History { id, .. } => Some(*id),
     }
 }

@@ -235,16 +235,20 @@ impl Follower {
         }
     }
 
+    fn notice(&self, payload: &[u8]) {
+        match serde_json::from_slice::<Notice>(payload) {
+            Ok(Notice::Left(user)) => self.left(user),
+            Ok(Notice::Presence { user, online }) => match presence_frame(self.room.id, user, online) {
+                Ok(frame) => self.room.dispatch(&frame, Kind::Notice, None),
+                Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),
+            },
+            Err(error) => tracing::warn!(room = %self.room.id, %error, "hub.bad_notice"),
+        }
+    }
+
     /// Not in line with the messages: the archive is asked first, because the user may have come
     /// back in the meantime.
-    fn notice(&self, payload: &[u8]) {
-        let user = match serde_json::from_slice::<Notice>(payload) {
-            Ok(Notice { left }) => left,
-            Err(error) => {
-                tracing::warn!(room = %self.room.id, %error, "hub.bad_notice");
-                return;
-            }
-        };
+    fn left(&self, user: UserId) {
         let (room, ports) = (self.room.clone(), self.ports.clone());
         tokio::spawn(async move {
             if let Err(error) = evict_if_left(&room, &ports, user).await {
@@ -270,6 +274,10 @@ fn backoff(attempt: u32) -> Duration {
 /// The `left` frame of a user in a room.
 pub(crate) fn left_frame(room: RoomId, user: UserId) -> ServiceResult<Arc<Frame>> {
     Frame::new(&ServerFrame::Left { room, user }, Mark::Left(room, user))
+}
+
+fn presence_frame(room: RoomId, user: UserId, online: bool) -> ServiceResult<Arc<Frame>> {
+    Frame::new(&ServerFrame::Presence { room, user, online }, Mark::Presence(room, user))
 }
 
 async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {

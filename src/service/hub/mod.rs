@@ -13,6 +13,7 @@
 pub mod follow;
 pub mod members;
 pub mod outbox;
+mod queue;
 pub mod room;
 
 use std::{
@@ -27,7 +28,7 @@ use std::{
 use bytes::Bytes;
 use chatlab_history::{History, Since};
 use chatlab_kit::{
-    ids::{RoomId, SessionId, UserId},
+    ids::{ConnectionId, RoomId, SessionId, UserId},
     message::Position,
     wire::{ErrorCode, ServerFrame},
 };
@@ -50,6 +51,8 @@ const MAX_REPLAY_ROUNDS: usize = 16;
 pub struct Connection {
     /// Names it within this instance.
     pub id: u64,
+    /// Names it everywhere.
+    pub name: ConnectionId,
     /// Who is there.
     pub user: UserId,
     /// By which login session.
@@ -66,7 +69,14 @@ struct Joined {
 
 impl Connection {
     fn new(id: u64, session: SessionId, outbox: Arc<Outbox>) -> Arc<Self> {
-        Arc::new(Self { id, user: session.user, session, outbox, rooms: Mutex::default() })
+        Arc::new(Self {
+            id,
+            name: ConnectionId::new(),
+            user: session.user,
+            session,
+            outbox,
+            rooms: Mutex::default(),
+        })
     }
 
     /// Whether it listens to the room.
@@ -180,7 +190,7 @@ impl Hub {
 
     /// Tells all instances that a user's membership ended, and waits until it is said.
     pub async fn announce_left(&self, room: &RoomId, user: UserId) -> ServiceResult<()> {
-        let notice = serde_json::to_vec(&Notice { left: user }).map_err(ServiceError::internal)?;
+        let notice = serde_json::to_vec(&Notice::Left(user)).map_err(ServiceError::internal)?;
         Ok(self.ports.fanout.notify(room, Bytes::from(notice)).await?)
     }
 

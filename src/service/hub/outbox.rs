@@ -1,9 +1,6 @@
 //! What waits to be written to one connection: bounded in bytes, never dropped silently.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, OnceLock},
-};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use chatlab_kit::{
@@ -14,6 +11,7 @@ use chatlab_kit::{
 use serde::Deserialize;
 use tokio::sync::Notify;
 
+use super::queue::State;
 use crate::service::{ServiceError, ServiceResult, lock};
 
 /// The most bytes that wait for one connection. One more frame and it is a slow consumer: it is
@@ -21,12 +19,8 @@ use crate::service::{ServiceError, ServiceResult, lock};
 pub const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// A replay waits while more than this is queued, so that it does not make its own reader slow.
 pub const REPLAY_QUEUED_BYTES: usize = MAX_QUEUED_BYTES / 4;
-/// The most bytes that are taken out at once, written and flushed together.
-pub const MAX_BATCH_BYTES: usize = 64 * 1024;
 /// What a queued frame costs besides its text.
 const FRAME_COST: usize = 64;
-/// An emptied queue keeps room for this many frames.
-const KEEP_FRAMES: usize = 64;
 
 /// What a frame changes about the connection's resume token once it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +33,8 @@ pub enum Mark {
     Gone(RoomId),
     /// This user is no longer in the room, which one connection of many may be theirs.
     Left(RoomId, UserId),
+    /// Nothing; and a newer frame about the same user in the same room takes this one's place.
+    Presence(RoomId, UserId),
 }
 
 /// A frame, serialised once and shared by all connections that it goes to.
@@ -87,7 +83,7 @@ impl Frame {
         }
     }
 
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         self.text.len() + FRAME_COST
     }
 }
@@ -128,15 +124,6 @@ pub enum Step {
     End,
 }
 
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Arc<Frame>>,
-    bytes: usize,
-    ping: bool,
-    closing: Option<Closing>,
-    ended: bool,
-}
-
 /// The queue between whoever has something for a connection and the connection's writer.
 #[derive(Default)]
 pub struct Outbox {
@@ -155,9 +142,13 @@ impl Outbox {
         if state.closing.is_some() || state.ended {
             return false;
         }
-        if state.bytes + frame.cost() > MAX_QUEUED_BYTES {
-            state.queue = VecDeque::new();
-            state.bytes = 0;
+        let was_empty = state.is_empty();
+        if let Some(room) = self.silences(&frame.mark) {
+            state.forget_states(&room);
+        }
+        state.add(frame);
+        if state.bytes > MAX_QUEUED_BYTES {
+            state.clear();
             // Under the same lock: a frame that another room pushed after the queue was emptied would move
             // the resume token past what was thrown away.
             state.closing = Some(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
@@ -166,14 +157,20 @@ impl Outbox {
             self.wake_all();
             return false;
         }
-        state.bytes += frame.cost();
-        let was_empty = state.queue.is_empty();
-        state.queue.push_back(frame);
         drop(state);
         if was_empty {
             self.writer.notify_one();
         }
         true
+    }
+
+    /// The room that is silent after a frame.
+    fn silences(&self, mark: &Mark) -> Option<RoomId> {
+        match mark {
+            Mark::Gone(room) => Some(*room),
+            Mark::Left(room, user) if self.owner.get() == Some(user) => Some(*room),
+            _ => None,
+        }
     }
 
     /// Closes after what is queued has been written. The first reason stays.
@@ -190,8 +187,7 @@ impl Outbox {
     pub fn end(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
-        state.queue = VecDeque::new();
-        state.bytes = 0;
+        state.clear();
         drop(state);
         self.wake_all();
     }
@@ -235,7 +231,7 @@ impl Outbox {
         }
     }
 
-    /// What to do next; frames are moved into `batch`, at most [`MAX_BATCH_BYTES`] (or one frame).
+    /// What to do next; frames are moved into `batch`, a bounded number of bytes (or one frame).
     pub async fn next(&self, batch: &mut Vec<Arc<Frame>>) -> Step {
         loop {
             if let Some(step) = self.try_next(batch) {
@@ -250,19 +246,8 @@ impl Outbox {
         if state.ended {
             return Some(Step::End);
         }
-        let mut taken = 0;
-        while taken < MAX_BATCH_BYTES
-            && let Some(frame) = state.queue.pop_front()
-        {
-            taken += frame.cost();
-            batch.push(frame);
-        }
-        if taken > 0 {
-            let before = state.bytes;
-            state.bytes -= taken;
-            if state.queue.is_empty() && state.queue.capacity() > KEEP_FRAMES {
-                state.queue.shrink_to(KEEP_FRAMES);
-            }
+        let before = state.bytes;
+        if state.take_batch(batch) {
             if before > REPLAY_QUEUED_BYTES && state.bytes <= REPLAY_QUEUED_BYTES {
                 self.space.notify_one();
             }
@@ -277,7 +262,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::queue::MAX_BATCH_BYTES, *};
 
     fn frame(bytes: usize) -> Arc<Frame> {
         Arc::new(Frame { text: vec![b'x'; bytes].into(), mark: Mark::None })
@@ -293,6 +278,42 @@ mod tests {
         assert_eq!(outbox.next(&mut batch).await, Step::Write);
         let sizes: Vec<_> = batch.iter().map(|f| f.text.len()).collect();
         assert_eq!(sizes, [40_000, 40_001]);
+    }
+
+    fn presence(room: RoomId, user: UserId, text: &str) -> Arc<Frame> {
+        Arc::new(Frame { text: text.to_owned().into(), mark: Mark::Presence(room, user) })
+    }
+
+    #[tokio::test]
+    async fn of_a_users_presence_only_the_newest_waits() {
+        let outbox = Outbox::default();
+        let (room, ada, bob) = (RoomId::new(), UserId::new(), UserId::new());
+        for text in ["on", "off", "on again"] {
+            assert!(outbox.push(presence(room, ada, text)));
+            assert!(outbox.push(frame(5)));
+        }
+        outbox.push(presence(room, bob, "on"));
+        assert_eq!(lock(&outbox.state).bytes, 5 * FRAME_COST + 3 * 5 + "on againon".len());
+        let mut batch = Vec::new();
+        assert_eq!(outbox.next(&mut batch).await, Step::Write);
+        let texts: Vec<_> = batch.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect();
+        assert_eq!(texts, ["xxxxx", "xxxxx", "xxxxx", "on again", "on"]);
+        assert_eq!(lock(&outbox.state).bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn presence_neither_starves_nor_outlives_its_room() {
+        let outbox = Outbox::default();
+        let (room, other, ada) = (RoomId::new(), RoomId::new(), UserId::new());
+        outbox.push(presence(room, ada, "gone"));
+        outbox.push(presence(other, ada, "on"));
+        outbox.push(Arc::new(Frame { text: "ok".into(), mark: Mark::Gone(room) }));
+        outbox.push(frame(MAX_BATCH_BYTES));
+        outbox.push(frame(7));
+        let mut batch = Vec::new();
+        assert_eq!(outbox.next(&mut batch).await, Step::Write);
+        let sizes: Vec<_> = batch.iter().map(|f| f.text.len()).collect();
+        assert_eq!(sizes, [2, MAX_BATCH_BYTES, 2], "with the first batch, though messages are left");
     }
 
     #[tokio::test]

@@ -26,9 +26,17 @@ const SLICE: usize = 256;
 
 /// What instances tell each other on a room's channel besides messages.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Notice {
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
     /// This user's membership ended.
-    pub left: UserId,
+    Left(UserId),
+    /// A member came online or went offline.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Whether they have a connection.
+        online: bool,
+    },
 }
 
 /// One room that somebody here listens to.

@@ -1,0 +1,95 @@
+//! One window: of the chat server over WebSockets, or of a lab's variant without it.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use anyhow::Context;
+use chatlab_kit::{
+    lab::Workload,
+    prereq::ServerBinary,
+    redis::{ClientKind, Redis, RedisConfig},
+    servers::{Managed, Topology},
+};
+use chatlab_load::{
+    lab::{LabPlan, Place},
+    plan::{Plan, Progress, Target},
+    process::{self, Job},
+    result::RunResult,
+    scenario::Scenario,
+};
+
+use crate::{harness::Stack, labs, seats};
+
+/// What the generator's process is started with.
+const GENERATE: [&str; 2] = ["load", "generate"];
+
+/// What a result says about the target, beside its figures.
+pub fn labels(topology: Topology, client: ClientKind, redis: &ServerBinary) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("topology".to_owned(), topology.to_string()),
+        ("client".to_owned(), client.to_string()),
+        ("server".to_owned(), format!("{} {}", redis.flavour, redis.version)),
+    ])
+}
+
+/// Loads a running stack with a scenario, from a generator process of its own.
+///
+/// # Errors
+/// When users can't be provisioned or the generator gives no result.
+pub async fn measure(
+    stack: &Stack,
+    scenario: &Scenario,
+    labels: BTreeMap<String, String>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let provisioned = stack.provision(scenario.users(), scenario.rooms).await?;
+    let servers = 0..stack.servers();
+    let target = Target {
+        ws_urls: servers.clone().map(|i| stack.ws_url(i)).collect(),
+        tokens: provisioned.tokens,
+        rooms: provisioned.rooms,
+        server_pids: servers.map(|i| stack.server_pid(i)).collect(),
+        redis_pids: stack.redis_pids(),
+        labels,
+    };
+    let plan = Box::new(Plan::new(scenario, target)?);
+    let program = std::env::current_exe().context("finding the running binary")?;
+    Box::pin(process::run_plan(&program, &GENERATE, &Job::Ws(plan), progress)).await
+}
+
+/// Loads a variant of the scenario's lab on running Redis servers, in a process of `program`, which has that variant.
+///
+/// # Errors
+/// When the generator gives no result.
+pub(super) async fn measure_lab(
+    managed: &Managed,
+    client: ClientKind,
+    (scenario, variant): (&Scenario, &str),
+    program: &Path,
+    labels: BTreeMap<String, String>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let place = Place {
+        topology: managed.topology().to_string(),
+        client: client.to_string(),
+        nodes: managed.addrs(),
+        redis_pids: (0..managed.nodes().len()).filter_map(|i| managed.pid(i)).collect(),
+    };
+    let plan = Box::new(LabPlan::new(scenario, variant, place, labels)?);
+    Box::pin(process::run_plan(program, &GENERATE, &Job::Lab(plan), progress)).await
+}
+
+/// In the generator's process: what a plan is to drive.
+///
+/// # Errors
+/// When there is no such variant here, the server lacks what it needs, or Redis is out of reach.
+pub(super) async fn workload(plan: LabPlan) -> anyhow::Result<Arc<dyn Workload>> {
+    let lab = labs::named(&plan.lab)?;
+    let variant = seats::variant_of(lab, &plan.variant)?;
+    let config = RedisConfig::new(plan.topology.parse()?, plan.nodes).with_client(plan.client.parse()?);
+    let redis = Redis::connect(&config).await?;
+    if let Some(needs) = variant.needs {
+        anyhow::ensure!(needs.met(&redis).await?, "{} needs {needs}, which this server lacks", variant.name);
+    }
+    lab.workload(variant.name, redis)
+        .with_context(|| format!("this program has no workload of {}={}", lab.id(), variant.name))
+}

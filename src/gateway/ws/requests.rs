@@ -1,0 +1,71 @@
+//! From a request to its answer.
+
+use std::sync::Arc;
+
+use chatlab_kit::wire::{ClientFrame, ErrorCode, RequestId, ServerFrame};
+
+use crate::{
+    gateway::Gateway,
+    service::{
+        ServiceError, ServiceResult,
+        hub::{
+            Connection,
+            outbox::{Frame, Mark},
+        },
+    },
+};
+
+/// Does what a frame asks for and queues the answer.
+pub(super) async fn handle(
+    gateway: &Gateway,
+    connection: &Arc<Connection>,
+    frame: ClientFrame,
+) -> ServiceResult<()> {
+    let chat = &gateway.chat;
+    let reply = match frame {
+        ClientFrame::Hello { .. } => {
+            return Err(ServiceError::new(ErrorCode::BadState, "hello was said already"));
+        }
+        ClientFrame::Ping { id } => ServerFrame::Pong { id },
+        ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
+        ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
+        ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
+        ClientFrame::Send { id, room, cid, kind, body } => {
+            let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
+            ServerFrame::Ack {
+                id,
+                room,
+                cid,
+                epoch: stored.epoch,
+                seq: stored.seq,
+                msg: stored.id,
+                ts: stored.ts,
+                dup: stored.duplicate,
+            }
+        }
+        ClientFrame::History { id, room, before, limit } => {
+            let page = chat.page(connection, room, before, limit).await?;
+            ServerFrame::Page { id, room, messages: page.messages, next: page.next }
+        }
+        ClientFrame::Who { id, room, start_after, limit } => {
+            let who = chat.who(connection, room, start_after, limit).await?;
+            ServerFrame::Who { id, room, online: who.online, next: who.next }
+        }
+    };
+    connection.outbox.push(Frame::new(&reply, Mark::None)?);
+    Ok(())
+}
+
+/// The number that the answer to a frame carries.
+pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
+    match frame {
+        ClientFrame::Hello { .. } => None,
+        ClientFrame::Ping { id }
+        | ClientFrame::Create { id, .. }
+        | ClientFrame::Join { id, .. }
+        | ClientFrame::Leave { id, .. }
+        | ClientFrame::Send { id, .. }
+        | ClientFrame::History { id, .. }
+        | ClientFrame::Who { id, .. } => Some(*id),
+    }
+}

@@ -1,0 +1,257 @@
+//! Who is online, and telling the rooms of a user who came or went.
+//!
+//! The presence lab knows who is online; this module asks it at every connect and disconnect, keeps this instance alive in it, and
+//! reaps instances that died. A user who came online or went offline is told of in their rooms: put down here, newest state
+//! only, and worked off by one task at a bounded rate. A notice is a hint, at most once; `who` gives the state.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chatlab_kit::{
+    LabResult,
+    ids::{ConnectionId, RoomId, UserId},
+};
+use chatlab_presence::{MAX_ASKED, Presence};
+use chatlab_pubsub::Fanout;
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::task::TaskTracker;
+
+use super::{ServiceError, ServiceResult, hub::room::Notice, lock, ports::Archive};
+
+/// Users whose state waits to be told; one more is not told of, and counted.
+const MAX_WAITING: usize = 65_536;
+/// Users whose state is looked up together.
+const BATCH: usize = 64;
+/// The most rooms of one user that are told.
+const MAX_NOTICE_ROOMS: u32 = 256;
+/// Notices under way at once.
+const NOTICES_IN_FLIGHT: usize = 16;
+/// Room notices a second, of one instance, in the long run.
+const NOTICES_PER_S: f64 = 2_000.0;
+/// How far the notices may run ahead of that rate.
+const NOTICE_BURST: Duration = Duration::from_millis(100);
+/// How often a disconnect is tried before it is left to the end of this instance.
+const DEPART_ATTEMPTS: u32 = 8;
+/// The first pause between two tries; doubles from try to try.
+const DEPART_PAUSE: Duration = Duration::from_millis(100);
+
+/// What has to be told, in the order in which it was first put down.
+#[derive(Default)]
+struct Waiting {
+    order: VecDeque<UserId>,
+    newest: HashMap<UserId, bool>,
+    /// The task has taken some out and is at it.
+    busy: bool,
+}
+
+/// Who is online, as this instance sees to it.
+pub struct Attendance {
+    presence: Arc<dyn Presence>,
+    archive: Arc<dyn Archive>,
+    fanout: Arc<dyn Fanout>,
+    refresh: Duration,
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+    departures: TaskTracker,
+}
+
+impl Attendance {
+    /// Over a variant of presence that wants to be refreshed this often.
+    pub fn new(
+        presence: Arc<dyn Presence>,
+        archive: Arc<dyn Archive>,
+        fanout: Arc<dyn Fanout>,
+        refresh: Duration,
+    ) -> Self {
+        Self {
+            presence,
+            archive,
+            fanout,
+            refresh,
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            departures: TaskTracker::new(),
+        }
+    }
+
+    /// A connection was authenticated. Presence is not worth refusing somebody: a failure is logged.
+    pub async fn arrive(&self, user: UserId, conn: ConnectionId) {
+        match self.presence.connect(&user, &conn).await {
+            Ok(true) => self.put_down(user, true),
+            Ok(false) => {}
+            Err(error) => {
+                metrics::counter!("chatlab_presence_errors_total").increment(1);
+                tracing::warn!(%user, %error, "presence.connect");
+            }
+        }
+    }
+
+    /// A connection is gone. Goes on by itself: whoever says so may be in the middle of a panic.
+    pub fn depart(self: &Arc<Self>, user: UserId, conn: ConnectionId) {
+        let this = self.clone();
+        let leaving = async move {
+            for attempt in 0..DEPART_ATTEMPTS {
+                match this.presence.disconnect(&user, &conn).await {
+                    Ok(true) => return this.put_down(user, false),
+                    Ok(false) => return,
+                    Err(error) => {
+                        metrics::counter!("chatlab_presence_errors_total").increment(1);
+                        tracing::warn!(%user, %error, attempt, "presence.disconnect");
+                    }
+                }
+                tokio::time::sleep(DEPART_PAUSE * 2u32.pow(attempt)).await;
+            }
+        };
+        // Without a runtime the process is ending, and others reap it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.departures.spawn_on(leaving, &runtime);
+        }
+    }
+
+    /// Keeps this instance alive and reaps those that are not. Runs until it is dropped.
+    pub async fn tend(&self) {
+        let mut every = tokio::time::interval(self.refresh);
+        // After a stall one refresh is as good as several.
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            if let Err(error) = self.presence.refresh().await {
+                tracing::warn!(%error, "presence.refresh");
+                continue;
+            }
+            for user in self.presence.returned() {
+                self.put_down(user, true);
+            }
+            match self.presence.reap().await {
+                Ok(gone) => {
+                    if !gone.is_empty() {
+                        tracing::info!(users = gone.len(), "presence.reaped");
+                    }
+                    for user in gone {
+                        self.put_down(user, false);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "presence.reap"),
+            }
+        }
+    }
+
+    fn put_down(&self, user: UserId, online: bool) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.newest.len() >= MAX_WAITING && !waiting.newest.contains_key(&user) {
+            metrics::counter!("chatlab_presence_untold_total").increment(1);
+            return;
+        }
+        if waiting.newest.insert(user, online).is_none() {
+            waiting.order.push_back(user);
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Tells the rooms what was put down. Runs until it is dropped; one at a time.
+    pub async fn tell(&self) {
+        // When the notices so far would be through at the rate.
+        let mut through = Instant::now();
+        loop {
+            let batch = self.take_batch();
+            if batch.is_empty() {
+                self.wake.notified().await;
+                continue;
+            }
+            match self.tell_batch(&batch).await {
+                Ok(notices) => {
+                    let took = Duration::from_secs_f64(notices as f64 / NOTICES_PER_S);
+                    through = through.max(Instant::now()) + took;
+                }
+                Err(error) => {
+                    metrics::counter!("chatlab_presence_untold_total").increment(batch.len() as u64);
+                    tracing::warn!(%error, users = batch.len(), "presence.not_told");
+                }
+            }
+            lock(&self.waiting).busy = false;
+            tokio::time::sleep_until(through.checked_sub(NOTICE_BURST).unwrap_or(through)).await;
+        }
+    }
+
+    fn take_batch(&self) -> Vec<(UserId, bool)> {
+        let mut waiting = lock(&self.waiting);
+        let count = waiting.order.len().min(BATCH);
+        let users: Vec<_> = waiting.order.drain(..count).collect();
+        waiting.busy = !users.is_empty();
+        users.into_iter().filter_map(|user| Some((user, waiting.newest.remove(&user)?))).collect()
+    }
+
+    /// How many notices were sent.
+    async fn tell_batch(&self, batch: &[(UserId, bool)]) -> ServiceResult<usize> {
+        let users: Vec<_> = batch.iter().map(|(user, _)| *user).collect();
+        let now = self.presence.online(&users).await?;
+        let mut notices = Vec::new();
+        for ((user, online), now) in batch.iter().zip(now) {
+            // Otherwise it has changed back, on this instance or another, and whoever saw that tells it.
+            if *online == now {
+                let notice = serde_json::to_vec(&Notice::Presence { user: *user, online: now })
+                    .map_err(ServiceError::internal)?;
+                let notice = Bytes::from(notice);
+                let rooms = self.archive.rooms_of(user, MAX_NOTICE_ROOMS).await?;
+                notices.extend(rooms.into_iter().map(|room| (room, notice.clone())));
+            }
+        }
+        let sent = notices.len();
+        let sending = stream::iter(notices)
+            .map(|(room, notice)| self.notify(room, notice))
+            .buffer_unordered(NOTICES_IN_FLIGHT);
+        sending.for_each(|()| std::future::ready(())).await;
+        Ok(sent)
+    }
+
+    async fn notify(&self, room: RoomId, notice: Bytes) {
+        match self.fanout.notify(&room, notice).await {
+            Ok(()) => metrics::counter!("chatlab_presence_notices_total").increment(1),
+            Err(error) => {
+                metrics::counter!("chatlab_presence_untold_total").increment(1);
+                tracing::warn!(%room, %error, "presence.notify");
+            }
+        }
+    }
+
+    /// Those of `users` who are online, in their order.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn online(&self, users: &[UserId]) -> ServiceResult<Vec<UserId>> {
+        let mut online = Vec::new();
+        for page in users.chunks(MAX_ASKED) {
+            let states: LabResult<Vec<bool>> = self.presence.online(page).await;
+            online.extend(page.iter().zip(states?).filter_map(|(user, there)| there.then_some(*user)));
+        }
+        Ok(online)
+    }
+
+    /// Waits, in bounds, until all who left are taken out and told of.
+    pub async fn settle(&self, within: Duration) {
+        self.departures.close();
+        let settled = async {
+            self.departures.wait().await;
+            while self.is_telling() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(within, settled).await.is_err() {
+            tracing::warn!(departures = self.departures.len(), "presence.not_settled");
+        }
+    }
+
+    fn is_telling(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        waiting.busy || !waiting.newest.is_empty()
+    }
+}

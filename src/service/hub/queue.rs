@@ -1,0 +1,88 @@
+//! The frames of one connection's outbox, in two parts: messages and answers in order, and beside them who is online.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use chatlab_kit::ids::{RoomId, UserId};
+
+use super::outbox::{Closing, Frame, Mark};
+
+/// The most bytes that are taken out at once, written and flushed together.
+pub const MAX_BATCH_BYTES: usize = 64 * 1024;
+/// The most bytes of presence in a batch, behind its messages.
+const MAX_BATCH_STATE_BYTES: usize = 16 * 1024;
+/// An emptied queue keeps room for this many frames.
+const KEEP_FRAMES: usize = 64;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) queue: VecDeque<Arc<Frame>>,
+    /// Beside the order of the others: who is online, the newest of each.
+    pub(super) states: BTreeMap<(RoomId, UserId), Arc<Frame>>,
+    /// Of both.
+    pub(super) bytes: usize,
+    pub(super) ping: bool,
+    pub(super) closing: Option<Closing>,
+    pub(super) ended: bool,
+}
+
+impl State {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.states.is_empty()
+    }
+
+    pub(super) fn add(&mut self, frame: Arc<Frame>) {
+        self.bytes += frame.cost();
+        match frame.mark {
+            Mark::Presence(room, user) => {
+                if let Some(older) = self.states.insert((room, user), frame) {
+                    self.bytes -= older.cost();
+                }
+            }
+            _ => self.queue.push_back(frame),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.states = BTreeMap::new();
+        self.bytes = 0;
+    }
+
+    pub(super) fn forget_states(&mut self, room: &RoomId) {
+        let bytes = &mut self.bytes;
+        self.states.retain(|(of, _), frame| {
+            let stays = of != room;
+            if !stays {
+                *bytes -= frame.cost();
+            }
+            stays
+        });
+    }
+
+    /// Moves what is to be written next; false when there is nothing.
+    pub(super) fn take_batch(&mut self, batch: &mut Vec<Arc<Frame>>) -> bool {
+        let mut taken = 0;
+        while taken < MAX_BATCH_BYTES
+            && let Some(frame) = self.queue.pop_front()
+        {
+            taken += frame.cost();
+            batch.push(frame);
+        }
+        // Some with every batch, so that a stream of messages does not hold them back for ever.
+        let mut states = 0;
+        while states < MAX_BATCH_STATE_BYTES
+            && let Some((_, frame)) = self.states.pop_first()
+        {
+            states += frame.cost();
+            batch.push(frame);
+        }
+        self.bytes -= taken + states;
+        if self.queue.is_empty() && self.queue.capacity() > KEEP_FRAMES {
+            self.queue.shrink_to(KEEP_FRAMES);
+        }
+        taken + states > 0
+    }
+}
