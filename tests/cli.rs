@@ -24,7 +24,14 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn without_redis_each_verb_that_needs_it_says_what_to_type() {
-    for args in [&["demo"][..], &["check", "sessions", "--all"], &["load", "run", "chat-steady"], &["test"]] {
+    for args in [
+        &["demo"][..],
+        &["check", "sessions", "--all"],
+        &["console", "sessions"],
+        &["proxy", "sessions"],
+        &["load", "run", "chat-steady"],
+        &["test"],
+    ] {
         let output = without_redis(args);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");

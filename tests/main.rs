@@ -12,6 +12,7 @@ mod conversation;
 mod crash;
 mod history;
 mod limits;
+mod learner;
 mod malformed;
 mod order;
 mod play;

@@ -10,7 +10,7 @@ use chatlab_kit::servers::{Managed, ServerOptions, Topology};
 use super::{EXIT_INCONCLUSIVE, Global, setup::ensure_server};
 use crate::console::screen::Screen;
 use crate::labs;
-use crate::learner::compare::cut;
+use crate::learner::compare::{cut, short_ids};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -188,13 +188,18 @@ fn show(report: &RaceReport, kind: VariantKind, args: &Args, race: &Race, screen
 /// A line a command: the client's letter, the command, the reply.
 fn steps(steps: &[RaceStep], screen: Screen) {
     let room = screen.columns.saturating_sub(8);
-    let longest = steps.iter().map(|step| step.command.chars().count()).max().unwrap_or(0);
-    let left = longest.min(room * 2 / 3);
-    for step in steps {
+    let lines: Vec<_> =
+        steps.iter().map(|step| (step.client, short_ids(&step.command), short_ids(&step.reply))).collect();
+    let widest = |of: fn(&(char, String, String)) -> &String| {
+        lines.iter().map(|line| of(line).chars().count()).max().unwrap_or(0)
+    };
+    // What the replies do not need is the commands', and they get two thirds at least.
+    let left = widest(|line| &line.1).min(room.saturating_sub(widest(|line| &line.2) + 1).max(room * 2 / 3));
+    for (client, command, reply) in &lines {
         // Each client has a column of its own for its letter, so that the turns can be seen.
-        let at = (step.client as usize).saturating_sub('A' as usize).min(3);
-        let lane = format!("{:at$}{}", "", step.client);
-        let command = cut(&step.command, left);
-        println!("  {lane:<4} {command:<left$}  {}", cut(&step.reply, room.saturating_sub(left + 1)));
+        let at = (*client as usize).saturating_sub('A' as usize).min(3);
+        let lane = format!("{:at$}{client}", "");
+        let command = cut(command, left);
+        println!("  {lane:<4} {command:<left$}  {}", cut(reply, room.saturating_sub(left + 1)));
     }
 }

@@ -1,9 +1,9 @@
 //! A lab's console steps on private servers: begin one, judge it, pass it, go on.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use chatlab_kit::budget::{housekeeping, is_redirect, round_trips};
 use chatlab_kit::lab::{Lab, Manifest, Step};
 use chatlab_kit::prereq::ServerBinary;
 use chatlab_kit::redis::TraceEntry;
@@ -178,7 +178,7 @@ impl Course {
     /// Before the first step began.
     pub fn commands(&self) -> anyhow::Result<Vec<TraceEntry>> {
         let entries = self.place()?.proxy.trace().entries();
-        Ok(entries.into_iter().filter(|entry| !is_greeting(entry)).collect())
+        Ok(entries.into_iter().filter(|entry| !housekeeping(&entry.command)).collect())
     }
 
     /// What the step cost so far.
@@ -186,13 +186,12 @@ impl Course {
     /// # Errors
     /// Before the first step began.
     pub fn costs(&self) -> anyhow::Result<Costs> {
-        let sent: Vec<_> = self.commands()?.into_iter().filter(|entry| !entry.push).collect();
-        let trips: BTreeSet<_> = sent.iter().map(|entry| (entry.conn.as_str(), entry.round_trip)).collect();
+        let sent = self.commands()?;
         let solution = &self.step()?.solution;
         let in_line = |line: &String| 1 + line.split_whitespace().filter(|word| *word == ";;").count() as u64;
         Ok(Costs {
-            commands: sent.len() as u64,
-            round_trips: trips.len() as u64,
+            commands: sent.iter().filter(|entry| !entry.push && !is_redirect(entry)).count() as u64,
+            round_trips: round_trips(&sent),
             solution_commands: solution.iter().map(in_line).sum(),
             solution_round_trips: solution.len() as u64,
         })
@@ -274,16 +273,5 @@ impl Course {
         change: impl FnOnce(&mut crate::learner::LabProgress) -> T,
     ) -> Result<T, StoreError> {
         self.store.update(|progress| change(progress.lab_mut(self.lab.id())))
-    }
-}
-
-/// What client libraries and redis-cli send by themselves when they connect.
-fn is_greeting(entry: &TraceEntry) -> bool {
-    let word = |at: usize| entry.command.get(at).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
-    match word(0).as_str() {
-        "HELLO" | "AUTH" => true,
-        "CLIENT" => matches!(word(1).as_str(), "SETINFO" | "SETNAME"),
-        "COMMAND" => entry.command.len() == 1 || word(1) == "DOCS",
-        _ => false,
     }
 }

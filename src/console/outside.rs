@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chatlab_kit::steps::Judgement;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::sync::mpsc;
 
 use super::course::Course;
 use super::screen::Screen;
@@ -17,6 +17,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(300);
 /// While it stays quiet it is judged again so often: things expire and arrive by themselves.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Typed lines that wait.
+const LINES: usize = 64;
 
 const HELP: &str = "\
 Enter or `check`  what is met and what is not      trace     the commands
@@ -66,7 +69,7 @@ pub async fn run(mut course: Course, after: AfterPass) -> anyhow::Result<bool> {
     let teller = Teller::new(Screen::stdout());
     teller.opening(&course)?;
     introduce(&teller, &course)?;
-    let mut lines: Option<Lines<BufReader<Stdin>>> = Some(BufReader::new(tokio::io::stdin()).lines());
+    let mut lines = typed_lines();
     let mut watch = Watch::new();
     let mut tick = tokio::time::interval(LOOK);
     loop {
@@ -136,15 +139,25 @@ async fn begin(teller: &Teller, course: &mut Course, step: &str) -> anyhow::Resu
     introduce(teller, course)
 }
 
+/// The lines of standard input, read on a thread that the end of the process does not wait for.
+fn typed_lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(LINES);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
 /// The next line that was typed; waits for ever after the end of the input, which is no wish to end.
-async fn next_line(lines: &mut Option<Lines<BufReader<Stdin>>>) -> String {
-    if let Some(open) = lines
-        && let Ok(Some(line)) = open.next_line().await
-    {
-        return line;
+async fn next_line(lines: &mut mpsc::Receiver<String>) -> String {
+    match lines.recv().await {
+        Some(line) => line,
+        None => std::future::pending().await,
     }
-    *lines = None;
-    std::future::pending().await
 }
 
 /// What a typed line wants.

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use chatlab_kit::steps::Judgement;
+use chatlab_kit::budget::is_redirect;
+use chatlab_kit::steps::{Judgement, instance};
 
 use super::course::{Costs, Course, StepHint};
 use super::docs::CommandDocs;
-use super::screen::Screen;
+use super::screen::{Screen, wrap};
 use crate::learner::compare::{counted, cut};
 
 /// The most commands of a trace that are shown; of more the last ones.
@@ -19,7 +20,8 @@ Type Redis commands as in redis-cli; `@2 GET k` types into a second connection.
   :hint            a hint; the next one says more
   :trace           the commands of this step: round trips, bytes, redirects
   :reset           this step afresh
-  :next  :prev     the neighbouring step;  :step ID  another;  :steps  all of them
+  :next  :prev     the neighbouring step
+  :steps  :step ID all steps; another one
   :latency MS      each round trip takes so much longer
   :solution        the step's solution, once it is passed
   :help COMMAND    what the server says about a command
@@ -128,7 +130,7 @@ impl Teller {
         let (mut sent, mut received, mut redirects, mut pushes) = (0, 0, 0, 0);
         for entry in &entries {
             (sent, received) = (sent + entry.bytes_out, received + entry.bytes_in);
-            redirects += u64::from(entry.error && is_redirect(&entry.reply));
+            redirects += u64::from(is_redirect(entry));
             pushes += u64::from(entry.push);
         }
         for entry in &entries[hidden..] {
@@ -154,7 +156,8 @@ impl Teller {
         let here = course.number()?;
         for (i, step) in course.manifest.steps.iter().enumerate() {
             let mark = if i + 1 == here { ">" } else { " " };
-            let goal = cut(step.goal.trim(), self.screen.columns.saturating_sub(30));
+            let drawn = instance(&course.manifest, &step.id, course.seed);
+            let goal = drawn.map_or_else(String::new, |step| wrap(&step.goal, usize::MAX).concat());
             self.say(&cut(&format!("{mark} {:<26} {goal}", step.id), self.screen.columns))?;
         }
         Ok(())
@@ -198,10 +201,6 @@ pub(super) fn costs_sentence(costs: Costs) -> String {
     )
 }
 
-fn is_redirect(reply: &str) -> bool {
-    ["MOVED ", "ASK "].iter().any(|kind| reply.trim_start_matches("(error) ").starts_with(kind))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +212,5 @@ mod tests {
             costs_sentence(costs),
             "You: 1 command in 1 round trip. The step's own solution: 2 commands in 2 round trips."
         );
-        assert!(is_redirect("(error) MOVED 1 127.0.0.1:7000") && !is_redirect("(error) MOVEDX"));
     }
 }

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub const TURNS: usize = 3;
 /// The most commands of one operation that are shown.
 const COMMANDS_SHOWN: usize = 12;
+/// No line of a comparison is wider.
+const COLUMNS: usize = 80;
 
 /// Both sides, operation by operation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,7 +80,7 @@ impl Comparison {
             REHEARSALS * TURNS as u64
         );
         for sentence in self.sentences() {
-            let _ = writeln!(out, "{sentence}");
+            let _ = writeln!(out, "{}", cut(&sentence, COLUMNS));
         }
         out
     }
@@ -90,7 +92,7 @@ impl Comparison {
             let (a, b) = (yours.round_trips, theirs.round_trips);
             if a > b {
                 said.push(format!(
-                    "{}: {} more than the reference. Each costs the whole way to Redis and back.",
+                    "{}: {} more than the reference; each is a whole way to Redis and back.",
                     yours.operation,
                     counted(a - b, "round trip")
                 ));
@@ -120,12 +122,39 @@ pub fn trace_lines(cost: &Cost, columns: usize) -> Vec<String> {
         .commands
         .iter()
         .take(COMMANDS_SHOWN)
-        .map(|entry| cut(&format!("{}  → {}", entry.command.join(" "), entry.reply), columns))
+        .map(|entry| cut(&short_ids(&format!("{}  → {}", entry.command.join(" "), entry.reply)), columns))
         .collect();
     if cost.commands.len() > COMMANDS_SHOWN {
         lines.push(format!("… and {} more", cost.commands.len() - COMMANDS_SHOWN));
     }
     lines
+}
+
+/// The length of a UUID as text.
+const UUID_CHARS: usize = 36;
+
+/// `text` with each UUID cut to its last four letters: they tell one from another, and leave room for the command.
+pub fn short_ids(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        if let Some(id) = rest.get(..UUID_CHARS).filter(|id| is_uuid(id)) {
+            out.push('…');
+            out.push_str(&id[UUID_CHARS - 4..]);
+            rest = &rest[UUID_CHARS..];
+        } else {
+            out.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    out
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(i, byte)| match i {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
 }
 
 /// `text` in at most `columns` characters.
@@ -143,6 +172,13 @@ mod tests {
 
     fn cost(operation: &str, round_trips: u64, best_us: u64) -> Cost {
         Cost { operation: operation.into(), round_trips, commands: vec![], best_us }
+    }
+
+    #[test]
+    fn long_ids_are_cut_and_nothing_else_is() {
+        let text = "GET {lab:01a1ff12-f1e4-757a-a237-79ca6eef0abc}:ä 1234";
+        assert_eq!(short_ids(text), "GET {lab:…0abc}:ä 1234");
+        assert_eq!(short_ids("01a1ff12-f1e4"), "01a1ff12-f1e4");
     }
 
     #[test]
