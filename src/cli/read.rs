@@ -82,6 +82,10 @@ fn reflowed(markdown: &str) -> String {
         } else {
             out.push(' ');
         }
+        if in_code && !fence && !line.is_empty() {
+            // The only mark of code that also shows without colours.
+            out.push_str("  ");
+        }
         out.push_str(if in_code || fence { line } else { line.trim() });
         in_code ^= fence;
         in_text = !(line.is_empty() || line.starts_with(['#', '|']) || fence || in_code);
@@ -95,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paragraphs_become_one_line_and_code_stays_as_it_is() {
+    fn paragraphs_become_one_line_and_code_is_indented() {
         let text = "# T\n\none\ntwo\n\n- a\n  b\n- c\n\n```\nx\ny\n```\nend\n";
-        assert_eq!(reflowed(text), "# T\n\none two\n\n- a b\n- c\n\n```\nx\ny\n```\nend\n");
+        assert_eq!(reflowed(text), "# T\n\none two\n\n- a b\n- c\n\n```\n  x\n  y\n```\nend\n");
     }
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chatlab_kit::steps::words;
 use reedline::{
-    ColumnarMenu, Completer, CompletionResult, DefaultPrompt, Emacs, FileBackedHistory, Hinter, History,
-    KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent,
-    ReedlineMenu, Signal, Span, Suggestion, default_emacs_keybindings,
+    ColumnarMenu, Completer, CompletionResult, DefaultPrompt, Emacs, FileBackedHistory, Highlighter, Hinter,
+    History, KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, Reedline,
+    ReedlineEvent, ReedlineMenu, Signal, Span, StyledText, Suggestion, default_emacs_keybindings,
 };
 
 use super::docs::CommandDocs;
@@ -60,7 +60,15 @@ impl Editor {
         let mut bindings = default_emacs_keybindings();
         let tab = vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext];
         bindings.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(tab));
-        let menu = ColumnarMenu::default().with_name(MENU).with_columns(3).with_column_padding(2);
+        let plain = reedline::Color::Default;
+        let menu = ColumnarMenu::default()
+            .with_name(MENU)
+            .with_columns(3)
+            .with_column_padding(2)
+            .with_text_style(plain.normal())
+            .with_match_text_style(plain.bold())
+            .with_selected_text_style(plain.reverse())
+            .with_selected_match_text_style(plain.reverse());
         let mut reedline = Reedline::create()
             .with_ansi_colors(styled)
             .with_edit_mode(Box::new(Emacs::new(bindings)))
@@ -68,6 +76,7 @@ impl Editor {
             .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
             .with_quick_completions(true)
             .with_partial_completions(true)
+            .with_highlighter(Box::new(Unpainted))
             .with_hinter(Box::new(Arguments { docs, styled }));
         if let Ok(history) = FileBackedHistory::with_file(HISTORY_LINES, history.to_owned()) {
             reedline = reedline.with_history(Box::new(history));
@@ -120,6 +129,17 @@ impl Prompt for PlainPrompt {
     }
     fn get_prompt_right_color(&self) -> reedline::Color {
         reedline::Color::Default
+    }
+}
+
+/// What is typed stays in the terminal's own colour: the editor's default is white, which a light terminal does not show.
+struct Unpainted;
+
+impl Highlighter for Unpainted {
+    fn highlight(&self, line: &str, _cursor: usize) -> StyledText {
+        let mut text = StyledText::new();
+        text.push((reedline::Color::Default.normal(), line.to_owned()));
+        text
     }
 }
 
