@@ -154,7 +154,7 @@ fn show(verdict: &LabVerdict) -> anyhow::Result<()> {
     for row in &verdict.variants {
         let fate = match (&row.skipped, row.caught_by) {
             (Some(reason), _) => format!("skipped: {reason}"),
-            (None, Some(predicate)) => format!("killed by {predicate}"),
+            (None, Some(predicate)) => format!("by {predicate}"),
             (None, None) if row.kind == "exercise" => "fails, as it ships".to_owned(),
             (None, None) => "passes".to_owned(),
         };

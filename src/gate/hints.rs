@@ -39,7 +39,7 @@ pub(super) fn prove(
             Some(outcome) if outcome.verdict == Verdict::Fail => match fitting(&manifest.hints, outcome) {
                 Some(shown) if shown == hint => verdict.hints += 1,
                 Some(_) => {
-                    verdict.problem("hints", format!("{about}: {} is shown another one", hint.shown_by))
+                    verdict.problem("hints", format!("{about}: {} is shown another one", hint.shown_by));
                 }
                 None => verdict.problem("hints", format!("{about}: {} is shown none", hint.shown_by)),
             },

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Context;
 use chatlab_kit::lab::Lab;
 
-/// The list as it was when this was built.
-const SHIPPED: &str = include_str!("../../labs/ids.txt");
+/// Where the list is, in a clone.
+const FILE: &str = "labs/ids.txt";
 
 /// All ids of a lab, a line each, such as `presence step two-devices`.
 pub fn of(lab: &dyn Lab) -> BTreeSet<String> {
@@ -37,12 +37,13 @@ pub fn of(lab: &dyn Lab) -> BTreeSet<String> {
     all
 }
 
-/// What differs from the shipped list.
-pub(super) fn missing(lab: &dyn Lab) -> Vec<String> {
+/// What differs from the shipped list of a clone.
+pub(super) fn missing(clone: &Path, lab: &dyn Lab) -> Vec<String> {
     let now = of(lab);
     let own = format!("{} ", lab.id());
+    let text = std::fs::read_to_string(clone.join(FILE)).unwrap_or_default();
     let shipped: BTreeSet<String> =
-        SHIPPED.lines().filter(|line| line.starts_with(&own)).map(str::to_owned).collect();
+        text.lines().filter(|line| line.starts_with(&own)).map(str::to_owned).collect();
     let gone = shipped.difference(&now).map(|id| format!("`{id}` has shipped and is gone: ids never change"));
     let new = now
         .difference(&shipped)
@@ -55,7 +56,7 @@ pub(super) fn missing(lab: &dyn Lab) -> Vec<String> {
 /// # Errors
 /// When the file cannot be written.
 pub fn write(clone: &Path, labs: &[&'static dyn Lab]) -> anyhow::Result<usize> {
-    let file = clone.join("labs/ids.txt");
+    let file = clone.join(FILE);
     let before: BTreeSet<String> = match std::fs::read_to_string(&file) {
         Ok(text) => text.lines().map(str::to_owned).collect(),
         Err(_) => BTreeSet::new(),

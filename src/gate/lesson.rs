@@ -47,7 +47,7 @@ fn commands(lesson: &str, name: &str) -> Vec<String> {
             (Some(fence), None) => open = Some(fence),
             (Some(_), Some(_)) => open = None,
             (None, Some(fence)) if fence == name && !line.trim().is_empty() => {
-                commands.push(line.trim().to_owned())
+                commands.push(line.trim().to_owned());
             }
             _ => {}
         }

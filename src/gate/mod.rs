@@ -128,7 +128,7 @@ pub async fn check_lab(
         verdict.problem("manifest", why);
         return Ok(verdict);
     }
-    for why in ids::missing(lab) {
+    for why in ids::missing(&options.clone, lab) {
         verdict.problem("ids", why);
     }
     if let Err(why) = &exercise {

@@ -63,6 +63,8 @@ fn predicate(
     Predicate { name, states, about, instances, plan }
 }
 
+// A table of data is as long as it is.
+#[allow(clippy::too_many_lines)]
 fn predicates() -> [Predicate; 12] {
     use About::{Answers, Cost, Faults, Trips, Verbs};
     [

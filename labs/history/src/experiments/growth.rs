@@ -177,7 +177,7 @@ fn say(findings: &mut Findings, what: &str, assessment: &Assessment) {
     match assessment.claim {
         Claim::Is(_) | Claim::NotSeparable(_) => findings.conclude(sentence),
         Claim::NoneFits | Claim::RefusedRoundTripDominates { .. } | Claim::TooFewSizes { .. } => {
-            findings.note(sentence)
+            findings.note(sentence);
         }
     }
 }
