@@ -10,6 +10,7 @@ pub fn all() -> Vec<&'static dyn Lab> {
         &chatlab_history::LAB,
         &chatlab_ratelimit::LAB,
         &chatlab_pubsub::LAB,
+        &chatlab_pipelining::LAB,
         &chatlab_cluster::LAB,
     ]
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use chatlab_kit::{
     LabError, LabResult,
     ids::{ClientMsgId, RoomId, UserId},
-    redis::Redis,
+    redis::{Redis, SlotOwners},
     slots::slot,
 };
 use tokio::sync::Mutex;
@@ -32,8 +32,46 @@ pub struct Watch {
     redis: Redis,
     name: &'static str,
     attempts: u32,
-    /// A connection a slot that rooms lie in, so no more than there are partitions.
-    leases: Arc<Mutex<HashMap<u16, Redis>>>,
+    leases: Arc<Mutex<Leases>>,
+}
+
+/// Connections for transactions alone: one a master.
+#[derive(Debug, Default)]
+struct Leases {
+    /// Who owned which slot when it was asked last.
+    owners: Option<SlotOwners>,
+    connections: HashMap<String, Redis>,
+}
+
+impl Leases {
+    /// The connection to the owner of `slot`, and whose it is.
+    async fn of(&mut self, redis: &Redis, slot: u16) -> LabResult<(String, Redis)> {
+        let owners = match self.owners.take() {
+            Some(owners) => owners,
+            None => redis.slot_owners().await?,
+        };
+        let owner = owners.owner_of(slot).map(str::to_owned);
+        let owners = self.owners.insert(owners);
+        let Some(owner) = owner else {
+            let nodes = owners.nodes().len();
+            return Err(LabError::Other(format!("none of {nodes} nodes owns slot {slot}")));
+        };
+        let connection = match self.connections.get(&owner) {
+            Some(connection) => connection.clone(),
+            None => {
+                let connection = redis.node(&owner).await?;
+                self.connections.insert(owner.clone(), connection.clone());
+                connection
+            }
+        };
+        Ok((owner, connection))
+    }
+
+    /// After an error: asks and connects anew.
+    fn forget(&mut self, owner: &str) {
+        self.owners = None;
+        self.connections.remove(owner);
+    }
 }
 
 impl Watch {
@@ -58,22 +96,14 @@ impl Watch {
         // Held to the end: a transaction has its connection for itself.
         let mut leases = self.leases.lock().await;
         for _ in 0..self.attempts {
-            let mut lease = match leases.get(&slot) {
-                Some(lease) => lease.clone(),
-                None => {
-                    let lease = self.open(slot).await?;
-                    leases.insert(slot, lease.clone());
-                    lease
-                }
-            };
+            let (owner, mut lease) = leases.of(&self.redis, slot).await?;
             match attempt(&mut lease, &keys, drafts).await {
                 Ok(Some(sent)) => return Ok(sent),
                 Ok(None) => {}
-                Err(LabError::Redis(error)) if error.code() == Some("MOVED") => {
-                    leases.remove(&slot);
-                }
+                // The slot has moved, and nothing was stored.
+                Err(LabError::Redis(error)) if error.code() == Some("MOVED") => leases.forget(&owner),
                 Err(error) => {
-                    leases.remove(&slot);
+                    leases.forget(&owner);
                     return Err(error);
                 }
             }
@@ -82,13 +112,6 @@ impl Watch {
             what: "the number of conflicts of one transaction",
             bound: u64::from(self.attempts),
         })
-    }
-
-    async fn open(&self, slot: u16) -> LabResult<Redis> {
-        let owners = self.redis.slot_owners().await?;
-        let owner =
-            owners.owner_of(slot).ok_or_else(|| LabError::Other(format!("no node owns slot {slot}")))?;
-        self.redis.node(owner).await
     }
 }
 
