@@ -8,6 +8,7 @@ pub fn all() -> Vec<&'static dyn Lab> {
         &chatlab_sessions::LAB,
         &chatlab_presence::LAB,
         &chatlab_history::LAB,
+        &chatlab_audit::LAB,
         &chatlab_ratelimit::LAB,
         &chatlab_pubsub::LAB,
         &chatlab_pipelining::LAB,

@@ -3,7 +3,7 @@
 
 use chatlab_audit::LAB;
 use chatlab_kit::{
-    lab::{Env, Lab as _, VariantKind},
+    lab::{Env, Lab as _, VariantKind, fitting},
     prereq::find_server,
     proxy::Proxy,
     redis::{Redis, RedisConfig},
@@ -42,6 +42,12 @@ async fn every_variant_is_as_declared(topology: Topology) {
             }
             if let Err(why) = variant.as_declared(&report) {
                 panic!("{}: {why}\n{report}", variant.name);
+            }
+            if let VariantKind::Flawed { caught_by } = variant.kind {
+                let hints = LAB.manifest().unwrap().hints;
+                let shown =
+                    fitting(&hints, report.outcome(caught_by).unwrap()).map(|hint| hint.shown_by.clone());
+                assert_eq!(shown.as_deref(), Some(variant.name), "{report}");
             }
             if variant.kind == VariantKind::Exercise {
                 let all = report.outcomes.iter().all(|outcome| outcome.reason.contains("not written yet"));
