@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use chatlab_kit::{
     LabError, LabResult,
-    check::{Crash, Finding, Subject, explore, server_ms},
+    check::{Finding, Subject, server_ms},
     ids::UserId,
     keys,
-    lab::Orders,
     redis::Redis,
 };
 
-use crate::{
-    Decision, Limit, RateLimiter,
-    history::Step,
-    last_permit::{LastPermit, capacity},
-};
+use crate::{Decision, Limit, RateLimiter, history::Step};
+
+mod faults;
 
 /// What a fact is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -401,84 +398,6 @@ impl<'a> World<'a> {
             (answer.allowed && waits != 0).then(|| format!("an allowed take says: retry after {waits} ms"))
         });
         self.fact(Topic::Remaining, wrong.map_or(Ok(()), Err));
-        Ok(())
-    }
-
-    async fn crash(&mut self, step: &Step, commands: u64) -> Result<(), Stop> {
-        let crash = Crash::after(commands);
-        let client = self.subject.hooked("crashing", crash.clone());
-        let name = self.name();
-        let from_ms = self.now().await?;
-        let answer = client.take(&name).await;
-        self.rested = false;
-        if crash.fired() && answer.is_err() {
-            self.faults += 1;
-            self.line(from_ms, &step.to_string());
-        } else {
-            let to_ms = self.now().await?;
-            self.saw(from_ms, to_ms, answer)?;
-            self.line(from_ms, "a take (done before it could crash)");
-        }
-        Ok(self.leftovers(&Step::Leftovers).await?)
-    }
-
-    /// Nobody is working on the subject now: what has no expiry will not get one.
-    async fn leftovers(&mut self, step: &Step) -> LabResult<()> {
-        let now = self.now().await?;
-        let bound_ms = KEPT_WINDOWS * self.limit.window_ms;
-        let mut held = Ok(());
-        let mut kept = Vec::new();
-        for key in self.keys_kept().await? {
-            let ttl_ms: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut self.probe).await?;
-            match u64::try_from(ttl_ms) {
-                Ok(ms) if ms <= bound_ms => kept.push(format!("{key} for {ms} ms")),
-                Ok(ms) => held = Err(format!("{key} stays for {ms} ms, longer than four windows")),
-                Err(_) if ttl_ms == -1 => held = Err(format!("{key} stays for ever")),
-                Err(_) => {}
-            }
-        }
-        let shown = if kept.is_empty() { "nothing".to_owned() } else { kept.join(", ") };
-        self.line(now, &format!("{step}  → {}", held.as_ref().err().unwrap_or(&shown)));
-        self.fact(Topic::Leftover, held);
-        Ok(())
-    }
-
-    async fn last_permit(&mut self, step: &Step) -> Result<(), Stop> {
-        let make = |redis: Redis| self.subject.over(redis);
-        let twin = format!("{}:twin", self.base);
-        let now = self.now().await?;
-        let capacity = match capacity(&*self.clients[0], &twin, &self.limit).await {
-            Ok(capacity) => capacity,
-            Err(error) => {
-                return Err(Finding::of_error("take", error).map_or_else(Stop::Checker, Stop::Variant));
-            }
-        };
-        let racers = LastPermit {
-            make: &make,
-            limit: self.limit,
-            clients: 2,
-            capacity,
-            base: format!("{}:race", self.base),
-            places: 0.into(),
-            unseen: self.probe.clone(),
-        };
-        let shown = self.probe.traced_into(self.subject.trace(), "A or B");
-        let report =
-            explore(&racers, &shown, self.subject.scripts(), &Orders::All { max: ORDERS_MAX }).await?;
-        self.faults += report.explored;
-        self.line(now, &format!("{step}: {} orders of their commands tried", report.explored));
-        match report.broken {
-            Some(broken) => {
-                for race_step in &broken.steps {
-                    let line = format!("{}: {} → {}", race_step.client, race_step.command, race_step.reply);
-                    self.lines.push(format!("          {line}"));
-                }
-                let what = format!("{} (commands in the order {})", broken.reason, broken.order);
-                self.fact(Topic::Race, Err(what));
-            }
-            None if report.explored > 0 => self.fact(Topic::Race, Ok(())),
-            None => {}
-        }
         Ok(())
     }
 
