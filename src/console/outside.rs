@@ -25,7 +25,7 @@ const HELP: &str = "\
 Enter or `check`  what is met and what is not      trace     the commands
 hint              a hint; the next one says more   goal      the goal again
 reset             this step afresh                 next      the next step
-solution show     gives up, shows the answer       quit      the end (also Ctrl-C)";
+solution show     gives up, shows the answer       quit      the end (or Ctrl-C)";
 
 /// What to do when a step is passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
