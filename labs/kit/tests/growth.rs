@@ -37,7 +37,10 @@ fn samples(seed: u64, noise: f64, floor: Option<(f64, f64)>, curve: impl Fn(f64)
         .collect()
 }
 
-const CURVES: [(Growth, fn(f64) -> f64); 8] = [
+/// A class, and a cost that grows like it.
+type Curve = (Growth, fn(f64) -> f64);
+
+const CURVES: [Curve; 8] = [
     (Growth::Constant, |_| 0.8),
     (Growth::Constant, |_| 40.0),
     (Growth::Log, |n| 0.4 * n.ln()),
