@@ -4,12 +4,12 @@
 //! | --- | --- |
 //! | `manifest` | [`chatlab_kit::lab::audit`]: manifest, scripts and variants agree |
 //! | `ids` | no id that progress files or commands use has disappeared ([`ids`]) |
-//! | `variants` | each variant is as declared, for every seed, on every topology ([`variants`]) |
+//! | `variants` | each variant is as declared, for every seed, on every topology (`variants.rs`) |
 //! | `exercise` | the exercise as shipped compiles and passes no check |
-//! | `hints` | each hint is the one that is shown for the mistake it names ([`hints`]) |
-//! | `steps` | each console step: its solution passes, nothing typed does not, each mistake is recognised ([`steps`]) |
-//! | `lesson` | the lesson's commands run as printed, its links lead somewhere ([`lesson`]) |
-//! | `keys` | no key is left that the key table does not know ([`keys`]) |
+//! | `hints` | each hint is the one that is shown for the mistake it names (`hints.rs`) |
+//! | `steps` | each console step: its solution passes, nothing typed does not, each mistake is recognised (`steps.rs`) |
+//! | `lesson` | the lesson's commands run as printed, its links lead somewhere (`lesson.rs`) |
+//! | `keys` | no key is left that the key table does not know (`keys.rs`) |
 //! | `leftovers` | no process and no folder is left ([`leftovers`]) |
 //!
 //! A fault that did not happen makes a check inconclusive, and an inconclusive reference is not as declared: so a green
