@@ -84,12 +84,14 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         bail!("the server did not start (see its messages above)");
     };
     say(&how_to_use(&url, &choice))?;
+    // Taken out: `wait` would close it at once, and that tells the server to stop.
+    let its_stdin = server.stdin.take();
     tokio::select! {
         status = server.wait() => return ended(status?),
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-    drop(server.stdin.take());
+    drop(its_stdin);
     let status = tokio::time::timeout(STOP_TIMEOUT, server.wait())
         .await
         .context("the server did not stop in time, and is ended")??;

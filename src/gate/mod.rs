@@ -37,7 +37,7 @@ use serde::Serialize;
 pub use variants::Row;
 
 /// The most problems of one rule that are kept; more are counted.
-const PROBLEMS_MAX: usize = 12;
+pub const PROBLEMS_MAX: usize = 12;
 
 /// How thoroughly to look.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Pictures of what an experiment measured: characters for the terminal, SVG for a file.
 //!
-//! Both draw the same [`Scaled`] chart: logarithmic axes are already turned into exponents here.
+//! Both draw the same `Scaled` chart: logarithmic axes are already turned into exponents here.
 
 mod svg;
 mod terminal;
