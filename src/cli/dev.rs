@@ -24,7 +24,7 @@ const COLUMNS: usize = 80;
 
 const EXAMPLES: &str = "\
 Examples:
-  chatlab dev check                       every lab, as CI does
+  chatlab dev check                       every lab
   chatlab dev check presence --seeds 3    one lab, quickly
   chatlab dev check --seed 7              other histories
   chatlab dev ids --write                 a new step or check gets its id for good";
