@@ -272,6 +272,7 @@ async fn what_happens_around_the_learner_waits_for_the_learner() {
         { do = 'latency', ms = 30 }";
     let expects = "{ predicate = 'reply_like', verb = 'BLPOP', pattern = '*job*' }, { predicate = 'received', channel = 'news', min = 1 }";
     let attempt = world.begin(step(&[], drive, expects)).await;
+    attempt.settle(BOUND).await;
     let first = attempt.judge().await.unwrap();
     assert_eq!(first.waiting.as_deref(), Some("the step waits for you to send BLPOP"));
     let mut typist = world.typist();
