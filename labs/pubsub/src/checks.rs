@@ -56,7 +56,7 @@ pub(crate) fn checks() -> Vec<Check<dyn Fanout>> {
             name: "tells_of_every_gap",
             states: "where messages are missing after a cut, the subscriber is told of a gap",
             topics: &[Topic::Gap],
-            instances: 2,
+            instances: 5,
             plan: plan_cuts,
         },
         Predicate {
