@@ -10,7 +10,8 @@ use rand::Rng as _;
 use crate::{
     Fanout, KEEP,
     feedback::Topic,
-    world::{Step, Stop, World},
+    steps::Step,
+    world::{Stop, World},
 };
 
 /// Messages between two looks at the feeds: a subscriber that is not cut keeps up with so many.
@@ -56,7 +57,7 @@ pub(crate) fn checks() -> Vec<Check<dyn Fanout>> {
             name: "tells_of_every_gap",
             states: "where messages are missing after a cut, the subscriber is told of a gap",
             topics: &[Topic::Gap],
-            instances: 5,
+            instances: 2,
             plan: plan_cuts,
         },
         Predicate {

@@ -6,7 +6,7 @@
 //! | [`sharded`] | the reference |
 //! | [`classic`], [`stream_tail`], [`polling`] | alternatives |
 //! | [`fire_and_forget`], [`auto_resubscribe`], [`unconfirmed`], [`unbounded_queue`], [`one_channel`], [`tail_from_now`], [`list_offset`] | flawed |
-//! | `checks`, `world`, `feedback` | named checks: plans, histories with cuts, judgements |
+//! | `checks`, `steps`, `world`, `outage`, `fence`, `feedback` | named checks: plans, histories with cuts, judgements |
 
 pub mod auto_resubscribe;
 mod broadcast;
@@ -18,6 +18,7 @@ mod exercise;
 mod experiments;
 mod feed;
 mod feedback;
+mod fence;
 pub mod fire_and_forget;
 mod flow;
 mod lab;
@@ -30,6 +31,7 @@ pub mod polling;
 mod raw;
 pub mod sharded;
 mod slow_reader;
+mod steps;
 pub mod stream_tail;
 pub mod tail_from_now;
 pub mod unbounded_queue;

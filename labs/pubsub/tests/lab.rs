@@ -18,7 +18,7 @@ fn seeds() -> u64 {
 
 async fn all_as_declared(topology: Topology) {
     let bin = find_server(None).unwrap();
-    let servers = Managed::start_async(topology, &bin, &ServerOptions::default()).await.unwrap();
+    let servers = Managed::start_async(topology, &bin, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap();
     for variant in LAB.variants() {
         for seed in 1..=seeds() {
@@ -47,7 +47,7 @@ async fn every_variant_is_as_declared_on_a_cluster() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_experiment_measures_something() {
     let bin = find_server(None).unwrap();
-    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::default()).await.unwrap();
+    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(Topology::Single, servers.addrs())).await.unwrap();
     let env = Env { redis, seed: 1, server: Some(bin) };
     for experiment in LAB.experiments() {
@@ -65,7 +65,7 @@ async fn every_experiment_measures_something() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_runs_at_once_on_one_server_do_not_disturb_each_other() {
     let bin = find_server(None).unwrap();
-    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::default()).await.unwrap();
+    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(Topology::Single, servers.addrs())).await.unwrap();
     for name in ["sharded", "stream_tail"] {
         let variant = LAB.variant(name).unwrap();
@@ -103,7 +103,7 @@ fn every_line_of_the_console_track_is_well_formed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_console_step_is_passed_by_its_solution_and_knows_its_mistakes() {
     let bin = find_server(None).unwrap();
-    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::default()).await.unwrap();
+    let servers = Managed::start_async(Topology::Single, &bin, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(Topology::Single, servers.addrs())).await.unwrap();
     let proxy = std::sync::Arc::new(Proxy::start(Topology::Single, &servers.addrs()).await.unwrap());
     let manifest = LAB.manifest().unwrap();
