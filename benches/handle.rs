@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let smoke = std::env::args().any(|arg| arg == "--test");
     for topology in Topology::ALL {
-        let managed = Managed::start(topology, &server, &ServerOptions::default())?;
+        let managed = Managed::start(topology, &server, &ServerOptions::steady())?;
         runtime.block_on(overhead(&managed, topology, if smoke { 3 } else { BATCHES }))?;
         managed.stop();
     }

@@ -58,7 +58,7 @@ impl StackOptions {
             servers: 1,
             redis,
             chatlab: std::env::current_exe().context("finding the running binary")?,
-            redis_options: ServerOptions::default(),
+            redis_options: ServerOptions::steady(),
             variants: Variants::default(),
             serve_args: Vec::new(),
         })

@@ -45,7 +45,7 @@ fn on(
     server: &ServerBinary,
     topology: Topology,
 ) -> Result<(), Failure> {
-    let managed = Managed::start(topology, server, &ServerOptions::default())?;
+    let managed = Managed::start(topology, server, &ServerOptions::steady())?;
     for client in ClientKind::available() {
         let config = RedisConfig::new(topology, managed.addrs()).with_client(*client);
         let redis = runtime.block_on(Redis::connect(&config))?;

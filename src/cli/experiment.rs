@@ -144,7 +144,7 @@ async fn measure(
     progress.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
     progress.set_message(format!("measuring {} {}, {}", lab.id(), experiment.name, args.topology));
     progress.enable_steady_tick(Duration::from_millis(120));
-    let managed = Managed::start_async(args.topology, server, &ServerOptions::default()).await?;
+    let managed = Managed::start_async(args.topology, server, &ServerOptions::steady()).await?;
     let redis = Redis::connect(&RedisConfig::new(args.topology, managed.addrs())).await?;
     let env = Env { redis, seed: args.seed, server: Some(server.clone()) };
     let findings = lab.experiment(experiment.name, &env).await;

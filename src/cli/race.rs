@@ -70,7 +70,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         None => Orders::All { max: args.max },
     };
     let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
-    let managed = Managed::start_async(args.topology, &server, &ServerOptions::default()).await?;
+    let managed = Managed::start_async(args.topology, &server, &ServerOptions::steady()).await?;
     let redis = Redis::connect(&RedisConfig::new(args.topology, managed.addrs())).await?;
     let env = Env { redis, seed: 0, server: Some(server) };
     let screen = Screen::stdout();

@@ -168,7 +168,7 @@ async fn measured(
     global: &Global,
 ) -> anyhow::Result<(Vec<Cost>, Option<Comparison>)> {
     let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
-    let managed = Managed::start_async(Topology::Single, &server, &ServerOptions::default()).await?;
+    let managed = Managed::start_async(Topology::Single, &server, &ServerOptions::steady()).await?;
     let nodes = managed.addrs();
     let redis = Redis::connect(&RedisConfig::new(Topology::Single, nodes.clone())).await?;
     let reference = lab.variants().iter().find(|variant| variant.kind == VariantKind::Reference);

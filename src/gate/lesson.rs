@@ -18,7 +18,7 @@ pub(super) async fn run(lab: &dyn Lab, options: &Options, verdict: &mut LabVerdi
         if commands.is_empty() {
             continue;
         }
-        let managed = Managed::start_async(topology, &options.server, &ServerOptions::default()).await?;
+        let managed = Managed::start_async(topology, &options.server, &ServerOptions::steady()).await?;
         let mut typist = Typist::new(topology, managed.addrs());
         for command in commands {
             let typed = typist.line(&command).await;

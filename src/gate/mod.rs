@@ -9,6 +9,7 @@
 //! | `hints` | each hint is the one that is shown for the mistake it names (`hints.rs`) |
 //! | `steps` | each console step: its solution passes, nothing typed does not, each mistake is recognised (`steps.rs`) |
 //! | `lesson` | the lesson's commands run as printed, its links lead somewhere (`lesson.rs`) |
+//! | `servers` | no check has taken a master from the others, and no busy machine has |
 //! | `keys` | no key is left that the key table does not know (`keys.rs`) |
 //! | `leftovers` | no process and no folder is left ([`leftovers`]) |
 //!
@@ -136,13 +137,20 @@ pub async fn check_lab(
     }
     let exercise = exercise.ok();
     for topology in &options.topologies {
-        let managed = Managed::start_async(*topology, &options.server, &ServerOptions::default()).await?;
+        let managed = Managed::start_async(*topology, &options.server, &ServerOptions::steady()).await?;
         let redis = Redis::connect(&RedisConfig::new(*topology, managed.addrs())).await?;
         let env = Env { redis, seed: options.seed, server: Some(options.server.clone()) };
+        let masters = env.redis.primaries().await?;
         let reports = variants::run(lab, &env, options.seeds, &mut verdict).await;
         let unfinished = variants::run_exercise(lab, exercise, &env, &managed.addrs(), &mut verdict).await;
         if *topology == options.topologies[0] {
             hints::prove(lab, &reports, unfinished.as_ref(), &mut verdict);
+        }
+        let now = env.redis.primaries().await?;
+        if now != masters {
+            let change = format!("{} became {}", masters.join(" "), now.join(" "));
+            verdict
+                .problem("servers", format!("on {topology} the masters changed during the checks: {change}"));
         }
         keys::look(&env.redis, &mut verdict).await?;
         managed.stop();

@@ -46,7 +46,7 @@ async fn prove_on(
     options: &Options,
     verdict: &mut LabVerdict,
 ) -> anyhow::Result<()> {
-    let managed = Managed::start_async(topology, &options.server, &ServerOptions::default()).await?;
+    let managed = Managed::start_async(topology, &options.server, &ServerOptions::steady()).await?;
     let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await?;
     let proxy = Arc::new(Proxy::start(topology, &managed.addrs()).await?);
     for id in wanted {

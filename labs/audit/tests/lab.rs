@@ -13,7 +13,7 @@ use chatlab_kit::{
 
 async fn env(topology: Topology) -> (Managed, Env) {
     let binary = find_server(None).unwrap();
-    let servers = Managed::start_async(topology, &binary, &ServerOptions::default()).await.unwrap();
+    let servers = Managed::start_async(topology, &binary, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap();
     (servers, Env { redis, seed: 1, server: Some(binary) })
 }

@@ -16,7 +16,7 @@ const CONCURRENT: u64 = 10;
 
 async fn start(topology: Topology) -> (Managed, Redis) {
     let bin = find_server(None).unwrap();
-    let managed = Managed::start_async(topology, &bin, &ServerOptions::default()).await.unwrap();
+    let managed = Managed::start_async(topology, &bin, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await.unwrap();
     (managed, redis)
 }

@@ -16,7 +16,7 @@ fn seeds() -> u64 {
 
 async fn server(topology: Topology) -> (Managed, Redis) {
     let managed =
-        Managed::start_async(topology, &find_server(None).unwrap(), &ServerOptions::default()).await.unwrap();
+        Managed::start_async(topology, &find_server(None).unwrap(), &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await.unwrap();
     (managed, redis)
 }

@@ -92,7 +92,7 @@ async fn run(redis: &Redis, counting: Counting, clients: usize, orders: &Orders)
 async fn on_both<F: AsyncFn(Redis)>(test: F) {
     for topology in [Topology::Single, Topology::Cluster] {
         let binary = find_server(None).unwrap();
-        let servers = Managed::start_async(topology, &binary, &ServerOptions::default()).await.unwrap();
+        let servers = Managed::start_async(topology, &binary, &ServerOptions::steady()).await.unwrap();
         test(Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap()).await;
     }
 }

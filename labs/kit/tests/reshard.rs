@@ -12,7 +12,7 @@ const KEYS: usize = 250;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_moves_with_all_its_keys_and_asks_in_between() {
     let bin = find_server(None).unwrap();
-    let managed = Managed::start_async(Topology::Cluster, &bin, &ServerOptions::default()).await.unwrap();
+    let managed = Managed::start_async(Topology::Cluster, &bin, &ServerOptions::steady()).await.unwrap();
     let addrs = managed.addrs();
     let mut redis = Redis::connect(&RedisConfig::new(Topology::Cluster, addrs.clone())).await.unwrap();
     let moving_slot = slot(b"{mv}");

@@ -23,7 +23,7 @@ impl World {
     /// A server of its own: steps empty it.
     async fn start(topology: Topology) -> Self {
         let binary = find_server(None).unwrap();
-        let managed = Managed::start_async(topology, &binary, &ServerOptions::default()).await.unwrap();
+        let managed = Managed::start_async(topology, &binary, &ServerOptions::steady()).await.unwrap();
         let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await.unwrap();
         let proxy = Arc::new(Proxy::start(topology, &managed.addrs()).await.unwrap());
         Self { managed, redis, proxy }

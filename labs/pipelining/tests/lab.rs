@@ -20,7 +20,7 @@ const AT_ONCE: u64 = 10;
 
 async fn env(topology: Topology) -> (Managed, Env) {
     let binary = find_server(None).unwrap();
-    let servers = Managed::start_async(topology, &binary, &ServerOptions::default()).await.unwrap();
+    let servers = Managed::start_async(topology, &binary, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap();
     (servers, Env { redis, seed: 1, server: Some(binary) })
 }

@@ -34,7 +34,7 @@ fn every_step_of_the_console_track_is_whole() {
 }
 
 async fn every_variant_is_as_declared(topology: Topology) {
-    let server = Managed::start(topology, &find_server(None).unwrap(), &ServerOptions::default()).unwrap();
+    let server = Managed::start(topology, &find_server(None).unwrap(), &ServerOptions::steady()).unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, server.addrs())).await.unwrap();
     for seed in SEEDS {
         let env = Env { redis: redis.clone(), seed, server: None };

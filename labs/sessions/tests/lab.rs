@@ -14,7 +14,7 @@ const SEEDS: u64 = 2;
 
 async fn as_declared(topology: Topology) {
     let server = find_server(std::env::var_os(SERVER_SETTING).map(PathBuf::from).as_deref()).unwrap();
-    let managed = Managed::start_async(topology, &server, &ServerOptions::default()).await.unwrap();
+    let managed = Managed::start_async(topology, &server, &ServerOptions::steady()).await.unwrap();
     let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await.unwrap();
     for seed in 0..SEEDS {
         for variant in LAB.variants().iter().filter(|v| v.kind != VariantKind::Exercise) {

@@ -119,7 +119,7 @@ fn run(plan: LabPlan, change: impl FnOnce(&mut Counters)) -> Result<RunResult, L
 }
 
 fn start(topology: Topology) -> Managed {
-    Managed::start(topology, &find_server(None).unwrap(), &ServerOptions::default()).unwrap()
+    Managed::start(topology, &find_server(None).unwrap(), &ServerOptions::steady()).unwrap()
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut compared = None;
     for topology in args.topology.unwrap_or(default).topologies() {
         progress.set_message(format!("starting Redis: {topology}"));
-        let managed = Managed::start_async(*topology, &server, &ServerOptions::default()).await?;
+        let managed = Managed::start_async(*topology, &server, &ServerOptions::steady()).await?;
         let nodes = managed.addrs();
         let redis = Redis::connect(&RedisConfig::new(*topology, nodes.clone())).await?;
         for seed in (0..args.repeat).map(|i| first_seed.wrapping_add(i)) {

@@ -147,7 +147,7 @@ async fn window(setting: &Setting<'_>, side: &Side, teller: &mut Teller) -> anyh
         }
         Driver::Lab => {
             teller.note(&format!("starting {} Redis", args.topology));
-            let managed = Managed::start_async(args.topology, redis, &ServerOptions::default()).await?;
+            let managed = Managed::start_async(args.topology, redis, &ServerOptions::steady()).await?;
             let what = (scenario, variant_of(scenario, side)?);
             let tell = &mut |progress| teller.tell(progress);
             let result = measure_lab(&managed, args.client, what, program, labels, tell).await;

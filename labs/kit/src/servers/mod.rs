@@ -36,7 +36,7 @@ pub use poll::poll;
 pub use status::{NodeStatus, inspect};
 pub use topology::{Topology, UnknownTopology};
 
-/// How servers are configured. The default writes nothing to disk.
+/// How servers are configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
     /// Whether an append-only file is kept, so that a restarted node has its data again.
@@ -47,6 +47,19 @@ pub struct ServerOptions {
     pub extra: Vec<(String, String)>,
 }
 
+/// [`ServerOptions::steady`]: longer than a machine that is busy with other work keeps a node from answering, in
+/// milliseconds. It is Redis's own default.
+const STEADY_NODE_TIMEOUT_MS: u64 = 15_000;
+
+impl ServerOptions {
+    /// For checks and measurements in which no node is killed: a node that a busy machine leaves without a processor for
+    /// some seconds is not taken for dead, which would put its replica in its place in the middle of a check.
+    pub fn steady() -> Self {
+        Self { cluster_node_timeout_ms: STEADY_NODE_TIMEOUT_MS, ..Self::default() }
+    }
+}
+
+/// Writes nothing to disk, and takes a node for dead after 2 s: for lessons and tests that kill one.
 impl Default for ServerOptions {
     fn default() -> Self {
         Self { persistence: false, cluster_node_timeout_ms: 2_000, extra: Vec::new() }
