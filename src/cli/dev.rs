@@ -18,6 +18,7 @@ use super::check::exercise::{self, Built};
 use super::{Global, setup::ensure_server};
 use crate::gate::{self, LabVerdict, Options, leftovers::Leftovers};
 use crate::labs;
+use crate::learner::compare::counted;
 
 /// No line is wider.
 const COLUMNS: usize = 80;
@@ -181,20 +182,28 @@ fn conclude(summary: &Summary<'_>, options: &Options) {
         println!("! leftovers: {line}");
     }
     let rows = || summary.labs.iter().flat_map(|lab| &lab.variants);
-    let names = |kind: &'static str| {
+    let names = |kind: &'static str, held: bool| {
         let named = summary.labs.iter().flat_map(move |lab| {
-            lab.variants.iter().filter(move |row| row.kind == kind).map(move |row| (lab.lab, row.variant))
+            let rows = lab.variants.iter().filter(move |row| row.kind == kind);
+            rows.filter(move |row| (row.as_declared == row.seeds) == held)
+                .map(move |row| (lab.lab, row.variant))
         });
-        named.collect::<std::collections::BTreeSet<_>>().len()
+        named.collect::<std::collections::BTreeSet<_>>()
+    };
+    let as_declared = |kind, what| {
+        let wrong = names(kind, false);
+        let all = names(kind, true).union(&wrong).count() as u64;
+        let right = all - wrong.len() as u64;
+        if right == all { counted(all, what) } else { format!("{right} of {}", counted(all, what)) }
     };
     let failed = summary.labs.iter().filter(|lab| !lab.passed()).count();
     println!(
-        "\n{} labs: {} references, {} alternatives, {} flawed variants killed by their predicate, {} exercises",
-        summary.labs.len(),
-        names("reference"),
-        names("alternative"),
-        names("flawed"),
-        names("exercise"),
+        "\n{}: {}, {}, {} killed by the declared predicate, {}",
+        counted(summary.labs.len() as u64, "lab"),
+        as_declared("reference", "reference"),
+        as_declared("alternative", "alternative"),
+        as_declared("flawed", "flawed variant"),
+        as_declared("exercise", "exercise"),
     );
     println!(
         "{} checks with seeds {} to {}, {} of {} runs as declared, {} skipped variants, {:.0} s",

@@ -164,7 +164,12 @@ fn show(experiment: &Experiment, kept: &Kept<'_>) {
     for note in &kept.findings.notes {
         print_wrapped(&format!("Note: {note}"));
     }
-    println!("\nMeasured on {}, {}, {} cores, seed {}.", kept.server, kept.topology, kept.cores, kept.seed);
+    let place = kept.findings.place.clone().unwrap_or_else(|| kept.topology.to_string());
+    println!();
+    print_wrapped(&format!(
+        "Measured on {}, {place}, {} cores, seed {}.",
+        kept.server, kept.cores, kept.seed
+    ));
     println!();
     print_wrapped(experiment.explanation);
 }
@@ -176,7 +181,10 @@ fn write_files(args: &Args, kept: &Kept<'_>) -> anyhow::Result<Vec<PathBuf>> {
         None => state_dir().join("experiments"),
     };
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let stem = format!("{}-{}-{}", kept.lab, kept.experiment, kept.topology);
+    let stem = match kept.findings.place {
+        Some(_) => format!("{}-{}", kept.lab, kept.experiment),
+        None => format!("{}-{}-{}", kept.lab, kept.experiment, kept.topology),
+    };
     let numbers = folder.join(format!("{stem}.json"));
     std::fs::write(&numbers, serde_json::to_vec_pretty(kept)?)
         .with_context(|| numbers.display().to_string())?;

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use chatlab_kit::lab::{Cost, REHEARSALS};
+use chatlab_kit::{
+    check::wrap,
+    lab::{Cost, REHEARSALS},
+};
 use serde::Serialize;
 
 /// How often each side is rehearsed, in turns: a slow moment of the machine then hits both.
@@ -80,7 +83,9 @@ impl Comparison {
             REHEARSALS * TURNS as u64
         );
         for sentence in self.sentences() {
-            let _ = writeln!(out, "{}", cut(&sentence, COLUMNS));
+            for line in wrap(&sentence, COLUMNS) {
+                let _ = writeln!(out, "{line}");
+            }
         }
         out
     }

@@ -18,6 +18,8 @@ use chatlab_kit::{
 };
 use redis::aio::MultiplexedConnection;
 
+/// Where every experiment of this lab runs.
+const OWN_CLUSTER: &str = "a cluster of its own (3 masters, 3 replicas)";
 /// How long a private cluster may take to be whole again.
 const WHOLE_BOUND: Duration = Duration::from_secs(20);
 /// The bound on one reply.
@@ -69,16 +71,17 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     },
 ];
 
-/// Runs the experiment of that name.
+/// Runs the experiment of that name, on a cluster of its own: it kills nodes and moves slots.
 pub(crate) async fn run(name: &str, env: &Env) -> Option<LabResult<Findings>> {
-    Some(match name {
+    let found = match name {
         "failover" => failover::run(env).await,
         "skew" => skew::run(env).await,
         "moved" => moved::run(env).await,
         "stale-reads" => stale_reads::run(env).await,
         "cross-slot" => cross_slot::run(env).await,
         _ => return None,
-    })
+    };
+    Some(found.map(|findings| findings.measured_on(OWN_CLUSTER)))
 }
 
 /// A cluster of one experiment, gone when dropped.

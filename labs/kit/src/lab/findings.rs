@@ -32,6 +32,9 @@ pub struct Findings {
     pub conclusions: Vec<String>,
     /// What could not be measured or was refused a verdict, and why.
     pub notes: Vec<String>,
+    /// The servers of the experiment's own, where it did not run on those that it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// A line of a table: its name, and a number a column.
@@ -112,6 +115,13 @@ impl Findings {
     /// Adds what the numbers of this run add up to.
     pub fn conclude(&mut self, sentence: impl Into<String>) {
         self.conclusions.push(sentence.into());
+    }
+
+    /// Says on which servers of its own the experiment ran.
+    #[must_use]
+    pub fn measured_on(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
     }
 
     /// Adds what could not be measured, and why.
