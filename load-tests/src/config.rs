@@ -37,8 +37,12 @@ pub struct Config {
     pub secs: f64,
     /// The length of a body, in bytes.
     pub body_bytes: usize,
-    /// `constant` or `poisson`.
+    /// What decided when requests went out: a kind of schedule, or a closed loop.
     pub schedule: String,
+    /// A closed loop's requests at once; none in an open loop. In a closed loop, response is nothing but service: there is
+    /// no intended instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_concurrency: Option<u32>,
     /// The schedule's seed.
     pub seed: u64,
     /// SHA-256 of all arrivals of the window.
@@ -67,6 +71,7 @@ impl Config {
             secs: plan.schedule.duration_ns as f64 / 1e9,
             body_bytes: plan.body_bytes,
             schedule: plan.schedule.kind.to_string(),
+            closed_concurrency: None,
             seed: plan.schedule.seed,
             schedule_sha256: plan.schedule.hash(),
             servers: plan.ws_urls.len(),

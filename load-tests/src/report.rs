@@ -67,7 +67,11 @@ fn config_hash(result: &RunResult) -> String {
 
 fn asked_for(result: &RunResult) -> String {
     let config = &result.config;
-    let rate = format!("{} {}, {} s", config.rate_per_s, config.schedule, config.secs);
+    let rate = match config.closed_concurrency {
+        // Nobody shall take its latency for response time.
+        Some(_) => format!("as many as possible ({}; service time only), {} s", config.schedule, config.secs),
+        None => format!("{} {}, {} s", config.rate_per_s, config.schedule, config.secs),
+    };
     match &config.lab {
         Some(driven) => {
             format!(

@@ -1,8 +1,13 @@
 //! Scenarios: load described in a file, with the defaults that make it reproducible.
 
+use std::{fs, path::Path};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{schedule::ScheduleKind, verdict::Limits};
+use crate::{
+    schedule::{Load, LoadKind, Schedule, ScheduleError, ScheduleKind, Trace},
+    verdict::Limits,
+};
 
 /// The files in `scenarios/`, by name.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -69,15 +74,16 @@ pub struct Scenario {
     /// How often one of them does, a second, of all together.
     #[serde(default)]
     pub churn_per_s: f64,
-    /// Messages (driver `lab`: operations) a second, all together.
+    /// Messages (driver `lab`: operations) a second, all together. Left out where the schedule has rates of its own.
+    #[serde(default)]
     pub rate: f64,
     /// The measured window, in seconds.
     pub secs: u64,
     /// The length of a body, in bytes.
     #[serde(default)]
     pub body_bytes: usize,
-    /// How arrivals are spread.
-    pub schedule: ScheduleKind,
+    /// How arrivals are spread: a name, or a table; see [`crate::schedule`].
+    pub schedule: LoadKind,
     /// The schedule's seed.
     pub seed: u64,
     /// Sending before the window, in milliseconds.
@@ -131,9 +137,30 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError::Malformed`] with line and field.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
+        Self::parse_in(Path::new(""), name, text)
+    }
+
+    /// Reads a scenario's file, and the trace that it names, if it does.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Malformed`] with what could not be read, or line and field.
+    pub fn read(file: &Path) -> Result<Self, ScenarioError> {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(file).map_err(|e| ScenarioError::Malformed {
+            name: name.clone().into_owned(),
+            why: format!("{}: {e}", file.display()),
+        })?;
+        Self::parse_in(file.parent().unwrap_or(Path::new("")), &name, &text)
+    }
+
+    /// A trace's path is relative to the folder.
+    fn parse_in(folder: &Path, name: &str, text: &str) -> Result<Self, ScenarioError> {
         let malformed = |why: String| ScenarioError::Malformed { name: name.to_owned(), why };
         let mut scenario: Self = toml::from_str(text).map_err(|e| malformed(e.to_string()))?;
         name.clone_into(&mut scenario.name);
+        if let LoadKind::Open(ScheduleKind::Replay(trace)) = &mut scenario.schedule {
+            *trace = Trace::read(&folder.join(&trace.file)).map_err(|e| malformed(e.to_string()))?;
+        }
         scenario.check().map_err(malformed)?;
         Ok(scenario)
     }
@@ -148,16 +175,54 @@ impl Scenario {
             ("in_flight_cap", self.in_flight_cap),
             ("threads", self.threads as u64),
         ])?;
-        if !(self.rate > 0.0 && self.rate <= 1e6) {
-            return Err("rate must be over 0 and at most 1000000 a second".into());
-        }
+        self.check_schedule()?;
         match self.driver {
             Driver::Ws => self.check_ws(),
             Driver::Lab => self.check_lab(),
         }
     }
 
+    fn check_schedule(&self) -> Result<(), String> {
+        if self.schedule.has_own_rate() {
+            if self.rate != 0.0 {
+                return Err(format!("rate must be left out: a {} has none, or its own", self.schedule));
+            }
+        } else if !(self.rate > 0.0 && self.rate <= 1e6) {
+            return Err("rate must be over 0 and at most 1000000 a second".into());
+        }
+        self.load(1).map(drop).map_err(|e| e.to_string())
+    }
+
+    /// The load that so many clients make.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] names what is out of its bounds.
+    pub fn load(&self, clients: u32) -> Result<Load, ScheduleError> {
+        let duration_ns = self.secs.saturating_mul(1_000_000_000);
+        self.schedule.check()?;
+        Ok(match &self.schedule {
+            LoadKind::Open(kind) => {
+                Load::Open(Schedule::new(kind.clone(), self.rate, duration_ns, clients, self.seed)?)
+            }
+            LoadKind::Closed { concurrency } => Load::Closed { concurrency: *concurrency, duration_ns },
+        })
+    }
+
+    /// The same for a driver that only knows the open loop.
+    ///
+    /// # Errors
+    /// One sentence that names the field.
+    pub fn open_load(&self, clients: u32) -> Result<Schedule, String> {
+        match self.load(clients).map_err(|e| e.to_string())? {
+            Load::Open(schedule) => Ok(schedule),
+            Load::Closed { .. } => {
+                Err("schedule.kind = \"closed\" is for ceilings, which this driver does not measure".into())
+            }
+        }
+    }
+
     fn check_ws(&self) -> Result<(), String> {
+        self.open_load(1)?;
         at_least_one(&[
             ("conns", self.conns as u64),
             ("rooms", self.rooms as u64),
@@ -193,6 +258,7 @@ impl Scenario {
     }
 
     fn check_lab(&self) -> Result<(), String> {
+        self.open_load(1)?;
         if self.lab.is_none() {
             return Err("lab is missing: which lab's variant is to be driven?".into());
         }
@@ -266,6 +332,13 @@ mod tests {
             ("driver = \"ws\"", "driver = \"lab\"", "lab is missing"),
             ("driver = \"ws\"", "driver = \"lab\"\nlab = \"history\"", "conns belongs"),
             ("conns = 200", "", "conns"),
+            ("schedule = \"poisson\"", "schedule = \"ramp\"", "write a table"),
+            (
+                "schedule = \"poisson\"",
+                "schedule = { kind = \"ramp\", from = 1.0, to = 2.0 }",
+                "rate must be left out",
+            ),
+            ("rate = 100.0", "", "rate must be over 0"),
             ("conns = 200", "conns = 200\nchurn_conns = 9", "churn_per_s"),
             ("conns = 200", "conns = 200\nchurn_conns = 9\nchurn_per_s = 19.0", "at most 2"),
         ] {

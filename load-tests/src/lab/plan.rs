@@ -24,7 +24,7 @@ pub struct LabPlan {
     pub nodes: Vec<String>,
     /// How arrivals are spread.
     pub schedule: ScheduleKind,
-    /// Operations a second.
+    /// Operations a second; not looked at where the schedule has rates of its own.
     pub rate: f64,
     /// The measured window, in seconds.
     pub secs: u64,
@@ -71,6 +71,7 @@ impl LabPlan {
         labels: BTreeMap<String, String>,
     ) -> Result<Self, PlanError> {
         let lab = scenario.lab.clone().ok_or_else(|| PlanError("the scenario names no lab".into()))?;
+        let schedule = scenario.open_load(1).map_err(PlanError)?.kind;
         let plan = Self {
             scenario: scenario.name.clone(),
             lab,
@@ -78,7 +79,7 @@ impl LabPlan {
             topology: place.topology,
             client: place.client,
             nodes: place.nodes,
-            schedule: scenario.schedule,
+            schedule,
             rate: scenario.rate,
             secs: scenario.secs,
             seed: scenario.seed,
