@@ -9,6 +9,8 @@
 //! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
 //! | [`lab`] | the lab driver: calls a variant's operations on time, without the server |
 //! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
+//! | [`recording`] | a run written to a folder, second by second, and read back |
+//! | [`steady`] | where latency has settled, so that the warm-up can end |
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
@@ -29,9 +31,11 @@ pub mod preflight;
 pub mod process;
 pub mod procstat;
 pub mod recorder;
+pub mod recording;
 pub mod report;
 pub mod result;
 pub mod scenario;
 pub mod schedule;
+pub mod steady;
 pub mod verdict;
 pub mod ws;

@@ -10,10 +10,14 @@ use hdrhistogram::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::recording::{Live, Stage};
+
 /// The longest latency that is told apart, in microseconds.
 pub const MAX_US: u64 = 60_000_000;
 /// A percentile is shown only when at least this many samples lie beyond it.
 pub const MIN_SAMPLES_BEYOND: f64 = 10.0;
+/// The tick of the generators that [`Recorder::ack_tick`] stands for, in nanoseconds.
+pub const TICK_NS: u64 = 10_000_000;
 
 /// A histogram that can't be made or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +62,11 @@ impl Latency {
         (beyond + 1e-6 >= MIN_SAMPLES_BEYOND).then(|| self.0.value_at_quantile(quantile))
     }
 
+    /// The histogram itself.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
     /// The figures and the whole histogram, for a result file.
     ///
     /// # Errors
@@ -85,11 +94,22 @@ impl Latency {
     /// # Errors
     /// [`RecorderError`] when `hdr_v2` is not a base64 HDR V2 histogram.
     pub fn from_summary(summary: &Summary) -> Result<Self, RecorderError> {
-        let bytes = STANDARD.decode(&summary.hdr_v2).map_err(|e| RecorderError(e.to_string()))?;
-        Deserializer::new()
+        Self::decode(&summary.hdr_v2)
+    }
+
+    /// A histogram from its HDR V2 form in base64.
+    ///
+    /// # Errors
+    /// [`RecorderError`] when it is none, or has another range than ours, which would not merge.
+    pub fn decode(base64: &str) -> Result<Self, RecorderError> {
+        let bytes = STANDARD.decode(base64).map_err(|e| RecorderError(e.to_string()))?;
+        let inner: Histogram<u64> = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
-            .map(Self)
-            .map_err(|e| RecorderError(e.to_string()))
+            .map_err(|e| RecorderError(e.to_string()))?;
+        if (inner.low(), inner.high(), inner.sigfig()) != (1, MAX_US, 3) {
+            return Err(RecorderError(format!("from {} to {} µs", inner.low(), inner.high())));
+        }
+        Ok(Self(inner))
     }
 }
 
@@ -114,13 +134,40 @@ pub struct Summary {
     pub hdr_v2: String,
 }
 
-/// Everything that one generator thread records.
-#[derive(Clone, Debug)]
+/// The instants of one message, in nanoseconds on the run's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instants {
+    /// When it was due.
+    pub intended_ns: u64,
+    /// When it was sent.
+    pub sent_ns: u64,
+    /// When it was answered, or delivered.
+    pub done_ns: u64,
+}
+
+impl Instants {
+    /// Intended instant → done.
+    pub fn response_ns(&self) -> u64 {
+        self.done_ns.saturating_sub(self.intended_ns)
+    }
+
+    /// Actual send → done.
+    pub fn service_ns(&self) -> u64 {
+        self.done_ns.saturating_sub(self.sent_ns)
+    }
+}
+
+/// Everything that one generator thread records. The methods also fill the recording of the current second, if there is one;
+/// the fields are the whole window's.
+#[derive(Debug)]
 pub struct Recorder {
     /// Intended instant → ack.
     pub ack: Latency,
     /// Actual send → ack: what a generator that stamps at the send would report.
     pub ack_service: Latency,
+    /// The tick at or before the actual send → ack: what a generator would report that works every [`TICK_NS`] and stamps
+    /// what it sends with the tick.
+    pub ack_tick: Latency,
     /// Intended instant → actual send: the generator's own lateness.
     pub pacing: Latency,
     /// Intended instant → delivery, by the third of the window in which the message was due.
@@ -133,6 +180,7 @@ pub struct Recorder {
     pub median: Latency,
     /// The same to the last subscriber.
     pub last: Latency,
+    live: Option<Live>,
 }
 
 impl Recorder {
@@ -141,23 +189,76 @@ impl Recorder {
     /// # Errors
     /// As [`Latency::new`].
     pub fn new() -> Result<Self, RecorderError> {
+        Self::with_live(None)
+    }
+
+    /// Empty histograms, and a recording of each second beside them.
+    ///
+    /// # Errors
+    /// As [`Latency::new`].
+    pub fn with_live(live: Option<Live>) -> Result<Self, RecorderError> {
         let empty = Latency::new()?;
         Ok(Self {
             ack: empty.clone(),
             ack_service: empty.clone(),
+            ack_tick: empty.clone(),
             pacing: empty.clone(),
             delivery: [empty.clone(), empty.clone(), empty.clone()],
             delivery_service: empty.clone(),
             first: empty.clone(),
             median: empty.clone(),
             last: empty,
+            live,
         })
+    }
+
+    /// A message of the window was sent.
+    pub fn sent(&mut self, intended_ns: u64, sent_ns: u64) {
+        let pacing_ns = sent_ns.saturating_sub(intended_ns);
+        self.pacing.record_ns(pacing_ns);
+        if let Some(live) = &mut self.live {
+            live.sent(sent_ns, pacing_ns);
+        }
+    }
+
+    /// A message of the window was answered.
+    pub fn acked(&mut self, at: Instants) {
+        self.ack.record_ns(at.response_ns());
+        self.ack_service.record_ns(at.service_ns());
+        self.ack_tick.record_ns(at.done_ns.saturating_sub(at.sent_ns / TICK_NS * TICK_NS));
+        if let Some(live) = &mut self.live {
+            live.done(Stage::Ack, at.done_ns, at.response_ns(), at.service_ns());
+        }
+    }
+
+    /// A message that was due in that third of the window was delivered to one subscriber.
+    pub fn delivered(&mut self, third: usize, at: Instants) {
+        self.delivery[third.min(2)].record_ns(at.response_ns());
+        self.delivery_service.record_ns(at.service_ns());
+        if let Some(live) = &mut self.live {
+            live.done(Stage::Delivery, at.done_ns, at.response_ns(), at.service_ns());
+        }
+    }
+
+    /// Something went wrong, in the window or before it.
+    pub fn error(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.error();
+        }
+    }
+
+    /// To be called a few times a second, so that a second ends also when nothing happens.
+    pub fn tick(&mut self, now_ns: u64) {
+        if let Some(live) = &mut self.live {
+            live.tick(now_ns);
+        }
     }
 
     /// Adds another thread's samples.
     pub fn merge(&mut self, other: &Self) {
         self.ack.merge(&other.ack);
         self.ack_service.merge(&other.ack_service);
+        self.ack_tick.merge(&other.ack_tick);
         self.pacing.merge(&other.pacing);
         for (mine, theirs) in self.delivery.iter_mut().zip(&other.delivery) {
             mine.merge(theirs);

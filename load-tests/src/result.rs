@@ -90,6 +90,9 @@ pub struct Latencies {
     pub ack: Summary,
     /// Actual send → ack.
     pub ack_service: Summary,
+    /// The 10 ms tick at or before the actual send → ack: what is reported by generators that stamp at their timer's tick.
+    #[serde(default)]
+    pub ack_tick: Summary,
     /// Intended instant → actual send.
     pub pacing: Summary,
     /// Intended instant → delivery, every subscriber.
@@ -293,6 +296,7 @@ fn latencies(recorder: &Recorder, reopen: &Latency) -> Result<Latencies, LoadErr
     Ok(Latencies {
         ack: recorder.ack.summary()?,
         ack_service: recorder.ack_service.summary()?,
+        ack_tick: recorder.ack_tick.summary()?,
         pacing: recorder.pacing.summary()?,
         delivery: recorder.delivery_all().summary()?,
         delivery_service: recorder.delivery_service.summary()?,

@@ -152,7 +152,7 @@ fn gather(
     (cap_hits, unsent): (u64, u64),
     (before, after): (Sample, Sample),
 ) -> Result<RunResult, LoadError> {
-    let record = run.take_record();
+    let record = run.take_record()?;
     let operations = run.operations(&record)?;
     let answered: u64 = operations.iter().map(|operation| operation.completed).sum();
     let failed: u64 = operations.iter().map(|operation| operation.failed).sum();
@@ -195,6 +195,7 @@ fn config(plan: &LabPlan, schedule: &Schedule) -> Config {
         secs: schedule.duration_ns as f64 / 1e9,
         body_bytes: 0,
         schedule: schedule.kind.to_string(),
+        closed_concurrency: None,
         seed: schedule.seed,
         schedule_sha256: schedule.hash(),
         servers: 0,

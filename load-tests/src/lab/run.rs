@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::{LabPlan, Operation};
 use crate::{
     plan::PlanError,
-    recorder::{Latency, Recorder},
+    recorder::{Instants, Latency, Recorder},
     schedule::{Arrival, Schedule},
     ws::{
         LoadError,
@@ -106,8 +106,9 @@ impl Run {
         if sum == 0 || sum > MAX_WEIGHTS {
             return Err(PlanError(format!("the workload's weights must sum up to 1 to {MAX_WEIGHTS}")).into());
         }
-        let schedule = Schedule::new(plan.schedule, plan.rate, plan.secs * 1_000_000_000, sum, plan.seed)
-            .map_err(|e| PlanError(e.to_string()))?;
+        let schedule =
+            Schedule::new(plan.schedule.clone(), plan.rate, plan.secs * 1_000_000_000, sum, plan.seed)
+                .map_err(|e| PlanError(e.to_string()))?;
         Ok(Self {
             record: Mutex::new(Record::new(operations.len())?),
             workload,
@@ -186,7 +187,7 @@ impl Run {
         if call.measured {
             let mut record = self.record();
             record.by_operation[call.operation].sent += 1;
-            record.recorder.pacing.record_ns(sent_ns.saturating_sub(call.intended_ns));
+            record.recorder.sent(call.intended_ns, sent_ns);
         }
         let outcome = self.workload.run(name, call.n).await;
         let done_ns = self.now_ns();
@@ -212,15 +213,12 @@ impl Run {
             one.failed += 1;
             return;
         }
-        let (response, service) = (done_ns.saturating_sub(call.intended_ns), done_ns.saturating_sub(sent_ns));
+        let at = Instants { intended_ns: call.intended_ns, sent_ns, done_ns };
         one.completed += 1;
-        one.response.record_ns(response);
-        one.service.record_ns(service);
-        let recorder = &mut record.recorder;
-        recorder.ack.record_ns(response);
-        recorder.ack_service.record_ns(service);
-        recorder.delivery[self.third(call.intended_ns)].record_ns(response);
-        recorder.delivery_service.record_ns(service);
+        one.response.record_ns(at.response_ns());
+        one.service.record_ns(at.service_ns());
+        record.recorder.acked(at);
+        record.recorder.delivered(self.third(call.intended_ns), at);
     }
 
     /// Which third of the window an operation was due in.
@@ -236,14 +234,17 @@ impl Run {
     }
 
     /// What there is; operations that end later are in nothing.
-    pub fn take_record(&self) -> Record {
+    ///
+    /// # Errors
+    /// As [`Recorder::new`].
+    pub fn take_record(&self) -> Result<Record, LoadError> {
         let mut record = self.record();
-        Record {
-            recorder: record.recorder.clone(),
+        Ok(Record {
+            recorder: std::mem::replace(&mut record.recorder, Recorder::new()?),
             errors: std::mem::take(&mut record.errors),
             failures: record.failures,
             by_operation: record.by_operation.clone(),
-        }
+        })
     }
 
     /// Each operation by itself.

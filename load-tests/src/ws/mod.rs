@@ -217,7 +217,7 @@ fn measure(
     let window_start_ns = warm_start_ns + warm_up.duration_ns;
     shared.window_start_ns.store(window_start_ns, std::sync::atomic::Ordering::Relaxed);
     let pacer = {
-        let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), *warm_up);
+        let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), warm_up.clone());
         thread::Builder::new()
             .name(format!("{THREAD_PREFIX}pacer"))
             .spawn(move || pacer::pace(&shared, &queues, &warm_up, warm_start_ns))

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     ledger::{Ledger, Seen},
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
-    recorder::{Latency, Recorder},
+    recorder::{Instants, Latency, Recorder},
 };
 
 /// The most kinds of error that are told apart; the rest is counted as `other`.
@@ -99,7 +99,7 @@ impl State {
     pub fn note_sent(&mut self, shared: &Shared, number: u32, intended_ns: u64, now_ns: u64) {
         if number >= shared.first_measured {
             self.sent_measured += 1;
-            self.recorder.pacing.record_ns(now_ns.saturating_sub(intended_ns));
+            self.recorder.sent(intended_ns, now_ns);
         }
     }
 
@@ -183,10 +183,10 @@ impl State {
         let reached = slot.reach();
         let Some(third) = shared.third(payload.number, payload.intended_ns) else { return };
         self.delivered_measured += 1;
-        let latency_ns = now_ns.saturating_sub(payload.intended_ns);
+        let at = Instants { intended_ns: payload.intended_ns, sent_ns: slot.sent_ns(), done_ns: now_ns };
+        let latency_ns = at.response_ns();
         let recorder = &mut self.recorder;
-        recorder.delivery[third].record_ns(latency_ns);
-        recorder.delivery_service.record_ns(now_ns.saturating_sub(slot.sent_ns()));
+        recorder.delivered(third, at);
         let subscribers = shared.subscribers[usize::from(payload.room)];
         if reached == 1 {
             recorder.first.record_ns(latency_ns);
@@ -233,8 +233,8 @@ impl State {
         take(&counters.in_flight, 1);
         if number >= u64::from(shared.first_measured) {
             self.acked_measured += 1;
-            self.recorder.ack.record_ns(now_ns.saturating_sub(slot.intended_ns()));
-            self.recorder.ack_service.record_ns(now_ns.saturating_sub(slot.sent_ns()));
+            let at = Instants { intended_ns: slot.intended_ns(), sent_ns: slot.sent_ns(), done_ns: now_ns };
+            self.recorder.acked(at);
         }
         true
     }
