@@ -30,6 +30,7 @@ pub mod plan;
 pub mod preflight;
 pub mod process;
 pub mod procstat;
+mod ranges;
 pub mod recorder;
 pub mod recording;
 pub mod report;

@@ -2,7 +2,7 @@
 //!
 //! How the two travel between processes is in [`crate::process`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use chatlab_kit::ids::RoomId;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,12 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How long messages are sent at the same rate before the window, in milliseconds.
     pub warm_up_ms: u64,
+    /// How much longer they may be sent until latency has settled, in milliseconds; 0 for a fixed warm-up.
+    #[serde(default)]
+    pub settle_ms: u64,
+    /// The folder that the run is recorded in; see [`crate::recording`].
+    #[serde(default)]
+    pub record: Option<PathBuf>,
     /// How long to wait after the window for what is still under way, in milliseconds.
     pub drain_ms: u64,
     /// How long connecting and joining may take, in milliseconds.
@@ -121,6 +127,8 @@ impl Plan {
             churn: Churn { tokens: churning[..scenario.churn_conns].to_vec(), per_s: scenario.churn_per_s },
             schedule: scenario.open_load(scenario.conns as u32).map_err(PlanError)?,
             warm_up_ms: scenario.warm_up_ms,
+            settle_ms: scenario.settle_ms,
+            record: None,
             drain_ms: scenario.drain_ms,
             connect_ms: CONNECT_MS,
             connect_concurrency: CONNECT_CONCURRENCY,
@@ -166,7 +174,8 @@ impl Plan {
     pub fn longest_ms(&self) -> u64 {
         let rounds = (self.all_conns() / self.connect_concurrency.max(1) + 2) as u64;
         // The pacer may wait for the cap until the drain's bound, and then comes the drain.
-        let sending = self.warm_up_ms + self.schedule.duration_ns / 1_000_000 + 2 * self.drain_ms;
+        let sending =
+            self.warm_up_ms + self.settle_ms + self.schedule.duration_ns / 1_000_000 + 2 * self.drain_ms;
         self.connect_ms * rounds + sending
     }
 

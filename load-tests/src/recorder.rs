@@ -212,6 +212,11 @@ impl Recorder {
         })
     }
 
+    /// Records each second from now on as well.
+    pub fn set_live(&mut self, live: Live) {
+        self.live = Some(live);
+    }
+
     /// A message of the window was sent.
     pub fn sent(&mut self, intended_ns: u64, sent_ns: u64) {
         let pacing_ns = sent_ns.saturating_sub(intended_ns);

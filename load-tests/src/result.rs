@@ -10,6 +10,7 @@ use crate::{
     ledger::Totals,
     procstat::{ProcStat, ThreadStat, own_threads},
     recorder::{Latency, Recorder, Summary},
+    steady::WarmUp,
     verdict::{self, Observed, Verdict},
     ws::LoadError,
 };
@@ -168,6 +169,9 @@ pub struct RunResult {
     pub acked_per_s: f64,
     /// Deliveries a second in the window, by the clock; valid or not.
     pub delivered_per_s: f64,
+    /// What came before the window; none in results that are older than this field.
+    #[serde(default)]
+    pub warm_up: Option<WarmUp>,
     /// How many of what.
     pub counts: Counts,
     /// What the ledger found, from the warm-up on.
@@ -236,6 +240,7 @@ pub(crate) struct Gathered {
     pub recorder: Recorder,
     pub reopened: Reopened,
     pub operations: Vec<Operation>,
+    pub warm_up: WarmUp,
     pub before: Sample,
     pub after: Sample,
 }
@@ -285,6 +290,7 @@ impl RunResult {
             ledger: run.ledger,
             latency,
             operations: run.operations,
+            warm_up: Some(run.warm_up),
             resources,
             scenario: run.scenario,
             labels: run.labels,
@@ -351,5 +357,6 @@ fn observe(run: &Gathered, latency: &Latencies, resources: &Resources) -> Observ
         delivery_last_us: by_third[2],
         delivery_p50_us: delivery.p50_us,
         delivery_tail_us: delivery.p999_us.or(delivery.max_us),
+        unsettled: (!run.warm_up.fixed).then(|| (!run.warm_up.settled, run.warm_up.told())),
     }
 }

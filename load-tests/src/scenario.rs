@@ -86,8 +86,12 @@ pub struct Scenario {
     pub schedule: LoadKind,
     /// The schedule's seed.
     pub seed: u64,
-    /// Sending before the window, in milliseconds.
+    /// Sending before the window, in milliseconds; at least, when `settle_ms` is not 0.
     pub warm_up_ms: u64,
+    /// How much longer the warm-up may go on until latency has settled, in milliseconds; 0 keeps it at `warm_up_ms`, whatever
+    /// latency does. See [`crate::steady`].
+    #[serde(default = "settle_ms")]
+    pub settle_ms: u64,
     /// The longest wait after the window, in milliseconds.
     pub drain_ms: u64,
     /// The most sends without an answer.
@@ -118,6 +122,10 @@ pub enum ScenarioError {
         /// Where and what.
         why: String,
     },
+}
+
+fn settle_ms() -> u64 {
+    20_000
 }
 
 fn one() -> usize {

@@ -98,6 +98,8 @@ pub struct Observed {
     pub delivery_p50_us: Option<u64>,
     /// The 99.9th percentile of delivery, or the maximum where samples do not suffice.
     pub delivery_tail_us: Option<u64>,
+    /// Whether latency had not settled when the warm-up had to end, and how it went; none when nobody looked.
+    pub unsettled: Option<(bool, String)>,
 }
 
 /// One rule: what was seen, where the line is, and which side it fell on.
@@ -221,7 +223,10 @@ fn stability_rules(seen: &Observed, limits: &Limits) -> Vec<Evidence> {
         (Some(median), Some(tail)) => tail > limits.stall_us && median < limits.stall_us / 10,
         _ => false,
     };
-    vec![
+    let settled = seen.unsettled.as_ref().map(|(unsettled, told)| {
+        rule(Unstable, "settled", !unsettled, told.clone(), "before the warm-up's bound".into())
+    });
+    let mut rules = vec![
         none_allowed(Unstable, "connect_failures", seen.connect_failures),
         none_allowed(Unstable, "disconnects", seen.disconnects),
         none_allowed(Unstable, "error_frames", seen.error_frames),
@@ -236,7 +241,9 @@ fn stability_rules(seen: &Observed, limits: &Limits) -> Vec<Evidence> {
             "1 of each".into(),
         ),
         rule(Unstable, "standstill", !stalled, us(tail), us(Some(limits.stall_us))),
-    ]
+    ];
+    rules.extend(settled);
+    rules
 }
 
 #[cfg(test)]
@@ -306,6 +313,8 @@ mod tests {
         assert_eq!(verdict(|o| o.acked = 999), only(Unstable, "unanswered_sends"));
         assert_eq!(verdict(|o| o.delivery_tail_us = Some(300_000)), only(Unstable, "standstill"));
         assert_eq!(verdict(|o| o.delivered = 0), only(Unstable, "something_measured"));
+        assert_eq!(verdict(|o| o.unsettled = Some((true, "1 → 9 ms".into()))), only(Unstable, "settled"));
+        assert_eq!(verdict(|o| o.unsettled = Some((false, String::new()))).0, Kind::Valid);
     }
 
     #[test]

@@ -23,9 +23,11 @@ use crate::{
     plan::Progress,
     preflight::preflight,
     recorder::{Latency, Summary},
+    recording::{Observe, Recording},
     result::{Config, Driven, Gathered, Reopened, RunResult, Sample},
     schedule::Schedule,
-    ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK},
+    steady::WarmUp,
+    ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK, end_warm_up},
 };
 
 /// Connections to Redis that a driven variant may open: one a node, and some to spare.
@@ -81,23 +83,36 @@ where
         Ok::<_, LoadError>(workload)
     })?;
     let run = Arc::new(Run::new(&plan, workload)?);
-    let measured = measure(&plan, &run, runtime.handle(), progress);
+    let recording = match &plan.record {
+        Some(dir) => {
+            let observe = Observe { server_pids: Vec::new(), redis_pids: plan.redis_pids.clone() };
+            let recording = Recording::start(dir, 1, Some(run.schedule().due_by_second()), observe)?;
+            run.record_into(recording.source(0)?);
+            Some(recording)
+        }
+        None => None,
+    };
+    let measured = measure(&plan, &run, runtime.handle(), recording.as_ref(), progress);
     drain(&plan, &run, progress);
     runtime.shutdown_timeout(LAST_OPERATIONS);
-    let (cap_hits, unsent, before, after) = measured?;
-    gather(plan, &run, resources.nofile, (cap_hits, unsent), (before, after))
+    let result = gather(plan, &run, resources.nofile, measured?)?;
+    if let Some(recording) = recording {
+        recording.finish(&result)?;
+    }
+    Ok(result)
 }
 
-type Measured = (u64, u64, Sample, Sample);
+/// Cap hits, operations that were never started, the warm-up, and the processes before and after the window.
+type Measured = (u64, u64, WarmUp, Sample, Sample);
 
 fn measure(
     plan: &LabPlan,
     run: &Arc<Run>,
     runtime: &tokio::runtime::Handle,
+    recording: Option<&Recording>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measured, LoadError> {
     let warm_start_ns = run.now_ns() + HEAD_START_NS;
-    let window_start_ns = run.begin(warm_start_ns);
     let pacer = {
         let (run, runtime) = (run.clone(), runtime.clone());
         std::thread::Builder::new()
@@ -106,6 +121,12 @@ fn measure(
             .map_err(LoadError::Runtime)?
     };
     progress(Progress::WarmUp);
+    let lengths_ms = (plan.warm_up_ms, plan.settle_ms);
+    let warm_up = end_warm_up((run.origin, warm_start_ns), lengths_ms, &run.pulse, &run.window_start_ns);
+    let window_start_ns = run.window_start_ns.load(std::sync::atomic::Ordering::Relaxed);
+    if let Some(recording) = recording {
+        recording.begin(run.origin, window_start_ns);
+    }
     std::thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(run.now_ns())));
     let before = sample(plan, run);
     let window = Duration::from_secs(plan.secs);
@@ -114,6 +135,7 @@ fn measure(
         if elapsed >= window {
             break;
         }
+        run.tick();
         let [sent, _, completed] = run.counters();
         progress(Progress::Measuring {
             elapsed_ms: elapsed.as_millis() as u64,
@@ -125,7 +147,7 @@ fn measure(
     }
     let after = sample(plan, run);
     let (cap_hits, unsent) = pacer.join().map_err(|_| LoadError::Thread("the pacer panicked".into()))?;
-    Ok((cap_hits, unsent, before, after))
+    Ok((cap_hits, unsent, warm_up, before, after))
 }
 
 fn sample(plan: &LabPlan, run: &Run) -> Sample {
@@ -136,6 +158,7 @@ fn sample(plan: &LabPlan, run: &Run) -> Sample {
 fn drain(plan: &LabPlan, run: &Run, progress: &mut dyn FnMut(Progress)) {
     let give_up = Instant::now() + Duration::from_millis(plan.drain_ms);
     loop {
+        run.tick();
         let unanswered = run.in_flight();
         progress(Progress::Draining { unanswered });
         if unanswered == 0 || Instant::now() >= give_up {
@@ -149,8 +172,7 @@ fn gather(
     plan: LabPlan,
     run: &Run,
     nofile: u64,
-    (cap_hits, unsent): (u64, u64),
-    (before, after): (Sample, Sample),
+    (cap_hits, unsent, warm_up, before, after): Measured,
 ) -> Result<RunResult, LoadError> {
     let record = run.take_record()?;
     let operations = run.operations(&record)?;
@@ -178,6 +200,7 @@ fn gather(
         recorder: record.recorder,
         reopened: Reopened { latency: Latency::new()?, failures: 0 },
         operations,
+        warm_up,
         before,
         after,
     })

@@ -1,6 +1,6 @@
 //! What a generator process is told about a lab's variant.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,12 @@ pub struct LabPlan {
     pub seed: u64,
     /// Calling before the window, in milliseconds.
     pub warm_up_ms: u64,
+    /// How much longer it may go on until latency has settled, in milliseconds; 0 for a fixed warm-up.
+    #[serde(default)]
+    pub settle_ms: u64,
+    /// The folder that the run is recorded in; see [`crate::recording`].
+    #[serde(default)]
+    pub record: Option<PathBuf>,
     /// The longest wait after the window, in milliseconds.
     pub drain_ms: u64,
     /// The most operations without an answer; an arrival beyond it waits, and is counted.
@@ -84,6 +90,8 @@ impl LabPlan {
             secs: scenario.secs,
             seed: scenario.seed,
             warm_up_ms: scenario.warm_up_ms,
+            settle_ms: scenario.settle_ms,
+            record: None,
             drain_ms: scenario.drain_ms,
             in_flight_cap: scenario.in_flight_cap,
             threads: scenario.threads,
@@ -97,7 +105,7 @@ impl LabPlan {
 
     /// The longest that a run can take, in milliseconds, beside the preparation.
     pub fn longest_ms(&self) -> u64 {
-        self.warm_up_ms + self.secs * 1000 + 2 * self.drain_ms
+        self.warm_up_ms + self.settle_ms + self.secs * 1000 + 2 * self.drain_ms
     }
 
     /// Checks what [`LabPlan`]'s types can't say.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -16,10 +16,12 @@ use super::{LabPlan, Operation};
 use crate::{
     plan::PlanError,
     recorder::{Instants, Latency, Recorder},
+    recording::Live,
     schedule::{Arrival, Schedule},
+    steady::Pulse,
     ws::{
         LoadError,
-        pacer::{CAP_POLL, wait_until},
+        pacer::{CAP_POLL, wait_in_warm_up, wait_until, window_start},
     },
 };
 
@@ -63,6 +65,7 @@ impl Record {
     fn error(&mut self, operation: &str, why: &str) {
         let kind: String = format!("{operation}: {why}").chars().take(MAX_ERROR_CHARS).collect();
         let known = self.errors.contains_key(&kind) || self.errors.len() < MAX_ERROR_KINDS;
+        self.recorder.error();
         *self.errors.entry(if known { kind } else { "other".into() }).or_default() += 1;
         self.failures += 1;
     }
@@ -77,8 +80,11 @@ pub(super) struct Run {
     warm_up: Schedule,
     in_flight_cap: u64,
     drain_ns: u64,
-    origin: Instant,
-    window_start_ns: OnceLock<u64>,
+    pub origin: Instant,
+    /// 0 as long as it is not known.
+    pub window_start_ns: AtomicU64,
+    /// The warm-up's responses.
+    pub pulse: Pulse,
     in_flight: AtomicU64,
     sent: AtomicU64,
     answered: AtomicU64,
@@ -113,12 +119,13 @@ impl Run {
             record: Mutex::new(Record::new(operations.len())?),
             workload,
             operations,
-            warm_up: schedule.warm_up(plan.warm_up_ms),
+            warm_up: schedule.warm_up(plan.warm_up_ms + plan.settle_ms),
             schedule,
             in_flight_cap: plan.in_flight_cap,
             drain_ns: plan.drain_ms * 1_000_000,
             origin: Instant::now(),
-            window_start_ns: OnceLock::new(),
+            window_start_ns: AtomicU64::new(0),
+            pulse: Pulse::default(),
             in_flight: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -135,9 +142,15 @@ impl Run {
         &self.schedule
     }
 
-    /// Fixes when the window begins, which is when the warm-up ends.
-    pub fn begin(&self, warm_start_ns: u64) -> u64 {
-        *self.window_start_ns.get_or_init(|| warm_start_ns + self.warm_up.duration_ns)
+    /// Records each second as well.
+    pub fn record_into(&self, live: Live) {
+        self.record().recorder.set_live(live);
+    }
+
+    /// Ends the recording's second, if it is over.
+    pub fn tick(&self) {
+        let now_ns = self.now_ns();
+        self.record().recorder.tick(now_ns);
     }
 
     /// Called, answered, succeeded; from the warm-up on.
@@ -149,35 +162,51 @@ impl Run {
         self.in_flight.load(Relaxed)
     }
 
-    /// Starts the warm-up's operations from `warm_start_ns` on and the window's after them. How many waited for the cap, and
-    /// how many were never started.
+    /// Starts the warm-up's operations from `warm_start_ns` on, and the window's as soon as it begins. How many waited for
+    /// the cap, and how many were never started.
     pub fn pace(self: &Arc<Self>, runtime: &Handle, warm_start_ns: u64) -> (u64, u64) {
-        let window_start_ns = self.begin(warm_start_ns);
-        let give_up_ns = window_start_ns + self.schedule.duration_ns + self.drain_ns;
-        let at = |start_ns: u64, measured| move |a: Arrival| (start_ns + a.at_ns, a.client, measured);
-        let warm_up = self.warm_up.arrivals().map(at(warm_start_ns, false));
-        let window = self.schedule.arrivals().map(at(window_start_ns, true));
-        let mut counts = vec![0; self.operations.len()];
-        let (mut cap_hits, mut unsent) = (0, 0);
-        for (intended_ns, ticket, measured) in warm_up.chain(window) {
-            let operation = self.operations.partition_point(|(_, sum)| *sum <= ticket);
-            let n = counts[operation];
-            counts[operation] += 1;
-            wait_until(self.origin + Duration::from_nanos(intended_ns));
-            if self.in_flight() >= self.in_flight_cap {
-                cap_hits += 1;
-                while self.in_flight() >= self.in_flight_cap && self.now_ns() < give_up_ns {
-                    std::thread::sleep(CAP_POLL);
-                }
+        let mut counts = (vec![0; self.operations.len()], 0, 0);
+        let last_ns = self.schedule.duration_ns + self.drain_ns;
+        let latest_end_ns = warm_start_ns + self.warm_up.duration_ns + last_ns;
+        for Arrival { at_ns, client } in self.warm_up.arrivals() {
+            let intended_ns = warm_start_ns + at_ns;
+            if !wait_in_warm_up(self.origin, intended_ns, &self.window_start_ns) {
+                break;
             }
-            if self.now_ns() >= give_up_ns {
-                unsent += 1;
-                continue;
-            }
-            self.in_flight.fetch_add(1, Relaxed);
-            runtime.spawn(self.clone().call(Call { operation, n, intended_ns, measured }));
+            self.start(runtime, (intended_ns, client, false), latest_end_ns, &mut counts);
         }
-        (cap_hits, unsent)
+        let window_start_ns = window_start(&self.window_start_ns);
+        for Arrival { at_ns, client } in self.schedule.arrivals() {
+            let intended_ns = window_start_ns + at_ns;
+            wait_until(self.origin + Duration::from_nanos(intended_ns));
+            self.start(runtime, (intended_ns, client, true), window_start_ns + last_ns, &mut counts);
+        }
+        (counts.1, counts.2)
+    }
+
+    /// Starts an operation, when the in-flight cap lets it. Counted: the calls of each, cap hits, those never started.
+    fn start(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        (intended_ns, ticket, measured): (u64, u32, bool),
+        give_up_ns: u64,
+        (calls, cap_hits, unsent): &mut (Vec<u64>, u64, u64),
+    ) {
+        let operation = self.operations.partition_point(|(_, sum)| *sum <= ticket);
+        let n = calls[operation];
+        calls[operation] += 1;
+        if self.in_flight() >= self.in_flight_cap {
+            *cap_hits += 1;
+            while self.in_flight() >= self.in_flight_cap && self.now_ns() < give_up_ns {
+                std::thread::sleep(CAP_POLL);
+            }
+        }
+        if self.now_ns() >= give_up_ns {
+            *unsent += 1;
+            return;
+        }
+        self.in_flight.fetch_add(1, Relaxed);
+        runtime.spawn(self.clone().call(Call { operation, n, intended_ns, measured }));
     }
 
     async fn call(self: Arc<Self>, call: Call) {
@@ -206,6 +235,7 @@ impl Run {
             record.error(self.operations[call.operation].0.name, why);
         }
         if !call.measured {
+            self.pulse.record_ns(done_ns.saturating_sub(call.intended_ns));
             return;
         }
         let one = &mut record.by_operation[call.operation];
@@ -223,7 +253,7 @@ impl Run {
 
     /// Which third of the window an operation was due in.
     fn third(&self, intended_ns: u64) -> usize {
-        let into = intended_ns.saturating_sub(self.window_start_ns.get().copied().unwrap_or(0));
+        let into = intended_ns.saturating_sub(self.window_start_ns.load(Relaxed));
         let third = into as u128 * 3 / u128::from(self.schedule.duration_ns.max(1));
         third.min(2) as usize
     }

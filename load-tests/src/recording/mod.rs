@@ -102,7 +102,7 @@ fn unreadable(file: &Path, error: &io::Error) -> RecordingError {
     RecordingError::Read { file: file.to_owned(), missing, why: error.to_string() }
 }
 
-fn unwritable(file: &Path, why: impl ToString) -> RecordingError {
+fn unwritable(file: &Path, why: &impl ToString) -> RecordingError {
     RecordingError::Write { file: file.to_owned(), why: why.to_string() }
 }
 
@@ -177,9 +177,9 @@ struct Version {
 /// [`RecordingError::Write`].
 pub fn write_result(dir: &Path, result: &RunResult) -> Result<(), RecordingError> {
     let (file, new) = (dir.join(RESULT), dir.join("result.json.new"));
-    let json = serde_json::to_vec_pretty(result).map_err(|e| unwritable(&file, e))?;
+    let json = serde_json::to_vec_pretty(result).map_err(|e| unwritable(&file, &e))?;
     // Whole or not at all.
-    fs::write(&new, json).and_then(|()| fs::rename(&new, &file)).map_err(|e| unwritable(&file, e))
+    fs::write(&new, json).and_then(|()| fs::rename(&new, &file)).map_err(|e| unwritable(&file, &e))
 }
 
 /// Writes the distributions that a result carries, where there are samples.
@@ -197,8 +197,8 @@ pub fn write_distributions(dir: &Path, result: &RunResult) -> Result<(), Recordi
     ];
     for (name, summary) in all.into_iter().filter(|(_, summary)| summary.count > 0) {
         let file = dir.join(name);
-        let latency = Latency::from_summary(summary).map_err(|e| unwritable(&file, e))?;
-        fs::write(&file, hgrm::text(&latency)).map_err(|e| unwritable(&file, e))?;
+        let latency = Latency::from_summary(summary).map_err(|e| unwritable(&file, &e))?;
+        fs::write(&file, hgrm::text(&latency)).map_err(|e| unwritable(&file, &e))?;
     }
     Ok(())
 }

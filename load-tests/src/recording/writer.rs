@@ -64,7 +64,7 @@ impl Recording {
         due: Option<Vec<u64>>,
         observe: Observe,
     ) -> Result<Self, RecordingError> {
-        fs::create_dir_all(dir).map_err(|e| unwritable(dir, e))?;
+        fs::create_dir_all(dir).map_err(|e| unwritable(dir, &e))?;
         if dir.join(RESULT).exists() {
             return Err(RecordingError::Taken(dir.to_owned()));
         }
@@ -130,7 +130,7 @@ impl Files {
     fn create(dir: &Path) -> Result<Self, RecordingError> {
         let paths = [RESPONSE, SERVICE, PACING].map(|name| dir.join(name));
         let create =
-            |path: &PathBuf| File::create(path).map(LineWriter::new).map_err(|e| unwritable(path, e));
+            |path: &PathBuf| File::create(path).map(LineWriter::new).map_err(|e| unwritable(path, &e));
         let timeline = dir.join(TIMELINE);
         Ok(Self {
             logs: [create(&paths[0])?, create(&paths[1])?, create(&paths[2])?],
@@ -212,7 +212,7 @@ struct State {
 impl State {
     fn run(mut self, mut files: Files, from: &Receiver<Message>) -> Result<(), RecordingError> {
         let (path, timeline) = (files.timeline.0.clone(), &mut files.timeline.1);
-        writeln!(timeline, "{HEADER}").map_err(|e| unwritable(&path, e))?;
+        writeln!(timeline, "{HEADER}").map_err(|e| unwritable(&path, &e))?;
         // Nothing is recorded before the window begins; without one there are empty logs.
         let _ = from.recv();
         let start = *self.start.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,7 +224,7 @@ impl State {
         let mut serializers = [(); 3].map(|()| V2DeflateSerializer::new());
         let mut logs = Vec::with_capacity(files.logs.len());
         for ((log, serializer), path) in files.logs.iter_mut().zip(&mut serializers).zip(&files.paths) {
-            logs.push(builder.begin_log_with(log, serializer).map_err(|e| unwritable(path, e))?);
+            logs.push(builder.begin_log_with(log, serializer).map_err(|e| unwritable(path, &e))?);
         }
         let mut out = Out { paths: &files.paths, logs, timeline, timeline_path: &path };
         let Some((start, _)) = start else { return Ok(()) };
@@ -288,7 +288,7 @@ impl State {
                 out.intervals(second, seen.len_s, histograms)?;
             }
         }
-        writeln!(out.timeline, "{}", row.line()).map_err(|e| unwritable(out.timeline_path, e))
+        writeln!(out.timeline, "{}", row.line()).map_err(|e| unwritable(out.timeline_path, &e))
     }
 }
 
@@ -310,7 +310,7 @@ impl Out<'_> {
             for (tag, latency) in lines.into_iter().filter(|(_, latency)| latency.count() > 0) {
                 let (at, long) = (Duration::from_secs(second), Duration::from_secs(len_s));
                 log.write_histogram(latency.histogram(), at, long, Tag::new(tag))
-                    .map_err(|e| unwritable(path, e))?;
+                    .map_err(|e| unwritable(path, &e))?;
             }
         }
         Ok(())

@@ -30,14 +30,16 @@ use crate::{
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
     recorder::RecorderError,
+    recording::{Observe, Recording, RecordingError},
     result::{Config, Gathered, Reopened, RunResult, Sample},
     schedule::Schedule,
+    steady::{Pulse, WarmUp},
 };
 
 /// How often progress is told and the end of a phase looked for.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
-/// Between the order to start and the first arrival.
-pub(crate) const HEAD_START_NS: u64 = 20_000_000;
+/// Between the order to start and the first arrival: longer than anybody waits before looking whether there is one.
+pub(crate) const HEAD_START_NS: u64 = 50_000_000;
 /// After everything expected has come: what comes on top of it within this time is a duplicate.
 const GRACE: Duration = Duration::from_millis(100);
 /// Names of the threads whose CPU time counts as the generator's.
@@ -55,6 +57,9 @@ pub enum LoadError {
     /// A histogram could not be made or written.
     #[error(transparent)]
     Recorder(#[from] RecorderError),
+    /// The run could not be recorded.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// A URL that is not `ws://HOST:PORT/…`, or whose host is not known.
     #[error("cannot use {url}: {why}")]
     Url {
@@ -84,9 +89,10 @@ pub enum LoadError {
 pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
     plan.check()?;
     let resources = preflight(plan.all_conns())?;
-    let warm_up = plan.schedule.warm_up(plan.warm_up_ms);
+    let warm_up = plan.schedule.warm_up(plan.warm_up_ms + plan.settle_ms);
     let shared = Arc::new(share_out(plan, resources.addresses, &warm_up)?);
-    let (queues, shards) = start_shards(&shared)?;
+    let recording = recording(&shared.plan)?;
+    let (queues, shards) = start_shards(&shared, recording.as_ref())?;
     connect(&shared, progress);
     if get(&shared.counters.ready) == 0 {
         drop(queues);
@@ -94,7 +100,7 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
         let kinds: Vec<_> = state.errors.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
         return Err(LoadError::NoConnection(kinds.join(", ")));
     }
-    let (pacer, before, after) = measure(&shared, &queues, &warm_up, progress)?;
+    let (pacer, warm_up, before, after) = measure(&shared, &queues, &warm_up, recording.as_ref(), progress)?;
     drain(&shared, progress);
     drop(queues);
     let failed = get(&shared.counters.failed);
@@ -102,7 +108,7 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
     let intended = shared.plan.schedule.count();
     let config = Config::of(&shared.plan);
-    RunResult::gather(Gathered {
+    let result = RunResult::gather(Gathered {
         scenario: shared.plan.scenario,
         labels: shared.plan.labels,
         config,
@@ -122,9 +128,20 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
         recorder: state.recorder,
         reopened: Reopened { latency: state.reopen, failures: state.reopen_failures },
         operations: Vec::new(),
+        warm_up,
         before,
         after,
-    })
+    })?;
+    if let Some(recording) = recording {
+        recording.finish(&result)?;
+    }
+    Ok(result)
+}
+
+fn recording(plan: &Plan) -> Result<Option<Recording>, LoadError> {
+    let Some(dir) = &plan.record else { return Ok(None) };
+    let observe = Observe { server_pids: plan.server_pids.clone(), redis_pids: plan.redis_pids.clone() };
+    Ok(Some(Recording::start(dir, plan.threads, Some(plan.schedule.due_by_second()), observe)?))
 }
 
 fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<Shared, LoadError> {
@@ -140,6 +157,7 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
         origin: Instant::now(),
         first_measured: first_measured as u32,
         window_start_ns: AtomicU64::new(0),
+        pulse: Pulse::default(),
         slots: (0..messages).map(|_| Slot::default()).collect(),
         subscribers: plan.subscribers(),
         counters: Counters::default(),
@@ -161,7 +179,7 @@ fn resolve(url: &str) -> Result<SocketAddr, LoadError> {
 
 type Shards = Vec<JoinHandle<Result<State, LoadError>>>;
 
-fn start_shards(shared: &Arc<Shared>) -> Result<(Queues, Shards), LoadError> {
+fn start_shards(shared: &Arc<Shared>, recording: Option<&Recording>) -> Result<(Queues, Shards), LoadError> {
     let threads = shared.plan.threads;
     let mut shares: Vec<Share> = (0..threads).map(|_| Vec::new()).collect();
     let mut queues = Vec::new();
@@ -174,9 +192,10 @@ fn start_shards(shared: &Arc<Shared>) -> Result<(Queues, Shards), LoadError> {
     let mut shards = Vec::new();
     for (number, share) in shares.into_iter().enumerate() {
         let shared = Arc::clone(shared);
+        let live = recording.map(|recording| recording.source(number)).transpose()?;
         let shard = thread::Builder::new()
             .name(format!("{THREAD_PREFIX}io-{number}"))
-            .spawn(move || shard::run(&shared, share))
+            .spawn(move || shard::run(&shared, share, live))
             .map_err(LoadError::Runtime)?;
         shards.push(shard);
     }
@@ -211,11 +230,10 @@ fn measure(
     shared: &Arc<Shared>,
     queues: &Queues,
     warm_up: &Schedule,
+    recording: Option<&Recording>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(PacerReport, Sample, Sample), LoadError> {
+) -> Result<(PacerReport, WarmUp, Sample, Sample), LoadError> {
     let warm_start_ns = shared.now_ns() + HEAD_START_NS;
-    let window_start_ns = warm_start_ns + warm_up.duration_ns;
-    shared.window_start_ns.store(window_start_ns, std::sync::atomic::Ordering::Relaxed);
     let pacer = {
         let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), warm_up.clone());
         thread::Builder::new()
@@ -224,6 +242,16 @@ fn measure(
             .map_err(LoadError::Runtime)?
     };
     progress(Progress::WarmUp);
+    let warm_up = end_warm_up(
+        (shared.origin, warm_start_ns),
+        (shared.plan.warm_up_ms, shared.plan.settle_ms),
+        &shared.pulse,
+        &shared.window_start_ns,
+    );
+    let window_start_ns = get(&shared.window_start_ns);
+    if let Some(recording) = recording {
+        recording.begin(shared.origin, window_start_ns);
+    }
     thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(shared.now_ns())));
     let before = sample(shared);
     let window = Duration::from_nanos(shared.plan.schedule.duration_ns);
@@ -242,7 +270,26 @@ fn measure(
     }
     let after = sample(shared);
     let report = pacer.join().map_err(|_| LoadError::Thread("the pacer panicked".into()))?;
-    Ok((report, before, after))
+    Ok((report, warm_up, before, after))
+}
+
+/// Fixes when the window begins: after a warm-up of that length, or when latency has settled. Blocks in the latter case.
+pub(crate) fn end_warm_up(
+    (origin, warm_start_ns): (Instant, u64),
+    (warm_up_ms, settle_ms): (u64, u64),
+    pulse: &Pulse,
+    window_start_ns: &AtomicU64,
+) -> WarmUp {
+    let least = Duration::from_millis(warm_up_ms);
+    let (warm_up, start_ns) = if settle_ms == 0 {
+        (WarmUp::fixed(warm_up_ms), warm_start_ns + least.as_nanos() as u64)
+    } else {
+        let begun = origin + Duration::from_nanos(warm_start_ns);
+        let warm_up = pulse.settle(begun, least, Duration::from_millis(settle_ms));
+        (warm_up, origin.elapsed().as_nanos() as u64 + HEAD_START_NS)
+    };
+    window_start_ns.store(start_ns, std::sync::atomic::Ordering::Relaxed);
+    warm_up
 }
 
 fn sample(shared: &Shared) -> Sample {

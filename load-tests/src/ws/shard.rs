@@ -1,7 +1,7 @@
 //! One generator thread: its share of the connections on a single-threaded runtime, with a
 //! ledger and histograms of its own that nobody else touches.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use chatlab_kit::wire::ServerFrame;
 use tokio::{
@@ -19,10 +19,13 @@ use crate::{
     ledger::{Ledger, Seen},
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
     recorder::{Instants, Latency, Recorder},
+    recording::Live,
 };
 
 /// The most kinds of error that are told apart; the rest is counted as `other`.
 const MAX_ERROR_KINDS: usize = 64;
+/// How often a thread looks whether a second of its recording has ended.
+const RECORDING_TICK: Duration = Duration::from_millis(100);
 
 /// The rooms of one connection.
 #[derive(Debug, Default)]
@@ -71,10 +74,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(rooms: usize) -> Result<Self, LoadError> {
+    pub fn new(rooms: usize, live: Option<Live>) -> Result<Self, LoadError> {
         Ok(Self {
             ledger: Ledger::new(rooms),
-            recorder: Recorder::new()?,
+            recorder: Recorder::with_live(live)?,
             errors: BTreeMap::new(),
             error_frames: 0,
             disconnects: 0,
@@ -91,6 +94,7 @@ impl State {
     }
 
     pub fn error(&mut self, kind: &str) {
+        self.recorder.error();
         let known = self.errors.contains_key(kind) || self.errors.len() < MAX_ERROR_KINDS;
         let kind = if known { kind } else { "other" };
         *self.errors.entry(kind.to_owned()).or_default() += 1;
@@ -235,6 +239,8 @@ impl State {
             self.acked_measured += 1;
             let at = Instants { intended_ns: slot.intended_ns(), sent_ns: slot.sent_ns(), done_ns: now_ns };
             self.recorder.acked(at);
+        } else {
+            shared.pulse.record_ns(now_ns.saturating_sub(slot.intended_ns()));
         }
         true
     }
@@ -273,9 +279,9 @@ impl State {
 pub(super) type Share = Vec<(usize, UnboundedReceiver<Due>)>;
 
 /// The thread's body: lives until the last of its connections ends.
-pub(super) fn run(shared: &Arc<Shared>, share: Share) -> Result<State, LoadError> {
+pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -> Result<State, LoadError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
-    let state = Rc::new(RefCell::new(State::new(shared.plan.rooms.len())?));
+    let state = Rc::new(RefCell::new(State::new(shared.plan.rooms.len(), recording)?));
     let gate = Rc::new(Semaphore::new(shared.plan.connect_concurrency.div_ceil(shared.plan.threads)));
     let local = LocalSet::new();
     let tasks: Vec<_> = share
@@ -291,14 +297,30 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share) -> Result<State, LoadError
             }
         })
         .collect();
+    let ticking =
+        shared.plan.record.is_some().then(|| local.spawn_local(tick(Arc::clone(shared), Rc::clone(&state))));
     local.block_on(&runtime, async {
         for task in tasks {
             // A task that panicked leaves its connection unaccounted for: that is no result.
             task.await.map_err(|e| LoadError::Thread(e.to_string()))?;
+        }
+        if let Some(ticking) = ticking {
+            ticking.abort();
+            // Aborted as it is, this is no error; what it held is free then.
+            let _ = ticking.await;
         }
         Ok::<_, LoadError>(())
     })?;
     drop(local);
     let state = Rc::try_unwrap(state).map_err(|_| LoadError::Thread("state still in use".into()))?;
     Ok(state.into_inner())
+}
+
+/// Ends the seconds of the recording in which nothing happens.
+async fn tick(shared: Arc<Shared>, state: Rc<RefCell<State>>) {
+    let mut ticks = tokio::time::interval(RECORDING_TICK);
+    loop {
+        ticks.tick().await;
+        state.borrow_mut().recorder.tick(shared.now_ns());
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::plan::Plan;
+use crate::{plan::Plan, steady::Pulse};
 
 /// An arrival, handed from the pacer to the connection that sends it.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Due {
 const SENT: u8 = 1;
 const ANSWERED: u8 = 2;
 
-/// One message's life: 24 bytes, allocated for the whole schedule before the run.
+/// One message's life: 32 bytes, allocated for the whole schedule before the run.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     intended_ns: AtomicU64,
@@ -98,7 +98,10 @@ pub(super) struct Shared {
     pub origin: Instant,
     /// Messages with a lower number are warm-up.
     pub first_measured: u32,
+    /// 0 as long as it is not known.
     pub window_start_ns: AtomicU64,
+    /// The warm-up's responses.
+    pub pulse: Pulse,
     pub slots: Vec<Slot>,
     pub subscribers: Vec<u32>,
     pub counters: Counters,

@@ -97,6 +97,8 @@ fn plan(managed: &Managed, rate: f64) -> LabPlan {
         secs: 1,
         seed: 1,
         warm_up_ms: 100,
+        settle_ms: 0,
+        record: None,
         drain_ms: 5_000,
         in_flight_cap: 1_000,
         threads: 1,

@@ -2,7 +2,10 @@
 // Helpers of tests are not `#[test]` functions themselves, which is where these are allowed by default.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accuracy;
 mod client;
 mod driver;
 mod lab;
+mod recording;
 mod scripted;
+mod scripted_resp;

@@ -39,6 +39,8 @@ pub struct Faults {
     pub delivery: fn(usize, u64) -> Act,
     /// Stands still this long, altogether, when a room's sequence gets there.
     pub stall: Option<(u64, Duration)>,
+    /// The same at several sequences.
+    pub stalls: Vec<(u64, Duration)>,
     /// Time that each message costs, one after another.
     pub cost: Duration,
     /// Stores, but never acknowledges, this sequence.
@@ -54,6 +56,7 @@ impl Default for Faults {
         Self {
             delivery: |_, _| Act::Deliver,
             stall: None,
+            stalls: Vec::new(),
             cost: Duration::ZERO,
             swallow_ack: None,
             refuse_every: None,
@@ -196,10 +199,8 @@ impl Server {
         let (seq, ts) = (room.seq, 1_700_000_000_000);
         // The lock is held and the runtime has one thread: everything waits.
         std::thread::sleep(self.faults.cost);
-        if let Some((at, long)) = self.faults.stall
-            && at == seq
-        {
-            std::thread::sleep(long);
+        for (_, long) in self.faults.stalls.iter().chain(&self.faults.stall).filter(|(at, _)| *at == seq) {
+            std::thread::sleep(*long);
         }
         if self.faults.hang_up_at == Some(seq) {
             let _ = out.send("HANG UP".into());
