@@ -44,9 +44,12 @@ pub fn terminal(result: &RunResult) -> String {
         ledger_part(&mut out, result);
     }
     resource_part(&mut out, result);
+    if let Some(warm_up) = &result.warm_up {
+        let _ = writeln!(out, "\n  warm-up: {}", warm_up.told());
+    }
     let environment = &result.environment;
     let hash: String = config_hash(result);
-    let _ = writeln!(out, "\n  {} × {}", environment.cores, environment.cpu_model);
+    let _ = writeln!(out, "  {} × {}", environment.cores, environment.cpu_model);
     let _ = writeln!(
         out,
         "  {}, nofile {}, chatlab {}, schedule {hash}",

@@ -120,6 +120,9 @@ impl WarmUp {
 
     /// For people: how latency went.
     pub fn told(&self) -> String {
+        if self.fixed {
+            return format!("{:.1} s, as asked for", self.ms as f64 / 1000.0);
+        }
         let quarter = self.medians_us.len().div_ceil(4).max(1);
         let level = |values: Option<&[u64]>| {
             let us = values.and_then(median_us);
@@ -310,6 +313,7 @@ mod tests {
         // Nothing came at all.
         assert!(!seen.settled && seen.medians_us.is_empty() && seen.ms >= 250);
         assert_eq!(seen.told().split(',').next_back(), Some(" medians nothing → nothing"));
-        assert!(WarmUp::fixed(1500).settled && WarmUp::fixed(1500).fixed);
+        assert!(WarmUp::fixed(1500).settled);
+        assert_eq!(WarmUp::fixed(1500).told(), "1.5 s, as asked for");
     }
 }

@@ -155,3 +155,60 @@ impl Drop for Live {
         let _ = self.to.send(Message::Block(block));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use super::*;
+
+    const S: u64 = INTERVAL_NS;
+
+    fn blocks(from: &Receiver<Message>) -> Vec<Block> {
+        let block = |message| match message {
+            Message::Block(block) => Some(block),
+            Message::Begin | Message::End => None,
+        };
+        from.try_iter().filter_map(block).collect()
+    }
+
+    #[test]
+    fn seconds_are_handed_over_one_by_one_also_those_without_anything() {
+        let (to, from) = sync_channel(16);
+        let start = Arc::new(AtomicU64::new(NOT_BEGUN));
+        let mut live = Live::new(3, to, start.clone()).unwrap();
+        live.tick(99 * S);
+        start.store(100 * S, Relaxed);
+        live.tick(99 * S);
+        assert!(blocks(&from).is_empty(), "nothing before the window");
+        live.sent(100 * S, 5_000);
+        live.done(Stage::Delivery, 100 * S + S / 2, 7_000, 6_000);
+        live.error();
+        for second in 101..104 {
+            live.tick(second * S);
+        }
+        let seen = blocks(&from);
+        assert!(seen.iter().map(|b| (b.source, b.from_s, b.to_s)).eq([(3, 0, 1), (3, 1, 2), (3, 2, 3)]));
+        assert_eq!((seen[0].sent, seen[0].errors), (1, 1));
+        let histograms = seen[0].histograms.as_ref().unwrap();
+        assert_eq!((histograms.response[1].count(), histograms.response[0].count()), (1, 0));
+        assert!(seen[1].histograms.is_none(), "an idle second costs no memory");
+        drop(live);
+        assert!(blocks(&from)[0].last);
+    }
+
+    #[test]
+    fn a_writer_that_falls_behind_makes_the_interval_longer_and_loses_nothing() {
+        let (to, from) = sync_channel(1);
+        let mut live = Live::new(0, to, Arc::new(AtomicU64::new(0))).unwrap();
+        for second in 0..5 {
+            live.sent(second * S + 1, 1_000);
+        }
+        let first = blocks(&from);
+        live.tick(5 * S);
+        let rest = blocks(&from);
+        assert_eq!((first.len(), first[0].from_s, first[0].to_s, first[0].sent), (1, 0, 1, 1));
+        assert_eq!((rest.len(), rest[0].from_s, rest[0].to_s, rest[0].sent), (1, 1, 5, 4));
+        assert_eq!(rest[0].histograms.as_ref().unwrap().pacing.count(), 4);
+    }
+}

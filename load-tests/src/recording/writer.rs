@@ -213,8 +213,10 @@ impl State {
     fn run(mut self, mut files: Files, from: &Receiver<Message>) -> Result<(), RecordingError> {
         let (path, timeline) = (files.timeline.0.clone(), &mut files.timeline.1);
         writeln!(timeline, "{HEADER}").map_err(|e| unwritable(&path, &e))?;
-        // Nothing is recorded before the window begins; without one there are empty logs.
-        let _ = from.recv();
+        // Nothing is recorded before the window begins, but a thread may end before it; without a window there are empty logs.
+        while let Ok(Message::Block(block)) = from.recv() {
+            self.take(block);
+        }
         let start = *self.start.lock().unwrap_or_else(PoisonError::into_inner);
         let mut builder = IntervalLogWriterBuilder::new();
         builder.add_comment("[Microseconds; seconds after the window's start]");
@@ -314,5 +316,69 @@ impl Out<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{IntervalLog, Stage, timeline};
+
+    const S: u64 = INTERVAL_NS;
+
+    #[test]
+    fn a_thread_that_says_nothing_is_not_waited_for_and_what_it_says_later_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let recording = Recording::start(dir, 2, None, Observe::default()).unwrap();
+        let (mut busy, mut late) = (recording.source(0).unwrap(), recording.source(1).unwrap());
+        recording.begin(Instant::now(), 0);
+        // On a clock of its own: two minutes of it take no time.
+        for second in 0..120 {
+            busy.done(Stage::Ack, second * S + 1, 2_000_000, 1_000_000);
+        }
+        late.done(Stage::Ack, 2, 3_000_000, 3_000_000);
+        drop((busy, late));
+        recording.to.send(Message::End).unwrap();
+        recording.thread.join().unwrap().unwrap();
+        let log = IntervalLog::read(&dir.join(RESPONSE)).unwrap();
+        assert_eq!(log.merged("ack").unwrap().count(), 121);
+        assert!(log.intervals().all(|interval| interval.unwrap().len_s >= 1.0));
+        let text = fs::read_to_string(dir.join(TIMELINE)).unwrap();
+        let rows = timeline::parse(Path::new(TIMELINE), &text).unwrap();
+        assert_eq!(rows.iter().map(|row| row.acked).sum::<u64>(), 121);
+        assert!(rows.iter().all(|row| row.due.is_none()), "a closed loop has nothing due");
+    }
+
+    #[test]
+    fn a_thread_that_ends_before_the_window_does_not_end_the_recording() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = Recording::start(folder.path(), 2, Some(vec![1, 0]), Observe::default()).unwrap();
+        drop(recording.source(0).unwrap());
+        let mut live = recording.source(1).unwrap();
+        recording.begin(Instant::now(), 0);
+        live.sent(S / 2, 1_000);
+        drop(live);
+        recording.to.send(Message::End).unwrap();
+        recording.thread.join().unwrap().unwrap();
+        let log = IntervalLog::read(&folder.path().join(PACING)).unwrap();
+        assert_eq!((log.merged(TAG_SEND).unwrap().count(), log.start_unix_s().is_some()), (1, true));
+        let text = fs::read_to_string(folder.path().join(TIMELINE)).unwrap();
+        assert_eq!(
+            timeline::parse(Path::new(TIMELINE), &text).unwrap().len(),
+            2,
+            "a row for each planned second"
+        );
+    }
+
+    #[test]
+    fn a_run_without_a_window_leaves_empty_logs() {
+        let folder = tempfile::tempdir().unwrap();
+        let recording = Recording::start(folder.path(), 1, None, Observe::default()).unwrap();
+        drop(recording.source(0).unwrap());
+        recording.to.send(Message::End).unwrap();
+        recording.thread.join().unwrap().unwrap();
+        let log = IntervalLog::read(&folder.path().join(RESPONSE)).unwrap();
+        assert_eq!((log.intervals().count(), log.start_unix_s()), (0, None));
     }
 }
