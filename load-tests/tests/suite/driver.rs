@@ -237,12 +237,21 @@ fn a_refused_token_or_no_server_is_an_error_that_says_why() {
 }
 
 /// Not a test of behaviour: `cargo test --release -p chatlab-load -- --ignored --nocapture` shows
-/// what a delivery costs the generator.
+/// what a delivery costs the generator, without a recording and with one.
 #[test]
 #[ignore = "a measurement, not a test"]
 fn cost_of_a_delivery_with_2000_connections() {
-    let server = crate::scripted::start(Faults::default());
-    let result = run(plan(server, 2_000, 20, 200.0, 5_000));
-    let busiest = result.resources.generator_busiest_thread.unwrap();
-    println!("{:.2} µs a delivery on the generator's thread", busiest * 1e6 / result.delivered_per_s);
+    let folder = tempfile::tempdir().unwrap();
+    for record in [None, Some(folder.path().to_owned())] {
+        let server = crate::scripted::start(Faults::default());
+        let mut plan = plan(server, 2_000, 20, 200.0, 5_000);
+        let how = if record.is_some() { "recorded" } else { "not recorded" };
+        plan.record = record;
+        let result = run(plan);
+        let busiest = result.resources.generator_busiest_thread.unwrap();
+        println!(
+            "{how}: {:.2} µs a delivery on the generator's thread",
+            busiest * 1e6 / result.delivered_per_s
+        );
+    }
 }
