@@ -355,4 +355,37 @@ mod tests {
         }
         assert!(Scenario::find("nope").unwrap_err().to_string().contains("chat-steady"));
     }
+
+    #[test]
+    fn a_file_names_its_trace_from_where_it_lies_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("again.toml");
+        let text = EMBEDDED[0].1.replace("rate = 100.0", "");
+        let replay = "schedule = { kind = \"replay\", file = \"was.trace\" }";
+        fs::write(&file, text.replace("schedule = \"poisson\"", replay)).unwrap();
+        let error = Scenario::read(&file).unwrap_err().to_string();
+        assert!(error.contains("again") && error.contains("was.trace"), "{error}");
+        fs::write(folder.path().join("was.trace"), "0 1\n2500000\n9000000\n11000000\n").unwrap();
+        let scenario = Scenario::read(&file).unwrap();
+        assert_eq!((scenario.name.as_str(), scenario.settle_ms), ("again", 20_000));
+        let schedule = scenario.open_load(200).unwrap();
+        assert_eq!((schedule.count(), schedule.rate_per_s), (3, 0.3), "10 s of it");
+        assert!(Scenario::read(&folder.path().join("none.toml")).is_err());
+    }
+
+    #[test]
+    fn a_closed_loop_has_its_name_and_only_drivers_that_measure_ceilings_take_it() {
+        let closed = "schedule = { kind = \"closed\", concurrency = 50 }";
+        let text = EMBEDDED[0].1.replace("schedule = \"poisson\"", closed);
+        let error = Scenario::parse("x", &text).unwrap_err().to_string();
+        assert!(error.contains("rate must be left out"), "{error}");
+        let error = Scenario::parse("x", &text.replace("rate = 100.0", "")).unwrap_err().to_string();
+        assert!(error.contains("closed") && error.contains("ceilings"), "{error}");
+        let scenario =
+            Scenario { schedule: LoadKind::Closed { concurrency: 50 }, ..Scenario::find("history").unwrap() };
+        let load = scenario.load(1).unwrap();
+        assert_eq!((load.label().as_str(), load.duration_ns()), ("closed loop, 50 at once", 10_000_000_000));
+        let none = Scenario { schedule: LoadKind::Closed { concurrency: 0 }, ..scenario };
+        assert!(none.load(1).unwrap_err().to_string().contains("concurrency"));
+    }
 }
