@@ -58,6 +58,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether it was operations that were measured, one by one, and not messages and their deliveries.
+    pub fn is_operations(&self) -> bool {
+        self.lab.is_some()
+    }
+
     /// What a plan asks for.
     pub(crate) fn of(plan: &Plan) -> Self {
         Self {

@@ -14,7 +14,7 @@
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
-//! | [`compare`] | two runs of A and two of B, and whether they differ by more than their spread |
+//! | [`compare`], [`knee`], [`matrix`] | many runs: whether A and B differ, how much load is kept, a table |
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
 //!
 //! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
@@ -23,8 +23,10 @@ pub mod client;
 pub mod compare;
 mod config;
 pub mod http;
+pub mod knee;
 pub mod lab;
 pub mod ledger;
+pub mod matrix;
 pub mod payload;
 pub mod plan;
 pub mod preflight;
@@ -38,5 +40,7 @@ pub mod result;
 pub mod scenario;
 pub mod schedule;
 pub mod steady;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 pub mod ws;

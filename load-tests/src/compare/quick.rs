@@ -6,19 +6,16 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    recorder::Summary,
-    report::clip,
-    result::{RunResult, Usage},
-};
+use super::figures::{number, readings};
+use crate::{report::clip, result::RunResult};
 
 /// The order in which the runs are taken: which side each belongs to.
 pub const ORDER: [Which; 4] = [Which::A, Which::B, Which::B, Which::A];
 
 /// One of the two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Which {
     /// What the run was asked for.
     A,
@@ -65,15 +62,12 @@ impl Comparison {
     }
 }
 
-/// Reads one figure off a run.
-type Read = Box<dyn Fn(&RunResult) -> Option<f64>>;
-
 fn figures(runs: &[RunResult; 4]) -> Vec<Figure> {
     let mut found = Vec::new();
-    for (name, read) in reads(&runs[0]) {
-        let values: Option<Vec<f64>> = runs.iter().map(&read).collect();
+    for reading in readings(&runs[0]) {
+        let values: Option<Vec<f64>> = runs.iter().map(&reading.read).collect();
         if let Some([a1, b1, b2, a2]) = values.as_deref() {
-            found.push(figure(name, [*a1, *a2], [*b1, *b2]));
+            found.push(figure(reading.name, [*a1, *a2], [*b1, *b2]));
         }
     }
     found
@@ -90,52 +84,6 @@ fn figure(name: String, a: [f64; 2], b: [f64; 2]) -> Figure {
         ratio: (mean_a != 0.0).then(|| mean_b / mean_a),
         differs: (mean_a - mean_b).abs() > spread(a) + spread(b),
     }
-}
-
-/// What can be read off runs like this one.
-fn reads(like: &RunResult) -> Vec<(String, Read)> {
-    let mut reads: Vec<(String, Read)> = Vec::new();
-    let mut add = |name: &str, read: Read| reads.push((name.to_owned(), read));
-    if like.config.lab.is_some() {
-        add("operations/s", Box::new(|r| Some(r.delivered_per_s)));
-        for (at, operation) in like.operations.iter().enumerate() {
-            for (percentile, pick) in PERCENTILES {
-                let name = format!("{} {percentile}, ms", operation.name);
-                add(&name, Box::new(move |r| pick(&r.operations.get(at)?.response)));
-            }
-        }
-    } else {
-        add("messages/s", Box::new(|r| Some(r.acked_per_s)));
-        add("deliveries/s", Box::new(|r| Some(r.delivered_per_s)));
-        for (percentile, pick) in PERCENTILES {
-            add(&format!("ack {percentile}, ms"), Box::new(move |r| pick(&r.latency.ack)));
-        }
-        for (percentile, pick) in PERCENTILES {
-            add(&format!("delivery {percentile}, ms"), Box::new(move |r| pick(&r.latency.delivery)));
-        }
-        for (percentile, pick) in PERCENTILES {
-            add(&format!("reopen {percentile}, ms"), Box::new(move |r| pick(&r.latency.reopen)));
-        }
-        add("server CPU, µs a delivery", each(|r| r.resources.server));
-        add("server RSS, MiB", rss(|r| r.resources.server));
-    }
-    add("Redis CPU, % of a core", Box::new(|r| Some(r.resources.redis?.cores * 100.0)));
-    add("Redis RSS, MiB", rss(|r| r.resources.redis));
-    add("generator CPU, % of a core", Box::new(|r| Some(r.resources.generator?.cores * 100.0)));
-    reads
-}
-
-type Pick = fn(&Summary) -> Option<f64>;
-
-const PERCENTILES: [(&str, Pick); 2] =
-    [("p50", |s| Some(s.p50_us? as f64 / 1000.0)), ("p99", |s| Some(s.p99_us? as f64 / 1000.0))];
-
-fn each(who: fn(&RunResult) -> Option<Usage>) -> Read {
-    Box::new(move |r| who(r)?.us_per_delivery)
-}
-
-fn rss(who: fn(&RunResult) -> Option<Usage>) -> Read {
-    Box::new(move |r| Some(who(r)?.rss_bytes as f64 / (1024.0 * 1024.0)))
 }
 
 /// For people, at most [`crate::report::WIDTH`] columns.
@@ -177,15 +125,6 @@ pub fn terminal(comparison: &Comparison) -> String {
     clip(&out)
 }
 
-/// Three digits that mean something.
-fn number(value: f64) -> String {
-    match value.abs() {
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,10 +142,5 @@ mod tests {
         }
         assert_eq!(figure("x".into(), [0.0, 0.0], [1.0, 1.0]).ratio, None);
         assert_eq!(figure("x".into(), [1.0, 3.0], [4.0, 4.0]).ratio, Some(2.0));
-    }
-
-    #[test]
-    fn numbers_keep_three_digits() {
-        assert_eq!([0.056, 9.87, 12.34, 1234.5].map(number), ["0.06", "9.87", "12.3", "1234"]);
     }
 }

@@ -11,25 +11,25 @@ use crate::{
 pub const WIDTH: usize = 80;
 
 /// What stands for a figure that is not known or that samples do not support.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
-fn ms(us: Option<u64>) -> String {
+pub(super) fn ms(us: Option<u64>) -> String {
     us.map_or_else(|| NONE.into(), |us| format!("{:.2}", us as f64 / 1000.0))
 }
 
-fn mib(bytes: u64) -> String {
+pub(super) fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1024.0 * 1024.0))
 }
 
-fn per_s(rate: f64) -> String {
+pub(super) fn per_s(rate: f64) -> String {
     format!("{rate:.0}")
 }
 
-fn share(cores: Option<f64>) -> String {
+pub(super) fn share(cores: Option<f64>) -> String {
     cores.map_or_else(|| NONE.into(), |cores| format!("{:.0} %", cores * 100.0))
 }
 
-fn usage(usage: Option<Usage>, figure: impl Fn(Usage) -> Option<String>) -> String {
+pub(super) fn usage(usage: Option<Usage>, figure: impl Fn(Usage) -> Option<String>) -> String {
     usage.and_then(figure).unwrap_or_else(|| NONE.into())
 }
 
@@ -68,7 +68,7 @@ fn config_hash(result: &RunResult) -> String {
     result.config.schedule_sha256.chars().take(12).collect()
 }
 
-fn asked_for(result: &RunResult) -> String {
+pub(super) fn asked_for(result: &RunResult) -> String {
     let config = &result.config;
     let rate = match config.closed_concurrency {
         // Nobody shall take its latency for response time.
@@ -234,6 +234,24 @@ fn resource_part(out: &mut String, result: &RunResult) {
         );
     }
     let _ = writeln!(out, "{:<24}{:>12}", "  its busiest thread", share(resources.generator_busiest_thread));
+}
+
+/// Breaks a line at spaces so that no part is wider than [`WIDTH`]; each part after the first begins with `indent`.
+pub(crate) fn wrap(text: &str, indent: &str) -> String {
+    let width = |line: &str| line.chars().count();
+    let lead: String = text.chars().take_while(|c| *c == ' ').collect();
+    let (mut lines, mut line) = (Vec::new(), lead);
+    for word in text.split_whitespace() {
+        if width(&line) + 1 + width(word) > WIDTH && !line.trim().is_empty() {
+            lines.push(std::mem::replace(&mut line, indent.to_owned()));
+        }
+        if !line.trim().is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines.join("\n")
 }
 
 pub(crate) fn clip(text: &str) -> String {

@@ -1,0 +1,95 @@
+//! What is read off runs to be compared.
+
+use crate::{
+    recorder::Summary,
+    result::{RunResult, Usage},
+};
+
+/// Reads one figure off a run.
+type Read = Box<dyn Fn(&RunResult) -> Option<f64>>;
+
+/// One figure and how it is read.
+pub(crate) struct Reading {
+    /// What is measured, with its unit.
+    pub name: String,
+    /// Whether the comparison's one answer rests on it; see [`super::judge`].
+    pub primary: bool,
+    /// None when a run does not have it, or samples do not support it.
+    pub read: Read,
+}
+
+/// What can be read off runs like this one.
+pub(crate) fn readings(like: &RunResult) -> Vec<Reading> {
+    let mut all = if like.config.is_operations() { of_lab(like) } else { of_chat() };
+    all.extend([
+        other("Redis CPU, % of a core", Box::new(|r| Some(r.resources.redis?.cores * 100.0))),
+        other("Redis RSS, MiB", rss(|r| r.resources.redis)),
+        other("generator CPU, % of a core", Box::new(|r| Some(r.resources.generator?.cores * 100.0))),
+    ]);
+    all
+}
+
+fn of_lab(like: &RunResult) -> Vec<Reading> {
+    let mut all = vec![other("operations/s", Box::new(|r| Some(r.delivered_per_s)))];
+    for (at, operation) in like.operations.iter().enumerate() {
+        for (percentile, pick) in PERCENTILES {
+            let name = format!("{} {percentile}, ms", operation.name);
+            let read: Read = Box::new(move |r| pick(&r.operations.get(at)?.response));
+            all.push(Reading { name, primary: percentile == "p50", read });
+        }
+    }
+    all
+}
+
+fn of_chat() -> Vec<Reading> {
+    let mut all = vec![
+        other("messages/s", Box::new(|r| Some(r.acked_per_s))),
+        other("deliveries/s", Box::new(|r| Some(r.delivered_per_s))),
+    ];
+    for (percentile, pick) in PERCENTILES {
+        all.push(other(&format!("ack {percentile}, ms"), Box::new(move |r| pick(&r.latency.ack))));
+    }
+    for (percentile, pick) in PERCENTILES {
+        let read: Read = Box::new(move |r| pick(&r.latency.delivery));
+        all.push(Reading { name: format!("delivery {percentile}, ms"), primary: percentile == "p50", read });
+    }
+    for (percentile, pick) in PERCENTILES {
+        all.push(other(&format!("reopen {percentile}, ms"), Box::new(move |r| pick(&r.latency.reopen))));
+    }
+    let cost = Box::new(|r: &RunResult| r.resources.server?.us_per_delivery);
+    all.push(Reading { name: "server CPU, µs a delivery".into(), primary: true, read: cost });
+    all.push(other("server RSS, MiB", rss(|r| r.resources.server)));
+    all
+}
+
+fn other(name: &str, read: Read) -> Reading {
+    Reading { name: name.to_owned(), primary: false, read }
+}
+
+type Pick = fn(&Summary) -> Option<f64>;
+
+const PERCENTILES: [(&str, Pick); 2] =
+    [("p50", |s| Some(s.p50_us? as f64 / 1000.0)), ("p99", |s| Some(s.p99_us? as f64 / 1000.0))];
+
+fn rss(who: fn(&RunResult) -> Option<Usage>) -> Read {
+    Box::new(move |r| Some(who(r)?.rss_bytes as f64 / (1024.0 * 1024.0)))
+}
+
+/// Three digits that mean something.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        assert_eq!([0.056, 9.87, 12.34, 1234.5].map(number), ["0.06", "9.87", "12.3", "1234"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Trials of the judgement on synthetic machines, many seeds each.
+
+use super::{
+    judge::{Answer, Options},
+    synthetic::{Machine, session},
+};
+
+const SEEDS: u64 = 200;
+const CALM: Machine = Machine { ratio: 1.0, noise: 0.03, drift: 0.0, figures: 12 };
+
+fn answers(machine: Machine, options: &Options) -> [usize; 3] {
+    let mut counted = [0; 3];
+    for seed in 0..SEEDS {
+        let told = session(machine, &Options { seed, resamples: 999, ..*options });
+        counted[match told.answer {
+            Answer::Differs => 0,
+            Answer::NoDifferenceSeen => 1,
+            Answer::Underpowered => 2,
+        }] += 1;
+    }
+    counted
+}
+
+#[test]
+fn identical_sources_show_no_difference_at_least_nine_times_in_ten() {
+    let [_, none, _] = answers(CALM, &Options::default());
+    assert!(none as u64 * 10 >= SEEDS * 9, "{none} of {SEEDS}");
+}
+
+/// Also on a machine that becomes slower all the time, and for any number of figures.
+#[test]
+fn identical_sources_are_seldom_called_different() {
+    for (machine, name) in [
+        (CALM, "calm"),
+        (Machine { noise: 0.2, ..CALM }, "noisy"),
+        (Machine { drift: 0.02, ..CALM }, "drifting"),
+        (Machine { figures: 1, ..CALM }, "one figure"),
+    ] {
+        let [differs, ..] = answers(machine, &Options::default());
+        // One in twenty is allowed; the bound is three standard deviations above.
+        assert!(differs <= 19, "{name}: {differs} of {SEEDS}");
+    }
+}
+
+#[test]
+fn ten_percent_more_is_seen_in_realistic_noise() {
+    let [differs, ..] = answers(Machine { ratio: 1.1, ..CALM }, &Options::default());
+    assert!(differs as u64 * 10 >= SEEDS * 9, "{differs} of {SEEDS}");
+    let [faster, ..] = answers(Machine { ratio: 0.9, ..CALM }, &Options::default());
+    assert!(faster as u64 * 10 >= SEEDS * 9, "{faster} of {SEEDS}");
+}
+
+#[test]
+fn a_tiny_sample_is_underpowered_whatever_it_shows() {
+    for ratio in [1.0, 1.1, 3.0] {
+        let machine = Machine { ratio, ..CALM };
+        assert_eq!(answers(machine, &Options { rounds: 1, ..Options::default() }), [0, 0, SEEDS as usize]);
+        assert_eq!(answers(machine, &Options { rounds: 2, ..Options::default() }), [0, 0, SEEDS as usize]);
+    }
+}
+
+/// The number of further rounds is what is needed: with them, the effect is seen about as often as promised.
+#[test]
+fn the_rounds_that_are_said_to_be_missing_are_enough() {
+    let noisy = Machine { noise: 0.12, figures: 6, ..CALM };
+    let mut more: Vec<usize> = (0..SEEDS)
+        .filter_map(|seed| {
+            session(noisy, &Options { seed, resamples: 999, ..Options::default() }).more_rounds
+        })
+        .collect();
+    assert!(more.len() as u64 * 10 >= SEEDS * 8, "mostly underpowered: {}", more.len());
+    more.sort_unstable();
+    let median = more[more.len() / 2];
+    assert!((5..60).contains(&median), "{median}");
+    let options = Options { rounds: 5 + median, ..Options::default() };
+    let [differs, ..] = answers(Machine { ratio: 1.1, ..noisy }, &options);
+    assert!(differs as u64 * 10 >= SEEDS * 7, "{differs} of {SEEDS} with {median} more rounds");
+}
+
+/// What is negligible is not called a difference, however surely it is measured.
+#[test]
+fn a_difference_below_what_matters_is_not_called_one() {
+    let still = Machine { ratio: 1.005, noise: 0.0005, ..CALM };
+    assert_eq!(answers(still, &Options::default()), [0, SEEDS as usize, 0]);
+}
+
+#[test]
+fn options_are_checked() {
+    let good = Options::default();
+    good.check().unwrap();
+    for (bad, named) in [
+        (Options { rounds: 0, ..good }, "rounds"),
+        (Options { effect: 1.5, ..good }, "effect"),
+        (Options { effect: 0.005, ..good }, "negligible"),
+        (Options { resamples: 1, ..good }, "resamples"),
+    ] {
+        assert!(bad.check().unwrap_err().contains(named));
+    }
+}

@@ -1,0 +1,6 @@
+//! The pages, one a kind of result.
+
+pub(super) mod compared;
+pub(super) mod knee;
+pub(super) mod matrix;
+pub(super) mod run;
