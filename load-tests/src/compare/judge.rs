@@ -127,7 +127,7 @@ pub struct Judged {
     pub pair_noise: f64,
     /// The probability of pairs that lean so far in any figure, if A and B were the same.
     pub chance: f64,
-    /// The least difference that would be seen with a probability of 80 %; none when there is none.
+    /// The least difference that would be called one with a probability of 80 %; none when there is none.
     pub detectable: Option<f64>,
     /// Further rounds for the stated effect; none when not `underpowered`, or beyond [`MAX_ROUNDS`].
     pub more_rounds: Option<usize>,
@@ -264,7 +264,7 @@ fn figure(
     let [low, high] = block_bootstrap(&pairs.across, confidence, resamples, seed);
     let beyond = low > 0.0 || high < 0.0;
     let large = shift.abs() > floor && shift.abs() >= negligible.ln_1p();
-    let detectable = yard.detectable(pair_noise);
+    let detectable = yard.detectable(pair_noise).map(|least| least.max(negligible.ln_1p()));
     let answer = if yard.n >= MIN_PAIRS && chance <= 1.0 - confidence && beyond && large {
         Answer::Differs
     } else if detectable.is_some_and(|least| least <= effect.ln_1p()) {

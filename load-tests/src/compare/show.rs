@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     figures::number,
-    judge::{Answer, Judged, Judgement},
+    judge::{Answer, Judged, Judgement, MAX_ROUNDS},
     quick::Which,
     session::Compared,
 };
@@ -86,21 +86,23 @@ fn bounded(ratio: f64) -> String {
 /// A figure's answer in words.
 pub(crate) fn said(figure: &Judged) -> String {
     let percent = (figure.ratio - 1.0) * 100.0;
-    let could = figure.detectable.map(|least| format!("{:.1} % would have been seen", least * 100.0));
-    match figure.answer {
-        Answer::Differs => format!("differs: B is {percent:+.1} %"),
-        Answer::NoDifferenceSeen => format!("no difference seen; {}", could.unwrap_or_default()),
-        Answer::Underpowered => {
+    let would = figure.detectable.map(|least| format!("{:.1} % would have been seen", least * 100.0));
+    match (figure.answer, would) {
+        (Answer::Differs, _) => format!("differs: B is {percent:+.1} %"),
+        (Answer::NoDifferenceSeen, would) => format!("no difference seen; {}", would.unwrap_or_default()),
+        (Answer::Underpowered, would) => {
             let need = figure.more_rounds.map_or_else(
-                || "no reasonable number of rounds would be enough".into(),
-                |more| format!("{more} more round(s) would be enough"),
+                || format!("more than {MAX_ROUNDS} rounds would be needed"),
+                |more| format!("{} would do", counted(more)),
             );
-            match could {
-                Some(could) => format!("underpowered: only {could}; {need}"),
-                None => format!("underpowered: too few runs; {need}"),
-            }
+            let so_far = would.map_or_else(|| "too few runs".into(), |would| format!("only {would}"));
+            format!("underpowered: {so_far}; {need}")
         }
     }
+}
+
+fn counted(more: usize) -> String {
+    if more == 1 { "1 more round".into() } else { format!("{more} more rounds") }
 }
 
 /// The session's answer in words.
@@ -111,7 +113,7 @@ pub(crate) fn sentences(compared: &Compared, judgement: &Judgement) -> Vec<Strin
     };
     let effect = compared.options.effect * 100.0;
     let mut lines = match judgement.answer {
-        Answer::Differs => vec![format!("In: {}", names(Answer::Differs, false))],
+        Answer::Differs => vec![format!("It differs in: {}", names(Answer::Differs, false))],
         Answer::NoDifferenceSeen => {
             vec![format!("{effect:.0} % would have been seen in: {}", names(Answer::NoDifferenceSeen, true))]
         }

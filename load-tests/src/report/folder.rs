@@ -7,11 +7,12 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{Timeline, compare_page, knee_page, matrix_page, run_page, terminal};
+use super::{Timeline, compare_page, knee_page, matrix_page, recorded, run_page, terminal};
 use crate::{
     compare::{self, Compared},
     knee::{self, Knee},
     matrix::{self, Table},
+    recording::{self, RecordedRun, RecordingError},
     result::RunResult,
 };
 
@@ -55,6 +56,9 @@ pub enum ReportError {
         /// What is wrong.
         why: String,
     },
+    /// A recorded run can't be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// There is nothing to report on.
     #[error("{0} holds no result: write one with `chatlab load run SCENARIO --out {0}`")]
     Empty(String),
@@ -65,7 +69,8 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
 }
 
 /// Reads every result in a folder (`*.json`, not in folders inside it) and writes a page of the same name (`*.html`) beside
-/// it. Files that are something else are passed over.
+/// it. `result.json` beside interval logs is a recorded run ([`recording`]): its page also shows what happened over time.
+/// Files that are something else are passed over.
 ///
 /// # Errors
 /// [`ReportError`]; also when there is no result at all.
@@ -120,11 +125,24 @@ fn written(file: &Path, text: &str) -> Result<Option<(String, String)>, ReportEr
         let table: Table = parsed(file, text)?;
         (matrix_page(&table), matrix::terminal(&table))
     } else if kind.schema.is_some() && kind.verdict.is_some() {
-        let result: RunResult = parsed(file, text)?;
-        (run_page(&result, &Timeline::default()), terminal(&result))
+        run(file, text)?
     } else {
         return Ok(None);
     }))
+}
+
+fn run(file: &Path, text: &str) -> Result<(String, String), ReportError> {
+    let recorded = file.file_name().is_some_and(|name| name == recording::RESULT);
+    match file.parent().filter(|dir| recorded && dir.join(recording::RESPONSE).exists()) {
+        Some(dir) => {
+            let run = RecordedRun::read(dir)?;
+            Ok((run_page(&run.result, &recorded::timeline(&run)?), terminal(&run.result)))
+        }
+        None => {
+            let result: RunResult = parsed(file, text)?;
+            Ok((run_page(&result, &Timeline::default()), terminal(&result)))
+        }
+    }
 }
 
 fn parsed<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, ReportError> {

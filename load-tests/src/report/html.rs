@@ -55,7 +55,9 @@ pub(super) fn paragraph(class: &str, text: &str) -> String {
 /// A table; the first column names the row, the others are figures where `figures` says so.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>], figures: bool) -> String {
     let class = if figures { " class=\"figures\"" } else { "" };
-    let mut out = format!("<div class=\"scroll\" tabindex=\"0\"><table{class}>\n<thead><tr>");
+    let mut out = format!(
+        "<div class=\"scroll\" role=\"region\" aria-label=\"table\" tabindex=\"0\"><table{class}>\n<thead><tr>"
+    );
     for cell in head {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escape(cell));
     }
@@ -95,11 +97,12 @@ pub(super) fn tiles(figures: &[(String, &str)]) -> String {
     out
 }
 
-/// A word that judges: good, bad or undecided, told by a sign and the word itself.
+/// A word that judges: good, bad, different or undecided, told by a sign and the word itself.
 pub(super) fn badge(tone: Tone, text: &str) -> String {
     let (class, sign) = match tone {
         Tone::Good => ("good", "✓"),
         Tone::Bad => ("bad", "✗"),
+        Tone::Other => ("bad", "≠"),
         Tone::Open => ("open", "?"),
     };
     format!("<p class=\"badge {class}\"><span aria-hidden=\"true\">{sign}</span> {}</p>\n", escape(text))
@@ -110,6 +113,7 @@ pub(super) fn badge(tone: Tone, text: &str) -> String {
 pub(super) enum Tone {
     Good,
     Bad,
+    Other,
     Open,
 }
 
@@ -121,7 +125,7 @@ pub(super) fn figure(heading: &str, legend: &[(&str, &str)], svg: &str, caption:
         for (class, name) in legend {
             let sample = match class.as_bytes().first() {
                 Some(b's') => format!("<path d=\"M1 6H27\" class=\"{class}\"/>"),
-                Some(b'h') => format!("<path d=\"M7 0h14v12h-14z\" class=\"{class}\"/>"),
+                Some(b'h' | b'b') => format!("<path d=\"M7 0h14v12h-14z\" class=\"{class}\"/>"),
                 _ => marked(class),
             };
             let _ = write!(

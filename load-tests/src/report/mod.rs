@@ -10,6 +10,7 @@ mod chart;
 mod folder;
 mod html;
 mod pages;
+mod recorded;
 mod svg;
 mod terminal;
 #[cfg(test)]

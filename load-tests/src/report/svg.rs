@@ -39,7 +39,8 @@ impl Scale {
 
     /// Round values to be written at the axis.
     pub(super) fn ticks(&self) -> Vec<f64> {
-        if self.log { self.log_ticks() } else { self.even_ticks() }
+        // Less than a factor of 2.5 has too few round numbers on a logarithmic scale.
+        if self.log && self.to / self.from > 2.5 { self.log_ticks() } else { self.even_ticks() }
     }
 
     fn log_ticks(&self) -> Vec<f64> {

@@ -7,7 +7,7 @@ use crate::{
     compare::{Options, Session, Which},
     knee::{Search, Seen},
     matrix::{Axes, Matrix},
-    testing,
+    recording, testing,
     verdict::Kind,
 };
 
@@ -125,6 +125,38 @@ fn terminal_texts_are_no_wider_than_they_may_be() {
     let wrapped = wrap(&"word ".repeat(40), "  ");
     assert!(wrapped.lines().count() > 2 && wrapped.lines().all(|line| line.chars().count() <= WIDTH));
     assert!(wrapped.lines().nth(1).unwrap().starts_with("  word"));
+}
+
+#[test]
+fn a_recorded_run_shows_what_happened_over_time() {
+    let dir = std::env::temp_dir().join(format!("chatlab-recorded-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let histogram = testing::latency(2.0, 500).summary().unwrap().hdr_v2;
+    let log = |tag: &str| {
+        let head = "#[StartTime: 1700000000.000 (seconds since epoch)]\n#[BaseTime: 1700000000.000 (seconds since epoch)]\n";
+        let lines = (0..4).map(|second| format!("Tag={tag},{second}.000,1.000,40.000,{histogram}\n"));
+        head.to_owned() + &lines.collect::<String>()
+    };
+    let rows = (0..5).map(|second| format!("\n{second},100,100,100,500,0,,,,,0.200,0.500,0.100"));
+    let files = [
+        (recording::RESULT, serde_json::to_string(&testing::run(1.0)).unwrap()),
+        (recording::RESPONSE, log("delivery")),
+        (recording::SERVICE, log("delivery")),
+        (recording::PACING, log("send")),
+        (recording::TIMELINE, recording::HEADER.to_owned() + &rows.collect::<String>() + "\n"),
+    ];
+    for (name, text) in &files {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let run = recording::RecordedRun::read(&dir).unwrap();
+    let timeline = recorded::timeline(&run).unwrap();
+    assert_eq!((timeline.seconds.len(), timeline.end_s()), (5, 5.0));
+    assert!(timeline.seconds[3].response.is_some() && timeline.seconds[4].response.is_none());
+    let reports = folder(&dir).unwrap();
+    let page = fs::read_to_string(&reports[0].page).unwrap();
+    check(&page);
+    assert!(page.contains("Throughput") && page.contains("Response time over time"));
+    fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]

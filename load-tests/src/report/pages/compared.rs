@@ -34,7 +34,7 @@ fn answer(compared: &Compared) -> String {
     let mut out = match &compared.judgement {
         Some(judgement) => {
             let tone = match judgement.answer {
-                Answer::Differs => Tone::Bad,
+                Answer::Differs => Tone::Other,
                 Answer::NoDifferenceSeen => Tone::Good,
                 Answer::Underpowered => Tone::Open,
             };
@@ -57,7 +57,7 @@ fn drawn(compared: &Compared, judgement: &Judgement) -> String {
         ("m4", "differs"),
         ("m1", "no difference seen"),
         ("m3", "underpowered"),
-        ("h1", "noise floor: each side against itself"),
+        ("band", "noise floor: each side against itself"),
     ];
     let mut all: Vec<String> = ratios::ratios(&figures)
         .map(|svg| {
@@ -92,8 +92,9 @@ fn figures(judgement: &Judgement) -> String {
         .figures
         .iter()
         .map(|f| {
-            let interval =
-                f.interval.map_or_else(|| "–".into(), |[low, high]| format!("{low:.3} … {high:.3}"));
+            let interval = f
+                .interval
+                .map_or_else(|| "–".into(), |[low, high]| format!("{low:.3}\u{a0}…\u{a0}{high:.3}"));
             let name = if f.primary { format!("{} *", f.name) } else { f.name.clone() };
             vec![
                 name,

@@ -78,7 +78,10 @@ fn latency(result: &RunResult) -> String {
     } else {
         (read(&result.latency.delivery), read(&result.latency.delivery_service))
     };
-    let pacing = read(&result.latency.pacing);
+    // In a closed loop nothing has an intended instant.
+    let closed = result.config.closed_concurrency.is_some();
+    let response = response.filter(|_| !closed);
+    let pacing = read(&result.latency.pacing).filter(|_| !closed);
     let named = [
         ("s1", "response: from the intended instant", &response),
         ("s2", "service: from the actual send", &service),
@@ -121,6 +124,7 @@ fn latency_table(result: &RunResult) -> String {
         &[
             ("ack", &l.ack),
             ("ack, from the actual send", &l.ack_service),
+            ("ack, from the 10 ms tick before it", &l.ack_tick),
             ("delivery", &l.delivery),
             ("delivery, from the actual send", &l.delivery_service),
             ("first subscriber", &l.first_subscriber),
@@ -257,7 +261,7 @@ fn evidence(result: &RunResult) -> String {
         .evidence
         .iter()
         .map(|e| {
-            let kept = if e.kept { "✓ kept" } else { "✗ broken" };
+            let kept = if e.kept { "✓\u{a0}kept" } else { "✗\u{a0}broken" };
             vec![e.rule.clone(), kept.to_owned(), e.seen.clone(), e.limit.clone(), e.means.to_string()]
         })
         .collect();

@@ -1,0 +1,43 @@
+//! From a recorded folder to what the charts need.
+
+use std::collections::BTreeMap;
+
+use super::timeline::{Second, Timeline};
+use crate::{
+    recorder::Latency,
+    recording::{RecordedRun, RecordingError, TAGS},
+};
+
+/// What happened over time. An interval that the log lacks, because nothing was answered in it, is there without samples.
+///
+/// # Errors
+/// [`RecordingError`] with the file and the interval.
+pub(super) fn timeline(run: &RecordedRun) -> Result<Timeline, RecordingError> {
+    let [ack, delivery] = TAGS;
+    let operations = run.result.config.is_operations();
+    let tag = if operations { ack } else { delivery };
+    let mut response: BTreeMap<u64, Latency> = BTreeMap::new();
+    for interval in run.response.intervals() {
+        let interval = interval?;
+        if interval.tag == tag {
+            // An interval that the writer made longer counts where it began.
+            let second = interval.start_s.max(0.0).round() as u64;
+            match response.get_mut(&second) {
+                Some(all) => all.merge(&interval.latency),
+                None => drop(response.insert(second, interval.latency)),
+            }
+        }
+    }
+    let seconds = run.timeline.iter().map(|row| Second {
+        at_s: row.second as f64,
+        long_s: 1.0,
+        response: response.remove(&row.second),
+        due: row.due,
+        done: Some(row.acked),
+        errors: Some(row.errors),
+        server_cores: row.server_cores,
+        redis_cores: row.redis_cores,
+        generator_cores: row.generator_cores,
+    });
+    Ok(Timeline { seconds: seconds.collect(), faults: Vec::new() })
+}
