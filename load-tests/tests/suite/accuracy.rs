@@ -6,7 +6,15 @@
 //! 10 ms and stamps with its tick. They were held back by their own full pipeline while the server stood still, and
 //! leave out what they never sent.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use chatlab_kit::{
@@ -40,9 +48,12 @@ const SEED: u64 = 42;
 const STALLS: [(u64, u64); 3] = [(350, 200), (800, 400), (1500, 100)];
 /// Requests without an answer: a generator that holds back, as most do.
 const CAP: u64 = 16;
-/// What threads may have to wait for a CPU on a machine that does other things as well, and what it takes to catch up after a
-/// stall, in microseconds.
+/// What threads may have to wait for a CPU on a quiet machine, and what it takes to catch up after a stall, in microseconds.
 const ALLOWANCE_US: u64 = 40_000;
+/// A thread that only sleeps is woken up later than this when the machine is busy …
+const LATE: Duration = Duration::from_millis(2);
+/// … and altogether by more than this in one run, when it is too busy to judge by how long something took.
+const BUSY: Duration = Duration::from_millis(150);
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.995];
 
 fn schedule() -> Schedule {
@@ -67,8 +78,10 @@ fn quantile_us(sorted_ns: &[u64], q: f64) -> u64 {
     sorted_ns[rank - 1] / 1000
 }
 
-/// Prints the table, and asserts that ours is what it must be and that the others' are not.
-fn judge(title: &str, [ours, send, tick]: [&Latency; 3], allowance_us: u64) {
+/// Prints the table, and asserts that ours is what it must be and that the others' are not. No machine can make ours too low:
+/// a stall begins when a request comes, which is not before it was due. Whether it is too high is judged with an allowance
+/// only, which a machine that is busy itself has none of.
+fn judge(title: &str, [ours, send, tick]: [&Latency; 3], allowance_us: Option<u64>) {
     let mut expected = expected_ns(&schedule());
     expected.sort_unstable();
     println!("{title}: {} requests, stalls of 200, 400 and 100 ms; in milliseconds", expected.len());
@@ -81,22 +94,45 @@ fn judge(title: &str, [ours, send, tick]: [&Latency; 3], allowance_us: u64) {
         println!("{name:>10}{:>12}{:>12}{:>14}{:>10}", ms(expected_us), ms(ours), ms(send), ms(tick));
         // Three significant digits: one part in a thousand; what is below 1 µs counts as 1.
         let resolution_us = expected_us / 1000 + 1;
-        assert!(
-            ours.abs_diff(expected_us) <= resolution_us + allowance_us,
-            "{name}: {ours} for {expected_us} µs"
-        );
+        assert!(ours + resolution_us >= expected_us, "{name}: {ours} for {expected_us} µs");
+        let Some(allowance_us) = allowance_us else { continue };
+        assert!(ours <= expected_us + resolution_us + allowance_us, "{name}: {ours} for {expected_us} µs");
         if (0.9..0.99).contains(&q) {
             assert!(send < expected_us / 2, "{name}: the actual send would have shown it: {send} µs");
         }
     }
 }
 
-fn judge_result(title: &str, result: &RunResult) {
+/// Runs it beside a thread that only sleeps; by how much that one was woken up too late, where that was noticeable.
+fn beside_a_sleeper(run: impl FnOnce() -> RunResult) -> (RunResult, Duration) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            let nap = Duration::from_millis(5);
+            let mut late = Duration::ZERO;
+            while !done.load(Relaxed) {
+                let before = Instant::now();
+                std::thread::sleep(nap);
+                let over = before.elapsed().saturating_sub(nap);
+                late += if over > LATE { over } else { Duration::ZERO };
+            }
+            late
+        });
+        let result = run();
+        done.store(true, Relaxed);
+        (result, sleeper.join().unwrap())
+    })
+}
+
+fn judge_result(title: &str, (result, late): &(RunResult, Duration)) {
+    println!(
+        "a sleeping thread was woken up too late by {late:.1?} in all; over {BUSY:?}, only what is too low is judged"
+    );
     assert_eq!(result.counts.acked, (RATE as u64) * SECS);
     let latency = &result.latency;
     let [ours, send, tick] = [&latency.ack, &latency.ack_service, &latency.ack_tick]
         .map(|s: &Summary| Latency::from_summary(s).unwrap());
-    judge(title, [&ours, &send, &tick], ALLOWANCE_US);
+    judge(title, [&ours, &send, &tick], (*late <= BUSY).then_some(ALLOWANCE_US));
 }
 
 #[test]
@@ -116,7 +152,7 @@ fn in_virtual_time_the_percentiles_are_exact_to_the_histograms_resolution() {
         recorder.acked(at);
         done_ns.push_back(at.done_ns);
     }
-    judge("virtual time", [&recorder.ack, &recorder.ack_service, &recorder.ack_tick], 0);
+    judge("virtual time", [&recorder.ack, &recorder.ack_service, &recorder.ack_tick], Some(0));
 }
 
 #[test]
@@ -129,7 +165,7 @@ fn planned_stalls_of_a_websocket_server_are_measured_as_computed() {
     let server = crate::scripted::start(Faults { stalls: stalls.into(), ..Faults::default() });
     let mut plan = plan(server, 1, 1, RATE, SECS * 1000);
     (plan.schedule, plan.in_flight_cap, plan.drain_ms) = (schedule, CAP, 5_000);
-    judge_result("WebSocket", &ws::generate(plan, &mut |_| {}).unwrap());
+    judge_result("WebSocket", &beside_a_sleeper(|| ws::generate(plan, &mut |_| {}).unwrap()));
 }
 
 #[test]
@@ -162,7 +198,7 @@ fn planned_stalls_of_a_resp_server_are_measured_as_computed() {
     let make = || async move {
         Pipelined::connect(server).await.map(|client| Arc::new(client) as Arc<dyn Workload>)
     };
-    judge_result("RESP", &lab::generate(plan, make, &mut |_| {}).unwrap());
+    judge_result("RESP", &beside_a_sleeper(|| lab::generate(plan, make, &mut |_| {}).unwrap()));
 }
 
 /// One pipelined connection that sets a key.
