@@ -50,6 +50,43 @@ impl Budget {
     }
 }
 
+/// The fewest round trips that each operation took: the first call of a script may have to load it.
+#[derive(Debug, Default)]
+pub struct FewestTrips(BTreeMap<&'static str, u64>);
+
+impl FewestTrips {
+    /// An operation took so many round trips.
+    pub fn took(&mut self, operation: &'static str, trips: u64) {
+        let fewest = self.0.entry(operation).or_insert(trips);
+        *fewest = trips.min(*fewest);
+    }
+
+    /// For each operation that has a budget, whether it keeps to it.
+    pub fn within(&self, budget: impl Fn(&str) -> Option<u64>) -> Vec<Result<(), String>> {
+        let kept = self.0.iter().filter_map(|(operation, trips)| {
+            let budget = budget(operation)?;
+            let what = || format!("`{operation}` takes {trips} round trips, its budget is {budget}");
+            Some(if *trips <= budget { Ok(()) } else { Err(what()) })
+        });
+        kept.collect()
+    }
+}
+
+/// Commands that walk over the keys of everybody.
+const WALKS: [&str; 5] = ["KEYS", "SCAN", "RANDOMKEY", "FLUSHALL", "FLUSHDB"];
+
+/// Whether no command walked over the keys of everybody.
+///
+/// # Errors
+/// The first verb that did.
+pub fn no_walk(entries: &[TraceEntry]) -> Result<(), String> {
+    let mut verbs = entries.iter().map(|entry| upper(&entry.command, 0));
+    match verbs.find(|verb| WALKS.contains(&verb.as_str())) {
+        Some(verb) => Err(format!("{verb} walks over everybody's keys")),
+        None => Ok(()),
+    }
+}
+
 /// How many round trips the commands took; a pipeline is one. What a client sends on its own account to set a connection
 /// up ([`housekeeping`]) does not count, nor does a trip on which a cluster answered nothing but redirects.
 pub fn round_trips(entries: &[TraceEntry]) -> u64 {
@@ -210,6 +247,22 @@ mod tests {
         ] {
             assert!(is_linear(&command(fine)).is_none(), "{fine}");
         }
+    }
+
+    #[test]
+    fn walks_over_everybodys_keys_are_named() {
+        assert!(no_walk(&[entry(0, "GET keys", "x"), entry(1, "SSCAN s 0", "x")]).is_ok());
+        assert!(no_walk(&[entry(0, "scan 0", "x")]).unwrap_err().starts_with("SCAN walks"));
+    }
+
+    #[test]
+    fn the_fewest_trips_of_an_operation_count() {
+        let mut trips = FewestTrips::default();
+        for (operation, took) in [("add", 2), ("add", 1), ("list", 3), ("free", 9)] {
+            trips.took(operation, took);
+        }
+        let kept = trips.within(|operation| (operation != "free").then_some(1));
+        assert_eq!(kept, [Ok(()), Err("`list` takes 3 round trips, its budget is 1".to_owned())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Faults: a client that crashes between two commands, and a client that is overtaken between two commands.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,20 @@ impl Crash {
 impl Hook for Crash {
     async fn before(&self, n: u64, command: &[String]) -> Result<(), RedisError> {
         self.cut.before(n, command).await.inspect_err(|_| self.fired.store(true, Ordering::Release))
+    }
+}
+
+/// A number of commands, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct After(pub u64);
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => write!(f, "before the first command"),
+            1 => write!(f, "after 1 command"),
+            n => write!(f, "after {n} commands"),
+        }
     }
 }
 
