@@ -16,6 +16,7 @@ mod expect;
 mod findings;
 mod hints;
 mod manifest;
+pub mod proving;
 mod race;
 mod variant;
 mod workload;
