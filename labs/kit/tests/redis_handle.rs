@@ -307,6 +307,7 @@ async fn a_handle_works_again_after_its_server_restarted() {
         let start = std::time::Instant::now();
         while redis.set::<_, _, ()>("k", 2).await.is_err() {
             assert!(start.elapsed() < BOUND, "{client}");
+            // A poll, bounded by `BOUND`.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -325,6 +326,7 @@ async fn writes_go_on_after_a_failover_with_either_client() {
         for key in &keys {
             while redis.set::<_, _, ()>(key, 1).await.is_err() {
                 assert!(start.elapsed() < BOUND, "{client}");
+                // A poll, bounded by `BOUND`.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

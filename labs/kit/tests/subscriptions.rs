@@ -74,6 +74,7 @@ async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !look().await {
         assert!(start.elapsed() < BOUND, "{what}: not within {BOUND:?}");
+        // A poll, bounded by `BOUND`.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

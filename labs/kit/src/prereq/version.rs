@@ -90,6 +90,7 @@ pub fn output_of(program: &Path, args: &[&str]) -> Result<String, String> {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
+            // A poll, bounded by `VERSION_TIMEOUT`.
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
             Ok(None) => {
                 let _ = child.kill();

@@ -127,6 +127,7 @@ async fn write_server(
     while let Some(batch) = queue.recv().await {
         let latency = shared.latency();
         if !latency.is_zero() {
+            // The planted latency.
             tokio::time::sleep_until((batch.at + latency).into()).await;
         }
         let mut out = Vec::new();

@@ -216,6 +216,7 @@ async fn listen(listener: TcpListener, addr: Arc<str>, node: Arc<str>, shared: A
             Ok((client, _)) => admit(client, &addr, &node, &shared),
             Err(error) => {
                 tracing::warn!(%error, "proxy: cannot accept");
+                // The pace of a listener that cannot accept, such as without a free file descriptor.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -17,6 +17,7 @@ pub fn poll<T>(
     loop {
         match look() {
             Ok(value) => return Ok(value),
+            // A poll, bounded by `bound`.
             Err(_) if start.elapsed() < bound => std::thread::sleep(INTERVAL),
             Err(seen) => return Err((seen, start.elapsed())),
         }

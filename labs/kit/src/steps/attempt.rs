@@ -68,6 +68,7 @@ impl Attempt {
         let mut facts = Facts::of(&self.redis, self.proxy.trace());
         let end = Instant::now() + MESSAGE_GRACE;
         while facts.lacks_messages(&self.step.expect) && Instant::now() < end {
+            // A poll, bounded by `MESSAGE_GRACE`.
             tokio::time::sleep(LOOK_AGAIN).await;
             facts = Facts::of(&self.redis, self.proxy.trace());
         }
@@ -118,6 +119,7 @@ impl Attempt {
                 if settled {
                     return;
                 }
+                // A poll, bounded by `bound`.
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };

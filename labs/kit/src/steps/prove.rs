@@ -99,6 +99,7 @@ impl Gate<'_> {
             if wanted(&judgement) || Instant::now() >= end {
                 return Ok((judgement, typed));
             }
+            // A poll, bounded by `bound`.
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

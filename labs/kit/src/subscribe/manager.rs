@@ -90,6 +90,7 @@ impl Manager {
                         manager.settle(&channel);
                     }
                 }
+                // The pace of sweeps.
                 () = tokio::time::sleep_until(next_sweep.into()) => manager.sweep(),
             }
         }

@@ -61,6 +61,7 @@ impl Probe {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
+                // The pace of probes.
                 () = tokio::time::sleep(Duration::from_millis(PROBE_MS)) => {}
             }
         }
