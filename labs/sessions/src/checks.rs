@@ -3,16 +3,11 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Pace, Rng, Setup, Subject},
 };
 use rand::Rng as _;
 
-use crate::{
-    MAX_SESSIONS, Policy, Sessions,
-    history::Step,
-    model::Topic,
-    world::{Stop, World},
-};
+use crate::{MAX_SESSIONS, Policy, Sessions, history::Step, model::Topic, world::World};
 
 /// The idle time of a check's sessions at pace 1, in milliseconds.
 pub(crate) const IDLE_MS: u64 = 150;
@@ -26,147 +21,138 @@ const FAULT_POINTS: u64 = 5;
 const REVOKE_ALL_POINTS: u64 = 12;
 /// The number of steps of a random history.
 const RANDOM_STEPS: usize = 14;
+/// What is said when no crash and no race happened.
+const NO_FAULT: &str = "no client could be crashed or overtaken";
 
 /// The policy of a check's sessions.
-pub(crate) fn policy(pace: chatlab_kit::check::Pace) -> Policy {
+pub(crate) fn policy(pace: Pace) -> Policy {
     Policy { idle_ms: pace.ms(IDLE_MS), absolute_ms: pace.ms(ABSOLUTE_MS) }
 }
 
-/// One predicate.
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    /// The facts that it judges by.
-    topics: &'static [Topic],
-    /// Without a crash or a race that really happened it says nothing.
-    needs_fault: bool,
-    /// See [`UNHURRIED`].
-    slower: u32,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
+type Predicate = Invariant<Step, Topic>;
+
+/// The worlds of this lab: a user who logs in on some devices.
+struct Devices;
+
+#[async_trait]
+impl Setup for Devices {
+    type Port = dyn Sessions;
+    type Step = Step;
+    type Topic = Topic;
+
+    const UNTESTED: &'static str = "the machine was too slow for the clocks of this history";
+
+    async fn open<'a>(&self, subject: &'a Subject<'a, dyn Sessions>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject, policy(subject.pace)).await?))
+    }
 }
 
-impl Default for Predicate {
-    fn default() -> Self {
-        Self {
-            name: "",
-            states: "",
-            topics: &[],
-            needs_fault: false,
-            slower: 1,
-            instances: 2,
-            plan: |_| Vec::new(),
-        }
-    }
+/// Two histories each, where nothing else is said.
+fn predicate(
+    name: &'static str,
+    states: &'static str,
+    topics: &'static [Topic],
+    plan: fn(&mut Rng) -> Vec<Step>,
+) -> Predicate {
+    Invariant::new(name, states, topics, plan).instances(2)
 }
 
 /// All checks, in the order of reports.
 pub(crate) fn checks() -> Vec<Check<dyn Sessions>> {
-    timeless().into_iter().chain(timed()).map(Check::of).collect()
+    timeless().into_iter().chain(timed()).map(|predicate| predicate.on(Devices)).collect()
 }
 
 fn timeless() -> [Predicate; 7] {
     [
-        Predicate {
-            name: "create_then_visible",
-            states: "a new session is found at once by touch and by list, as it was created",
-            topics: &[Topic::Visible, Topic::Answer],
-            slower: UNHURRIED,
-            plan: plan_visible,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "revoked_stays_revoked",
-            states: "a revoked session is over for good, also when it is in use at that moment",
-            topics: &[Topic::Revoked],
-            needs_fault: true,
-            slower: UNHURRIED,
-            plan: plan_revoked,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "revoke_all_ends_every_device",
-            states: "revoke_all ends all of a user's sessions, all or none when its client crashes",
-            topics: &[Topic::RevokedAll],
-            needs_fault: true,
-            slower: UNHURRIED,
-            plan: plan_revoke_all,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "stolen_refresh_token_ends_the_session",
-            states: "each refresh token is exchanged once; when one comes a second time the session is over",
-            topics: &[Topic::Stolen],
-            needs_fault: true,
-            slower: UNHURRIED,
-            plan: plan_stolen,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "session_cap_holds",
-            states: "one login too many ends the session that would have ended first",
-            topics: &[Topic::Cap],
-            slower: UNHURRIED,
-            instances: 1,
-            plan: plan_cap,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "one_round_trip",
-            states: "create, touch, rotate and revoke take one round trip, list and revoke_all at most two",
-            topics: &[Topic::Trips],
-            slower: UNHURRIED,
-            instances: 1,
-            plan: plan_budget,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "no_keys_or_scan",
-            states: "no operation walks over the keys of everybody",
-            topics: &[Topic::Verbs],
-            slower: UNHURRIED,
-            instances: 1,
-            plan: plan_budget,
-            ..Predicate::default()
-        },
+        predicate(
+            "create_then_visible",
+            "a new session is found at once by touch and by list, as it was created",
+            &[Topic::Visible, Topic::Answer],
+            plan_visible,
+        )
+        .slower(UNHURRIED),
+        predicate(
+            "revoked_stays_revoked",
+            "a revoked session is over for good, also when it is in use at that moment",
+            &[Topic::Revoked],
+            plan_revoked,
+        )
+        .slower(UNHURRIED)
+        .needs_fault(NO_FAULT),
+        predicate(
+            "revoke_all_ends_every_device",
+            "revoke_all ends all of a user's sessions, all or none when its client crashes",
+            &[Topic::RevokedAll],
+            plan_revoke_all,
+        )
+        .slower(UNHURRIED)
+        .needs_fault(NO_FAULT),
+        predicate(
+            "stolen_refresh_token_ends_the_session",
+            "each refresh token is exchanged once; when one comes a second time the session is over",
+            &[Topic::Stolen],
+            plan_stolen,
+        )
+        .slower(UNHURRIED)
+        .needs_fault(NO_FAULT),
+        predicate(
+            "session_cap_holds",
+            "one login too many ends the session that would have ended first",
+            &[Topic::Cap],
+            plan_cap,
+        )
+        .instances(1)
+        .slower(UNHURRIED),
+        predicate(
+            "one_round_trip",
+            "create, touch, rotate and revoke take one round trip, list and revoke_all at most two",
+            &[Topic::Trips],
+            plan_budget,
+        )
+        .instances(1)
+        .slower(UNHURRIED),
+        predicate(
+            "no_keys_or_scan",
+            "no operation walks over the keys of everybody",
+            &[Topic::Verbs],
+            plan_budget,
+        )
+        .instances(1)
+        .slower(UNHURRIED),
     ]
 }
 
 fn timed() -> [Predicate; 5] {
     [
-        Predicate {
-            name: "idle_session_expires",
-            states: "a session that is not used for the idle time is over, and one that is used is not",
-            topics: &[Topic::Idle],
-            plan: plan_idle,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "absolute_expiry_holds",
-            states: "no session outlives its absolute time, however much it is used",
-            topics: &[Topic::Absolute],
-            plan: plan_absolute,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "list_shows_only_live",
-            states: "the list is exactly the live sessions, each once, the newest login first",
-            topics: &[Topic::List],
-            plan: plan_list,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "never_immortal",
-            states: "when all sessions are over nothing of them is left, wherever a client crashed",
-            topics: &[Topic::Leftover],
-            needs_fault: true,
-            plan: plan_immortal,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "random_history_matches_model",
-            states: "every answer in a random history is one that the port allows",
-            topics: &[
+        predicate(
+            "idle_session_expires",
+            "a session that is not used for the idle time is over, and one that is used is not",
+            &[Topic::Idle],
+            plan_idle,
+        ),
+        predicate(
+            "absolute_expiry_holds",
+            "no session outlives its absolute time, however much it is used",
+            &[Topic::Absolute],
+            plan_absolute,
+        ),
+        predicate(
+            "list_shows_only_live",
+            "the list is exactly the live sessions, each once, the newest login first",
+            &[Topic::List],
+            plan_list,
+        ),
+        predicate(
+            "never_immortal",
+            "when all sessions are over nothing of them is left, wherever a client crashed",
+            &[Topic::Leftover],
+            plan_immortal,
+        )
+        .needs_fault(NO_FAULT),
+        predicate(
+            "random_history_matches_model",
+            "every answer in a random history is one that the port allows",
+            &[
                 Topic::Visible,
                 Topic::Idle,
                 Topic::Absolute,
@@ -177,90 +163,10 @@ fn timed() -> [Predicate; 5] {
                 Topic::List,
                 Topic::Answer,
             ],
-            instances: 6,
-            plan: plan_random,
-            ..Predicate::default()
-        },
+            plan_random,
+        )
+        .instances(6),
     ]
-}
-
-#[async_trait]
-impl Property for Predicate {
-    type Port = dyn Sessions;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng)
-    }
-
-    async fn run(&self, subject: &Subject<'_, dyn Sessions>, plan: &[Step]) -> LabResult<Run> {
-        let subject = subject.slower(self.slower);
-        let mut world = World::new(&subject, policy(subject.pace)).await?;
-        let mut stopped = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            match world.step(step).await {
-                Ok(()) => {}
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => {
-                    stopped = Some(finding);
-                    break;
-                }
-            }
-            if self.broken(&world).is_some() {
-                break;
-            }
-        }
-        world.finish();
-        let finding = match (self.broken(&world), stopped) {
-            (Some(what), _) => Finding::Broken(what),
-            (None, Some(finding)) => finding,
-            (None, None) => self.held(&world),
-        };
-        let aliases = world.aliases();
-        let shorten = |line: &String| {
-            aliases.iter().fold(line.clone(), |line, (long, short)| line.replace(long, short))
-        };
-        let history = world.lines.iter().map(shorten).collect();
-        let finding = match finding {
-            Finding::Broken(what) => Finding::Broken(shorten(&what)),
-            other => other,
-        };
-        Ok(Run { finding, steps, history, aliases })
-    }
-}
-
-impl Predicate {
-    fn broken(&self, world: &World<'_>) -> Option<String> {
-        world.facts.iter().find_map(|(topic, held)| match held {
-            Err(what) if self.topics.contains(topic) => Some(what.clone()),
-            _ => None,
-        })
-    }
-
-    fn held(&self, world: &World<'_>) -> Finding {
-        if self.needs_fault && world.faults == 0 {
-            return Finding::Inconclusive("no client could be crashed or overtaken".to_owned());
-        }
-        if world.facts.iter().any(|(topic, _)| self.topics.contains(topic)) {
-            Finding::Holds
-        } else {
-            Finding::Inconclusive("the machine was too slow for the clocks of this history".to_owned())
-        }
-    }
 }
 
 /// A device name, sometimes an awkward one.

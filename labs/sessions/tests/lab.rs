@@ -1,30 +1,16 @@
 //! Every variant is as declared, on one node and on the cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::PathBuf;
-
-use chatlab_kit::lab::{Env, Lab, VariantKind};
-use chatlab_kit::prereq::{SERVER_SETTING, find_server};
-use chatlab_kit::redis::{Redis, RedisConfig};
-use chatlab_kit::servers::{Managed, ServerOptions, Topology};
+use chatlab_kit::{lab::proving, servers::Topology};
 use chatlab_sessions::LAB;
 
 /// The author's gate runs more of them.
 const SEEDS: u64 = 2;
 
 async fn as_declared(topology: Topology) {
-    let server = find_server(std::env::var_os(SERVER_SETTING).map(PathBuf::from).as_deref()).unwrap();
-    let managed = Managed::start_async(topology, &server, &ServerOptions::steady()).await.unwrap();
-    let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await.unwrap();
-    for seed in 0..SEEDS {
-        for variant in LAB.variants().iter().filter(|v| v.kind != VariantKind::Exercise) {
-            let env = Env { redis: redis.clone(), seed, server: None };
-            let report = LAB.check(variant.name, &env).await.unwrap();
-            if let Err(why) = variant.as_declared(&report) {
-                panic!("{}: {why}\n{report}", variant.name);
-            }
-        }
-    }
+    let (_servers, env) = proving::start(topology).await.unwrap();
+    let problems = proving::variants(&LAB, &env, &proving::seeds(SEEDS), 1, |_, _| Ok(())).await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,4 +21,9 @@ async fn every_variant_is_as_declared_on_one_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_variant_is_as_declared_on_the_cluster() {
     as_declared(Topology::Cluster).await;
+}
+
+#[test]
+fn the_console_track_is_whole() {
+    proving::console_track(&LAB).unwrap();
 }

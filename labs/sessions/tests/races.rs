@@ -2,18 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use chatlab_kit::{
-    lab::{Env, Lab as _, Orders, VariantKind},
-    prereq::find_server,
-    redis::{Redis, RedisConfig},
-    servers::{Managed, ServerOptions, Topology},
+    lab::{Lab as _, Orders, VariantKind, proving},
+    servers::Topology,
 };
 use chatlab_sessions::LAB;
 
 async fn revoke_while_touching(topology: Topology) {
-    let binary = find_server(None).unwrap();
-    let servers = Managed::start_async(topology, &binary, &ServerOptions::default()).await.unwrap();
-    let redis = Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap();
-    let env = Env { redis, seed: 1, server: None };
+    let (_servers, env) = proving::start(topology).await.unwrap();
     let (race, all) = (LAB.races()[0].name, Orders::All { max: 100 });
     for variant in LAB.variants().iter().filter(|variant| variant.needs.is_none()) {
         let Some(report) = LAB.race(race, variant.name, &env, &all).await else { continue };
