@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Pace, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Pace, Rng, Setup, Subject},
 };
 use rand::Rng as _;
 
 use crate::{
     AuditLog, Policy,
     history::Step,
-    world::{Stop, Topic, World},
+    world::{Topic, World},
 };
 
 /// A holder is dead after so long at pace 1, in milliseconds.
@@ -21,183 +21,110 @@ const MAX_DELIVERIES: u64 = 3;
 const UNHURRIED: u32 = 2_000;
 /// How many places for a crash are tried: the take, and two events' work.
 const CRASH_POINTS: u64 = 6;
+/// What is said when nobody crashed.
+const NO_FAULT: &str = "no consumer could be crashed";
 
 /// The policy of a check.
 pub(crate) fn policy(pace: Pace) -> Policy {
     Policy { idle_ms: pace.ms(IDLE_MS), max_deliveries: MAX_DELIVERIES }
 }
 
-/// One predicate.
-#[derive(Clone, Copy)]
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    /// The facts that it judges by.
-    topics: &'static [Topic],
-    /// Without a crash that really happened it says nothing.
-    needs_fault: bool,
-    /// See [`UNHURRIED`].
-    slower: u32,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
-}
+type Predicate = Invariant<Step, Topic>;
 
-const fn predicate(
-    name: &'static str,
-    states: &'static str,
-    topics: &'static [Topic],
-    plan: fn(&mut Rng) -> Vec<Step>,
-) -> Predicate {
-    Predicate { name, states, topics, needs_fault: false, slower: 1, instances: 1, plan }
-}
+/// The worlds of this lab: a topic with its groups.
+struct Topics;
 
-const fn unhurried(of: Predicate) -> Predicate {
-    Predicate { slower: UNHURRIED, instances: 3, ..of }
-}
+#[async_trait]
+impl Setup for Topics {
+    type Port = dyn AuditLog;
+    type Step = Step;
+    type Topic = Topic;
 
-const fn crashing(of: Predicate) -> Predicate {
-    Predicate { needs_fault: true, ..of }
+    async fn open<'a>(&self, subject: &'a Subject<'a, dyn AuditLog>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject, policy(subject.pace))))
+    }
 }
-
-const PREDICATES: &[Predicate] = &[
-    predicate(
-        "nothing_unread_is_trimmed",
-        "a trim drops nothing that some group has not worked, also what a consumer still holds",
-        &[Topic::Unread, Topic::Missing],
-        plan_unread,
-    ),
-    crashing(predicate(
-        "nothing_is_lost_by_a_crash",
-        "wherever a consumer crashes, the work of each event is done in the end",
-        &[Topic::Missing],
-        plan_crash,
-    )),
-    crashing(predicate(
-        "nothing_is_done_twice",
-        "wherever a consumer crashes, the work of no event is done twice",
-        &[Topic::Twice],
-        plan_crash,
-    )),
-    predicate(
-        "dead_consumers_are_taken_over",
-        "what a consumer held goes to another one after its idle time, and not before, with the count of deliveries",
-        &[Topic::Claimed],
-        plan_take_over,
-    ),
-    predicate(
-        "poison_goes_to_dead_letters",
-        "an event that nobody can work is set aside after so many deliveries, and others are served",
-        &[Topic::Poison],
-        plan_poison,
-    ),
-    predicate(
-        "a_late_group_sees_what_is_kept",
-        "a group that joins late gets all that the log still holds",
-        &[Topic::Missing],
-        plan_late,
-    ),
-    unhurried(predicate(
-        "lag_is_true",
-        "undelivered and pending are exact, also after events were worked, erased and trimmed",
-        &[Topic::Lag],
-        plan_lag,
-    )),
-    unhurried(predicate(
-        "replay_is_complete",
-        "a replay by pages shows each event that is kept, as it was appended, in order",
-        &[Topic::Replay],
-        plan_replay,
-    )),
-    unhurried(predicate(
-        "trimmed_to_what_is_needed",
-        "after a trim at most one event is left that every group has worked",
-        &[Topic::Kept],
-        plan_kept,
-    )),
-    unhurried(predicate("append_is_one_round_trip", "an append is one round trip", &[Topic::Trips], |_| {
-        vec![Step::Budget; 4]
-    })),
-    unhurried(predicate(
-        "no_keys_or_scan",
-        "no operation walks over the keys of everybody",
-        &[Topic::Verbs],
-        plan_lag,
-    )),
-];
 
 /// All checks, in the order of reports.
 pub(crate) fn checks() -> Vec<Check<dyn AuditLog>> {
-    PREDICATES.iter().map(|predicate| Check::of(*predicate)).collect()
+    promises().into_iter().chain(unhurried()).map(|predicate| predicate.on(Topics)).collect()
 }
 
-#[async_trait]
-impl Property for Predicate {
-    type Port = dyn AuditLog;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng)
-    }
-
-    async fn run(&self, subject: &Subject<'_, dyn AuditLog>, plan: &[Step]) -> LabResult<Run> {
-        let subject = subject.slower(self.slower);
-        let mut world = World::new(&subject, policy(subject.pace));
-        let mut stopped = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            match world.step(step).await {
-                Ok(()) => {}
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => {
-                    stopped = Some(finding);
-                    break;
-                }
-            }
-            if self.broken(&world).is_some() {
-                break;
-            }
-        }
-        world.end();
-        let finding = match (self.broken(&world), stopped) {
-            (Some(what), _) => Finding::Broken(what),
-            (None, Some(finding)) => finding,
-            (None, None) => self.held(&world),
-        };
-        Ok(Run { finding, steps, history: world.lines, aliases: vec![(world.topic, "t".to_owned())] })
-    }
+fn promises() -> [Predicate; 6] {
+    [
+        Invariant::new(
+            "nothing_unread_is_trimmed",
+            "a trim drops nothing that some group has not worked, also what a consumer still holds",
+            &[Topic::Unread, Topic::Missing],
+            plan_unread,
+        ),
+        Invariant::new(
+            "nothing_is_lost_by_a_crash",
+            "wherever a consumer crashes, the work of each event is done in the end",
+            &[Topic::Missing],
+            plan_crash,
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "nothing_is_done_twice",
+            "wherever a consumer crashes, the work of no event is done twice",
+            &[Topic::Twice],
+            plan_crash,
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "dead_consumers_are_taken_over",
+            "what a consumer held goes to another one after its idle time, and not before, with \
+             the count of deliveries",
+            &[Topic::Claimed],
+            plan_take_over,
+        ),
+        Invariant::new(
+            "poison_goes_to_dead_letters",
+            "an event that nobody can work is set aside after so many deliveries, and others are served",
+            &[Topic::Poison],
+            plan_poison,
+        ),
+        Invariant::new(
+            "a_late_group_sees_what_is_kept",
+            "a group that joins late gets all that the log still holds",
+            &[Topic::Missing],
+            plan_late,
+        ),
+    ]
 }
 
-impl Predicate {
-    fn broken(&self, world: &World<'_>) -> Option<String> {
-        world.facts.iter().find_map(|(topic, held)| match held {
-            Err(what) if self.topics.contains(topic) => Some(what.clone()),
-            _ => None,
-        })
-    }
-
-    fn held(&self, world: &World<'_>) -> Finding {
-        if self.needs_fault && world.faults == 0 {
-            return Finding::Inconclusive("no consumer could be crashed".to_owned());
-        }
-        if world.facts.iter().any(|(topic, _)| self.topics.contains(topic)) {
-            Finding::Holds
-        } else {
-            Finding::Inconclusive("nothing was put to the test".to_owned())
-        }
-    }
+fn unhurried() -> [Predicate; 5] {
+    [
+        Invariant::new(
+            "lag_is_true",
+            "undelivered and pending are exact, also after events were worked, erased and trimmed",
+            &[Topic::Lag],
+            plan_lag,
+        ),
+        Invariant::new(
+            "replay_is_complete",
+            "a replay by pages shows each event that is kept, as it was appended, in order",
+            &[Topic::Replay],
+            plan_replay,
+        ),
+        Invariant::new(
+            "trimmed_to_what_is_needed",
+            "after a trim at most one event is left that every group has worked",
+            &[Topic::Kept],
+            plan_kept,
+        ),
+        Invariant::new("append_is_one_round_trip", "an append is one round trip", &[Topic::Trips], |_| {
+            vec![Step::Budget; 4]
+        }),
+        Invariant::new(
+            "no_keys_or_scan",
+            "no operation walks over the keys of everybody",
+            &[Topic::Verbs],
+            plan_lag,
+        ),
+    ]
+    .map(|predicate| predicate.slower(UNHURRIED).instances(3))
 }
 
 fn append(rng: &mut Rng, from: usize, to: usize) -> Step {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chatlab_kit::{
-    LabError, LabResult,
-    budget::{Budget, round_trips},
-    check::{Crash, Finding, Subject, server_ms},
+    LabResult,
+    budget::{no_walk, round_trips},
+    check::{self, Record, Stop, Subject, answered, server_ms},
     ids::UserId,
     keys,
 };
@@ -16,6 +17,9 @@ use crate::{
     AuditLog, Delivery, Event, EventId, Policy, TAKE_MAX,
     history::{Step, group_name},
 };
+
+mod dead;
+mod log;
 
 /// What a fact is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,30 +46,8 @@ pub(crate) enum Topic {
     Verbs,
 }
 
-/// Why a history ends early.
-pub(crate) enum Stop {
-    /// The checker or the machine failed.
-    Checker(LabError),
-    /// The variant did.
-    Variant(Finding),
-}
-
-impl From<LabError> for Stop {
-    fn from(error: LabError) -> Self {
-        Self::Checker(error)
-    }
-}
-
-fn stop(operation: &str, error: LabError) -> Stop {
-    Finding::of_error(operation, error).map_or_else(Stop::Checker, Stop::Variant)
-}
-
 /// Between two looks at the server's clock.
 const POLL: Duration = Duration::from_millis(3);
-/// A page of a replay.
-const PAGE: usize = 3;
-/// The most pages: more than any history has.
-const PAGES_MAX: usize = 100;
 /// So many takes beyond the deliveries of a policy must bring everything to its end.
 const SPARE_ROUNDS: u64 = 2;
 
@@ -98,14 +80,11 @@ pub(crate) struct Group {
 pub(crate) struct World<'a> {
     subject: &'a Subject<'a, dyn AuditLog>,
     policy: Policy,
-    pub(crate) topic: String,
+    topic: String,
     client: Arc<dyn AuditLog>,
     events: Vec<Known>,
     groups: BTreeMap<usize, Group>,
-    pub(crate) facts: Vec<(Topic, Result<(), String>)>,
-    pub(crate) lines: Vec<String>,
-    /// Crashes that really happened.
-    pub(crate) faults: u32,
+    record: Record<Topic>,
     trips: Option<u64>,
 }
 
@@ -118,15 +97,13 @@ impl<'a> World<'a> {
             topic: UserId::new().to_string(),
             events: Vec::new(),
             groups: BTreeMap::new(),
-            facts: Vec::new(),
-            lines: Vec::new(),
-            faults: 0,
+            record: Record::default(),
             trips: None,
         }
     }
 
     fn fact(&mut self, topic: Topic, broken: Option<String>) {
-        self.facts.push((topic, broken.map_or(Ok(()), Err)));
+        self.record.fact(topic, broken.map_or(Ok(()), Err));
     }
 
     async fn now(&self) -> LabResult<u64> {
@@ -136,41 +113,10 @@ impl<'a> World<'a> {
     async fn wait_idle(&self) -> LabResult<()> {
         let until_ms = self.now().await? + self.policy.idle_ms + 2;
         while self.now().await? < until_ms {
+            // A poll, bounded by the server's clock.
             tokio::time::sleep(POLL).await;
         }
         Ok(())
-    }
-
-    /// Runs one step.
-    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
-        self.lines.push(step.to_string());
-        match step {
-            Step::Append { events } => {
-                for _ in 0..*events {
-                    self.append(false).await?;
-                }
-                Ok(())
-            }
-            Step::Poison => self.append(true).await,
-            Step::Join { group } => self.join(*group).await,
-            Step::Work { group, count } => self.work(*group, *count).await,
-            Step::Hold { group, count } => self.take(*group, "mortal", *count).await.map(drop),
-            Step::Crash { group, commands } => self.crash(*group, *commands).await,
-            Step::TakeOver { group } => self.take_over(*group).await,
-            Step::Finish { group } => self.finish(*group).await,
-            Step::Trim => self.trim().await,
-            Step::Erase { nth } => self.erase(*nth).await,
-            Step::Lag { group } => self.lag(*group).await,
-            Step::Replay => self.replay().await,
-            Step::Budget => {
-                let before = self.subject.trace().entries().len();
-                self.append(false).await?;
-                let entries = self.subject.trace().entries();
-                let trips = round_trips(&entries[before.min(entries.len())..]);
-                self.trips = Some(self.trips.map_or(trips, |fewest| fewest.min(trips)));
-                Ok(())
-            }
-        }
     }
 
     async fn append(&mut self, poison: bool) -> Result<(), Stop> {
@@ -181,7 +127,7 @@ impl<'a> World<'a> {
             action: action.to_owned(),
             text: format!("event {n}: \"a\" {{b}}\n\u{e9}"),
         };
-        let id = self.client.append(&self.topic, &event).await.map_err(|error| stop("append", error))?;
+        let id = answered("append", self.client.append(&self.topic, &event).await)?;
         let grown = self.events.last().is_none_or(|last| last.id < id);
         if !grown {
             self.fact(Topic::Replay, Some(format!("the id {id} is not greater than the one before")));
@@ -194,7 +140,7 @@ impl<'a> World<'a> {
     }
 
     async fn join(&mut self, group: usize) -> Result<(), Stop> {
-        self.client.join(&self.topic, &group_name(group)).await.map_err(|error| stop("join", error))?;
+        answered("join", self.client.join(&self.topic, &group_name(group)).await)?;
         let there = self.events.iter().enumerate().filter(|(_, known)| !known.erased && !known.trimmed);
         let states = there.map(|(n, _)| (n, State::New)).collect();
         self.groups.entry(group).or_insert(Group { states, unsure: false, held_ms: 0 });
@@ -208,8 +154,8 @@ impl<'a> World<'a> {
         }
         let held_ms = self.now().await?;
         let taken = self.client.take(&self.topic, &group_name(group), consumer, count).await;
-        let taken = taken.map_err(|error| stop("take", error))?;
-        self.lines.push(format!("  → {} deliveries", taken.len()));
+        let taken = answered("take", taken)?;
+        self.record.line(format!("  → {} deliveries", taken.len()));
         if taken.len() > count {
             self.fact(Topic::Missing, Some(format!("a take of {count} brought {}", taken.len())));
         }
@@ -233,7 +179,7 @@ impl<'a> World<'a> {
     async fn work_all(&mut self, group: usize, taken: &[Delivery]) -> Result<(), Stop> {
         for delivery in taken.iter().filter(|delivery| delivery.event.action != "poison") {
             let worked = self.client.work(&self.topic, &group_name(group), delivery).await;
-            worked.map_err(|error| stop("work", error))?;
+            answered("work", worked)?;
             let n = self.events.iter().position(|known| known.id == delivery.id);
             if let (Some(n), Some(group)) = (n, self.groups.get_mut(&group)) {
                 group.states.insert(n, State::Done);
@@ -245,65 +191,6 @@ impl<'a> World<'a> {
     async fn work(&mut self, group: usize, count: usize) -> Result<(), Stop> {
         let taken = self.take(group, "worker", count).await?;
         self.work_all(group, &taken).await
-    }
-
-    async fn crash(&mut self, group: usize, commands: u64) -> Result<(), Stop> {
-        let Some(known) = self.groups.get_mut(&group) else { return Ok(()) };
-        known.unsure = true;
-        let crash = Crash::after(commands);
-        let mortal = self.subject.hooked("B", crash.clone());
-        let name = group_name(group);
-        let taken = mortal.take(&self.topic, &name, "mortal", TAKE_MAX).await;
-        let mut failed = taken.as_ref().err().map(ToString::to_string);
-        for delivery in taken.unwrap_or_default() {
-            if delivery.event.action == "poison" {
-                continue;
-            }
-            if let Err(error) = mortal.work(&self.topic, &name, &delivery).await {
-                failed = Some(error.to_string());
-                break;
-            }
-        }
-        self.faults += u32::from(crash.fired());
-        match failed {
-            Some(why) if !crash.fired() => {
-                Err(Stop::Variant(Finding::Broken(format!("without a crash it answered: {why}"))))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Not before the holder counts as dead, and all of it then.
-    async fn take_over(&mut self, group: usize) -> Result<(), Stop> {
-        let Some(known) = self.groups.get(&group).filter(|known| !known.unsure) else { return Ok(()) };
-        let held = known.held();
-        let over_ms = known.held_ms + self.policy.idle_ms;
-        let early = self.take(group, "heir", TAKE_MAX).await?;
-        let in_time = self.now().await? < over_ms;
-        let was_held = |id| held.iter().any(|(n, _)| self.events[*n].id == id);
-        let robbed = early.iter().map(|delivery| delivery.id).find(|id| was_held(*id));
-        if let Some(id) = robbed.filter(|_| in_time) {
-            let what = format!("{id} was given away while its holder still had time");
-            self.fact(Topic::Claimed, Some(what));
-        }
-        let held = self.groups.get(&group).map(Group::held).unwrap_or_default();
-        self.wait_idle().await?;
-        let late = self.take(group, "second heir", TAKE_MAX).await?;
-        let max_deliveries = self.policy.max_deliveries;
-        for (n, deliveries) in held.into_iter().filter(|(_, deliveries)| *deliveries < max_deliveries) {
-            let id = self.events[n].id;
-            let broken = match late.iter().find(|delivery| delivery.id == id) {
-                None => Some(format!("{id} is held by a dead consumer and is given to nobody")),
-                Some(delivery) if delivery.deliveries != deliveries + 1 => Some(format!(
-                    "{id} says that it was delivered {} times, not {}",
-                    delivery.deliveries,
-                    deliveries + 1
-                )),
-                Some(_) => None,
-            };
-            self.fact(Topic::Claimed, broken);
-        }
-        self.work_all(group, &late).await
     }
 
     async fn finish(&mut self, group: usize) -> Result<(), Stop> {
@@ -321,8 +208,8 @@ impl<'a> World<'a> {
             self.work_all(group, &taken).await?;
         }
         let name = group_name(group);
-        let totals = self.client.totals(&self.topic, &name).await.map_err(|error| stop("totals", error))?;
-        let dead = self.client.dead(&self.topic, &name).await.map_err(|error| stop("dead", error))?;
+        let totals = answered("totals", self.client.totals(&self.topic, &name).await)?;
+        let dead = answered("dead", self.client.dead(&self.topic, &name).await)?;
         let Some(known) = self.groups.get_mut(&group) else { return Ok(()) };
         let mut facts = Vec::new();
         for (n, state) in &mut known.states {
@@ -368,114 +255,61 @@ impl<'a> World<'a> {
         }
         Ok(())
     }
+}
 
-    /// The lowest event that some group still needs.
-    fn needed(&self) -> usize {
-        let open = self.groups.values().flat_map(|group| &group.states);
-        let open = open.filter(|(n, state)| **state != State::Done && !self.events[**n].erased);
-        open.map(|(n, _)| *n).min().unwrap_or(self.events.len())
-    }
+#[async_trait]
+impl check::World for World<'_> {
+    type Step = Step;
+    type Topic = Topic;
 
-    async fn trim(&mut self) -> Result<(), Stop> {
-        if self.groups.is_empty() || self.groups.values().any(|group| group.unsure) {
-            return Ok(());
-        }
-        let dropped = self.client.trim(&self.topic).await.map_err(|error| stop("trim", error))?;
-        self.lines.push(format!("  → {dropped} dropped"));
-        let left = self.read_all().await?;
-        let needed = self.needed();
-        let (mut lost, mut kept) = (None, 0);
-        for (n, known) in self.events.iter_mut().enumerate().filter(|(_, known)| !known.erased) {
-            let there = left.iter().any(|(id, _)| *id == known.id);
-            if !there && !known.trimmed && n >= needed {
-                lost = Some(format!("{} was dropped, and a group has not worked it", known.id));
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        self.record.line(step.to_string());
+        match step {
+            Step::Append { events } => {
+                for _ in 0..*events {
+                    self.append(false).await?;
+                }
+                Ok(())
             }
-            kept += usize::from(there && n < needed);
-            known.trimmed |= !there;
-        }
-        self.fact(Topic::Unread, lost);
-        let too_many = (kept > 1).then(|| format!("{kept} events that no group needs are still there"));
-        self.fact(Topic::Kept, too_many);
-        Ok(())
-    }
-
-    async fn erase(&mut self, nth: usize) -> Result<(), Stop> {
-        let free: Vec<usize> = (0..self.events.len())
-            .filter(|n| !self.events[*n].erased && !self.events[*n].trimmed)
-            .filter(|n| {
-                self.groups.values().all(|g| !matches!(g.states.get(n), Some(State::Held(_))) && !g.unsure)
-            })
-            .collect();
-        let Some(n) = free.get(nth % free.len().max(1)).copied() else { return Ok(()) };
-        let id = self.events[n].id;
-        let there = self.client.erase(&self.topic, id).await.map_err(|error| stop("erase", error))?;
-        self.lines.push(format!("  → {id}"));
-        if !there {
-            self.fact(Topic::Replay, Some(format!("{id} was to be erased and is not there")));
-        }
-        self.events[n].erased = true;
-        Ok(())
-    }
-
-    async fn lag(&mut self, group: usize) -> Result<(), Stop> {
-        let Some(known) = self.groups.get(&group).filter(|known| !known.unsure) else { return Ok(()) };
-        let count = |wanted: fn(&State) -> bool| {
-            let all = known.states.iter().filter(|(n, state)| wanted(state) && !self.events[**n].erased);
-            all.count() as u64
-        };
-        let undelivered = count(|state| *state == State::New);
-        let pending = count(|state| matches!(state, State::Held(_)));
-        let lag =
-            self.client.lag(&self.topic, &group_name(group)).await.map_err(|error| stop("lag", error))?;
-        let right = (lag.undelivered, lag.pending) == (undelivered, pending);
-        let broken = (!right).then(|| {
-            format!(
-                "lag says {} undelivered and {} pending; it is {undelivered} and {pending}",
-                lag.undelivered, lag.pending
-            )
-        });
-        self.fact(Topic::Lag, broken);
-        Ok(())
-    }
-
-    async fn read_all(&self) -> Result<Vec<(EventId, Event)>, Stop> {
-        let mut all: Vec<(EventId, Event)> = Vec::new();
-        for _ in 0..PAGES_MAX {
-            let after = all.last().map_or(EventId(0, 0), |(id, _)| *id);
-            let page = self.client.replay(&self.topic, after, PAGE).await;
-            let page = page.map_err(|error| stop("replay", error))?;
-            let last = page.len() < PAGE;
-            all.extend(page);
-            if last {
-                break;
+            Step::Poison => self.append(true).await,
+            Step::Join { group } => self.join(*group).await,
+            Step::Work { group, count } => self.work(*group, *count).await,
+            Step::Hold { group, count } => self.take(*group, "mortal", *count).await.map(drop),
+            Step::Crash { group, commands } => self.crash(*group, *commands).await,
+            Step::TakeOver { group } => self.take_over(*group).await,
+            Step::Finish { group } => self.finish(*group).await,
+            Step::Trim => self.trim().await,
+            Step::Erase { nth } => self.erase(*nth).await,
+            Step::Lag { group } => self.lag(*group).await,
+            Step::Replay => self.replay().await,
+            Step::Budget => {
+                let before = self.subject.trace().entries().len();
+                self.append(false).await?;
+                let entries = self.subject.trace().entries();
+                let trips = round_trips(&entries[before.min(entries.len())..]);
+                self.trips = Some(self.trips.map_or(trips, |fewest| fewest.min(trips)));
+                Ok(())
             }
         }
-        Ok(all)
     }
 
-    async fn replay(&mut self) -> Result<(), Stop> {
-        let all = self.read_all().await?;
-        let there = self.events.iter().filter(|known| !known.erased && !known.trimmed);
-        let expected: Vec<(EventId, Event)> = there.map(|known| (known.id, known.event.clone())).collect();
-        let broken = (all != expected).then(|| {
-            format!("a replay by pages of {PAGE} showed {} events, not these {}", all.len(), expected.len())
-        });
-        self.fact(Topic::Replay, broken);
-        Ok(())
-    }
-
-    /// Judges what is about the whole history.
-    pub(crate) fn end(&mut self) {
+    fn end(&mut self) {
         if self.events.is_empty() {
             return;
         }
-        let budget = Budget { forbid: vec!["KEYS".to_owned(), "SCAN".to_owned()], ..Budget::default() };
-        let broken = budget.check(&self.subject.trace().entries()).err();
-        self.fact(Topic::Verbs, broken);
+        self.record.fact(Topic::Verbs, no_walk(&self.subject.trace().entries()));
         if let Some(trips) = self.trips {
             let broken = (trips > 1).then(|| format!("each append took {trips} round trips or more"));
             self.fact(Topic::Trips, broken);
         }
+    }
+
+    fn aliases(&self) -> Vec<(String, String)> {
+        vec![(self.topic.clone(), "t".to_owned())]
+    }
+
+    fn record(&mut self) -> &mut Record<Topic> {
+        &mut self.record
     }
 }
 
