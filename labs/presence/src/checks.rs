@@ -3,22 +3,17 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Pace, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Pace, Rng, Setup, Subject},
 };
 
-use crate::{
-    Policy,
-    fleet::Fleet,
-    history::Step,
-    model::Topic,
-    plans,
-    world::{Stop, World},
-};
+use crate::{Policy, fleet::Fleet, history::Step, model::Topic, plans, world::World};
 
 /// The lease of a check's instances at pace 1, in milliseconds.
 const LEASE_MS: u64 = 150;
 /// How much slower the clocks go where time is not what is tested.
 const UNHURRIED: u32 = 40;
+/// What is said when no crash and no race happened.
+const NO_FAULT: &str = "no instance could be crashed or overtaken";
 
 /// The policy of a check's instances.
 pub(crate) fn policy(pace: Pace) -> Policy {
@@ -26,131 +21,123 @@ pub(crate) fn policy(pace: Pace) -> Policy {
     Policy { lease_ms, refresh_ms: lease_ms / 8 }
 }
 
-/// One predicate.
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    /// The facts that it judges by.
-    topics: &'static [Topic],
-    /// Without a crash or a race that really happened it says nothing.
-    needs_fault: bool,
-    /// See [`UNHURRIED`].
-    slower: u32,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
+type Predicate = Invariant<Step, Topic>;
+
+/// The worlds of this lab: server instances with their users' connections.
+struct Instances;
+
+#[async_trait]
+impl Setup for Instances {
+    type Port = Fleet;
+    type Step = Step;
+    type Topic = Topic;
+
+    const UNTESTED: &'static str = "nothing of what this is about came up";
+
+    async fn open<'a>(&self, subject: &'a Subject<'a, Fleet>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject, policy(subject.pace)).await?))
+    }
 }
 
-impl Default for Predicate {
-    fn default() -> Self {
-        Self {
-            name: "",
-            states: "",
-            topics: &[],
-            needs_fault: false,
-            slower: 1,
-            instances: 2,
-            plan: |_| Vec::new(),
-        }
-    }
+/// Two histories each, where nothing else is said.
+fn predicate(
+    name: &'static str,
+    states: &'static str,
+    topics: &'static [Topic],
+    plan: fn(&mut Rng) -> Vec<Step>,
+) -> Predicate {
+    Invariant::new(name, states, topics, plan).instances(2)
 }
 
 /// All checks, in the order of reports.
 pub(crate) fn checks() -> Vec<Check<Fleet>> {
-    timeless().into_iter().chain(timed()).map(Check::of).collect()
+    timeless().into_iter().chain(timed()).map(|predicate| predicate.on(Instances)).collect()
 }
 
 fn timeless() -> [Predicate; 5] {
     [
-        Predicate {
-            name: "online_answers_in_order",
-            states: "who is connected is shown at once, who has left is not, in the order asked, with all devices",
-            topics: &[Topic::Shown],
-            slower: UNHURRIED,
-            plan: plans::visible,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "other_device_stays_online",
-            states: "a user is online until the last device has left",
-            topics: &[Topic::OtherDevice],
-            slower: UNHURRIED,
-            plan: plans::other_device,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "one_online_one_offline",
-            states: "what connect and disconnect tell alternates, also when devices come and go at the same time",
-            topics: &[Topic::Told],
-            needs_fault: true,
-            slower: UNHURRIED,
-            plan: plans::told,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "few_round_trips",
-            states: "online, devices and an idle reap take one round trip, connect, disconnect and refresh at most two",
-            topics: &[Topic::Trips],
-            slower: UNHURRIED,
-            instances: 1,
-            plan: plans::budget,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "no_keys_or_scan",
-            states: "no operation walks over the keys of everybody",
-            topics: &[Topic::Verbs],
-            slower: UNHURRIED,
-            instances: 1,
-            plan: plans::budget,
-            ..Predicate::default()
-        },
+        predicate(
+            "online_answers_in_order",
+            "who is connected is shown at once, who has left is not, in the order asked, with all devices",
+            &[Topic::Shown],
+            plans::visible,
+        )
+        .slower(UNHURRIED),
+        predicate(
+            "other_device_stays_online",
+            "a user is online until the last device has left",
+            &[Topic::OtherDevice],
+            plans::other_device,
+        )
+        .slower(UNHURRIED),
+        predicate(
+            "one_online_one_offline",
+            "what connect and disconnect tell alternates, also when devices come and go at the same time",
+            &[Topic::Told],
+            plans::told,
+        )
+        .slower(UNHURRIED)
+        .needs_fault(NO_FAULT),
+        predicate(
+            "few_round_trips",
+            "online, devices and an idle reap take one round trip, connect, disconnect and \
+             refresh at most two",
+            &[Topic::Trips],
+            plans::budget,
+        )
+        .instances(1)
+        .slower(UNHURRIED),
+        predicate(
+            "no_keys_or_scan",
+            "no operation walks over the keys of everybody",
+            &[Topic::Verbs],
+            plans::budget,
+        )
+        .instances(1)
+        .slower(UNHURRIED),
     ]
 }
 
 fn timed() -> [Predicate; 6] {
     [
-        Predicate {
-            name: "refreshed_instance_stays",
-            states: "as long as an instance refreshes, its users are online",
-            topics: &[Topic::Stays],
-            plan: plans::stays,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "crashed_instance_leaves_no_ghosts",
-            states: "when an instance has died and another one has reaped, its users are shown offline",
-            topics: &[Topic::Ghost],
-            plan: plans::ghosts,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "reaped_users_told_once",
-            states: "who goes offline by a dead instance is told to one reaper, even if several reap or one dies half-way",
-            topics: &[Topic::Reaped],
-            needs_fault: true,
-            plan: plans::reaped,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "paused_instance_comes_back",
-            states: "an instance that was only paused takes its connections back, and names who is online by that",
-            topics: &[Topic::Returned],
-            instances: 3,
-            plan: plans::paused,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "never_immortal",
-            states: "when everybody is gone nothing stays that never expires, wherever an instance died",
-            topics: &[Topic::Leftover],
-            needs_fault: true,
-            plan: plans::immortal,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "random_history_matches_model",
-            states: "every answer in a random history is one that the port allows",
-            topics: &[
+        predicate(
+            "refreshed_instance_stays",
+            "as long as an instance refreshes, its users are online",
+            &[Topic::Stays],
+            plans::stays,
+        ),
+        predicate(
+            "crashed_instance_leaves_no_ghosts",
+            "when an instance has died and another one has reaped, its users are shown offline",
+            &[Topic::Ghost],
+            plans::ghosts,
+        ),
+        predicate(
+            "reaped_users_told_once",
+            "who goes offline by a dead instance is told to one reaper, even if several reap or \
+             one dies half-way",
+            &[Topic::Reaped],
+            plans::reaped,
+        )
+        .needs_fault(NO_FAULT),
+        predicate(
+            "paused_instance_comes_back",
+            "an instance that was only paused takes its connections back, and names who is online by that",
+            &[Topic::Returned],
+            plans::paused,
+        )
+        .instances(3),
+        predicate(
+            "never_immortal",
+            "when everybody is gone nothing stays that never expires, wherever an instance died",
+            &[Topic::Leftover],
+            plans::immortal,
+        )
+        .needs_fault(NO_FAULT),
+        predicate(
+            "random_history_matches_model",
+            "every answer in a random history is one that the port allows",
+            &[
                 Topic::Shown,
                 Topic::OtherDevice,
                 Topic::Told,
@@ -159,88 +146,8 @@ fn timed() -> [Predicate; 6] {
                 Topic::Reaped,
                 Topic::Returned,
             ],
-            instances: 4,
-            plan: plans::random,
-            ..Predicate::default()
-        },
+            plans::random,
+        )
+        .instances(4),
     ]
-}
-
-#[async_trait]
-impl Property for Predicate {
-    type Port = Fleet;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng)
-    }
-
-    async fn run(&self, subject: &Subject<'_, Fleet>, plan: &[Step]) -> LabResult<Run> {
-        let subject = subject.slower(self.slower);
-        let mut world = World::new(&subject, policy(subject.pace)).await?;
-        let mut stopped = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            match world.step(step).await {
-                Ok(()) => {}
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => {
-                    stopped = Some(finding);
-                    break;
-                }
-            }
-            if self.broken(&world).is_some() {
-                break;
-            }
-        }
-        world.finish();
-        let finding = match (self.broken(&world), stopped) {
-            (Some(what), _) => Finding::Broken(what),
-            (None, Some(finding)) => finding,
-            (None, None) => self.held(&world),
-        };
-        let aliases = world.aliases();
-        let shorten = |line: &String| {
-            aliases.iter().fold(line.clone(), |line, (long, short)| line.replace(long, short))
-        };
-        let history = world.lines.iter().map(shorten).collect();
-        let finding = match finding {
-            Finding::Broken(what) => Finding::Broken(shorten(&what)),
-            other => other,
-        };
-        Ok(Run { finding, steps, history, aliases })
-    }
-}
-
-impl Predicate {
-    fn broken(&self, world: &World<'_>) -> Option<String> {
-        world.facts.iter().find_map(|(topic, held)| match held {
-            Err(what) if self.topics.contains(topic) => Some(what.clone()),
-            _ => None,
-        })
-    }
-
-    fn held(&self, world: &World<'_>) -> Finding {
-        if self.needs_fault && world.faults == 0 {
-            return Finding::Inconclusive("no instance could be crashed or overtaken".to_owned());
-        }
-        if world.facts.iter().any(|(topic, _)| self.topics.contains(topic)) {
-            Finding::Holds
-        } else {
-            Finding::Inconclusive("nothing of what this is about came up".to_owned())
-        }
-    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use chatlab_kit::{
     LabResult,
+    check::After,
     ids::{ConnectionId, UserId},
 };
 
@@ -64,19 +65,6 @@ impl fmt::Display for Step {
                 write!(f, "{first}, and {} of it {second}", After(*commands))
             }
             Self::Leftovers => write!(f, "everything dies, a stranger reaps; then look what is left"),
-        }
-    }
-}
-
-/// A number of commands, for people.
-pub(crate) struct After(pub(crate) u64);
-
-impl fmt::Display for After {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => write!(f, "before the first command"),
-            1 => write!(f, "after 1 command"),
-            n => write!(f, "after {n} commands"),
         }
     }
 }

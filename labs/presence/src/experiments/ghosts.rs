@@ -106,6 +106,7 @@ async fn watch(env: &Env, variant: &str) -> LabResult<Shown> {
             if now_ms >= look_ms {
                 break;
             }
+            // The pace of refreshes and reaps, until `look_ms`.
             tokio::time::sleep(Duration::from_millis((look_ms - now_ms).min(POLICY.refresh_ms))).await;
         }
         let online = survivor.online(&users).await?;

@@ -26,14 +26,14 @@ impl World<'_> {
                 None => Ok(()),
                 Some(what) => Err(format!("u{} {what}", user.u)),
             };
-            self.facts.push((topic, held));
+            self.record.fact(topic, held);
         }
     }
 
     pub(super) fn judge_online(&mut self, numbers: &[u32], online: &[bool]) {
         if online.len() != numbers.len() {
             let what = format!("{} users were asked about, {} answers came", numbers.len(), online.len());
-            self.facts.push((Topic::Shown, Err(what)));
+            self.record.fact(Topic::Shown, Err(what));
             return;
         }
         for (u, shown) in numbers.iter().zip(online) {
@@ -49,7 +49,7 @@ impl World<'_> {
                 Some(false) => (user.topic_of_surplus(), Ok(())),
                 None => continue,
             };
-            self.facts.push(fact);
+            self.record.facts.push(fact);
         }
     }
 
@@ -62,6 +62,6 @@ impl World<'_> {
         } else {
             Err(format!("u{u} has {} connections, but {devices} are counted", count.open))
         };
-        self.facts.push((topic, held));
+        self.record.fact(topic, held);
     }
 }

@@ -1,6 +1,10 @@
 //! Steps in which time passes.
 
-use super::{ROUNDS_MIN, STRANGER, State, Stop, World};
+use std::time::Duration;
+
+use chatlab_kit::check::Stop;
+
+use super::{Instance, ROUNDS_MIN, STRANGER, State, World};
 use crate::{
     history::{Call, Step},
     leftovers::keys_left,
@@ -8,9 +12,36 @@ use crate::{
 };
 
 impl World<'_> {
+    /// The pace of polls: each is bounded by the server's clock, or by a number of rounds.
+    async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis((self.policy.lease_ms / 20).max(2))).await;
+    }
+
+    /// Refreshes whoever is alive and has not for a while.
+    pub(super) async fn keep_up(&mut self) -> Result<(), Stop> {
+        let now = self.now().await?;
+        for at in 0..self.instances.len() {
+            let Instance { state, leased_ms, .. } = self.instances[at];
+            let due = leased_ms.is_some_and(|leased_ms| now >= leased_ms + self.policy.refresh_ms);
+            if state == State::Up && due {
+                self.plain(None, at, &Call::Refresh).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reap_by_all(&mut self) -> Result<(), Stop> {
+        for at in 0..self.instances.len() {
+            if self.instances[at].state == State::Up {
+                self.plain(None, at, &Call::Reap).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn stay(&mut self, quarters: u64, step: &Step) -> Result<(), Stop> {
         let from = self.now().await?;
-        self.line(from, &step.to_string());
+        self.record.line_at(from, &step.to_string());
         while self.now().await? < from + quarters * self.policy.lease_ms / 4 {
             self.pause().await;
             self.keep_up().await?;
@@ -30,7 +61,7 @@ impl World<'_> {
 
     pub(super) async fn lapse(&mut self, step: &Step) -> Result<(), Stop> {
         let (now, until) = (self.now().await?, self.overdue_at());
-        self.line(now, &step.to_string());
+        self.record.line_at(now, &step.to_string());
         while self.now().await? < until {
             self.pause().await;
             self.keep_up().await?;
@@ -94,7 +125,7 @@ impl World<'_> {
                 user.told = i64::from(open > 0);
             } else if open == 0 && user.died && user.told > 0 {
                 let what = format!("u{} went offline with its instance, and nobody was told", user.u);
-                self.facts.push((Topic::Reaped, Err(what)));
+                self.record.fact(Topic::Reaped, Err(what));
             }
         }
         self.judge_told(Topic::Reaped);
@@ -119,13 +150,13 @@ impl World<'_> {
             self.pause().await;
         }
         for line in &left {
-            self.lines.push(format!("          left for ever: {line}"));
+            self.record.line(format!("          left for ever: {line}"));
         }
         let held = match left.first() {
             None => Ok(()),
             Some(first) => Err(format!("{} keys stay for ever after everybody is gone: {first}", left.len())),
         };
-        self.facts.push((Topic::Leftover, held));
+        self.record.fact(Topic::Leftover, held);
         Ok(())
     }
 
