@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Pace, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Pace, Rng, Setup, Subject},
 };
 use rand::Rng as _;
 
 use crate::{
     Limit, RateLimiter,
     history::Step,
-    world::{Stop, Topic, World},
+    world::{Topic, World},
 };
 
 /// The window of a check's limit at pace 1, in milliseconds.
@@ -19,6 +19,8 @@ const WINDOW_MS: u64 = 150;
 const UNHURRIED: u32 = 400;
 /// How many places for a crash are tried.
 const CRASH_POINTS: u64 = 4;
+/// What is said when no crash and no race happened.
+const NO_FAULT: &str = "no client could be crashed or overtaken";
 
 /// The limit of a check with this seed.
 pub(crate) fn limit(seed: u64, pace: Pace) -> Limit {
@@ -26,205 +28,99 @@ pub(crate) fn limit(seed: u64, pace: Pace) -> Limit {
     Limit::new(permits, pace.ms(WINDOW_MS))
 }
 
-/// One predicate.
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    /// The facts that it judges by.
-    topics: &'static [Topic],
-    /// Without a crash or a race that really happened it says nothing.
-    needs_fault: bool,
-    /// See [`UNHURRIED`].
-    slower: u32,
-    instances: u32,
+type Predicate = Invariant<Step, Topic>;
+
+/// The worlds of this lab: subjects, one after the other, under the limit of this seed.
+struct Subjects {
     seed: u64,
-    plan: fn(&mut Rng, u32) -> Vec<Step>,
 }
 
-impl Default for Predicate {
-    fn default() -> Self {
-        Self {
-            name: "",
-            states: "",
-            topics: &[],
-            needs_fault: false,
-            slower: 1,
-            instances: 1,
-            seed: 0,
-            plan: |_, _| Vec::new(),
-        }
+#[async_trait]
+impl Setup for Subjects {
+    type Port = dyn RateLimiter;
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn open<'a>(&self, subject: &'a Subject<'a, dyn RateLimiter>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject, limit(self.seed, subject.pace)).await?))
     }
 }
 
 /// All checks, in the order of reports. The seed also picks the permits.
 pub(crate) fn checks(seed: u64) -> Vec<Check<dyn RateLimiter>> {
-    let all = timed().into_iter().chain(timeless());
-    all.map(|predicate| Check::of(Predicate { seed, ..predicate })).collect()
+    let permits = limit(seed, Pace(1)).permits;
+    let all = timed(permits).into_iter().chain(timeless(permits));
+    all.map(|predicate| predicate.on(Subjects { seed })).collect()
 }
 
-fn timed() -> [Predicate; 3] {
+fn timed(permits: u32) -> [Predicate; 3] {
     [
-        Predicate {
-            name: "never_over_the_limit",
-            states: "no window, wherever it begins, holds more allowed takes than the permits",
-            topics: &[Topic::Over],
-            instances: 2,
-            plan: plan_over,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "permits_are_really_given",
-            states: "half of the permits come at once after a rest, and half a window to who keeps asking",
-            topics: &[Topic::Given],
-            plan: plan_given,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "retry_after_is_true",
-            states: "a refused take is allowed after the time it was told and not before, also to who asks meanwhile",
-            topics: &[Topic::Retry],
-            instances: 2,
-            plan: plan_retry,
-            ..Predicate::default()
-        },
+        Invariant::new(
+            "never_over_the_limit",
+            "no window, wherever it begins, holds more allowed takes than the permits",
+            &[Topic::Over],
+            move |rng| plan_over(rng, permits),
+        )
+        .instances(2),
+        Invariant::new(
+            "permits_are_really_given",
+            "half of the permits come at once after a rest, and half a window to who keeps asking",
+            &[Topic::Given],
+            move |rng| plan_given(rng, permits),
+        ),
+        Invariant::new(
+            "retry_after_is_true",
+            "a refused take is allowed after the time it was told and not before, also to who \
+             asks meanwhile",
+            &[Topic::Retry],
+            move |rng| plan_retry(rng, permits),
+        )
+        .instances(2),
     ]
 }
 
-fn timeless() -> [Predicate; 6] {
+fn timeless(permits: u32) -> [Predicate; 6] {
     [
-        Predicate {
-            name: "remaining_is_true",
-            states: "each take says how many more are allowed right now",
-            topics: &[Topic::Remaining],
-            slower: UNHURRIED,
-            plan: |_, _| vec![Step::Countdown, Step::Fresh, Step::Countdown],
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "last_permit_once",
-            states: "two clients that ask at the same moment never get the same permit",
-            topics: &[Topic::Race],
-            needs_fault: true,
-            slower: UNHURRIED,
-            plan: |_, _| vec![Step::LastPermit],
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "never_immortal",
-            states: "what is kept of a subject expires within four windows, wherever a client crashed",
-            topics: &[Topic::Leftover],
-            needs_fault: true,
-            slower: UNHURRIED,
-            plan: plan_immortal,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "subjects_are_independent",
-            states: "what one subject takes is not missing to another",
-            topics: &[Topic::Given],
-            slower: UNHURRIED,
-            plan: plan_independent,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "one_round_trip",
-            states: "a take is one round trip, the first one of a subject too",
-            topics: &[Topic::Trips],
-            slower: UNHURRIED,
-            plan: plan_budget,
-            ..Predicate::default()
-        },
-        Predicate {
-            name: "no_keys_or_scan",
-            states: "no take walks over the keys of everybody",
-            topics: &[Topic::Verbs],
-            slower: UNHURRIED,
-            plan: plan_budget,
-            ..Predicate::default()
-        },
+        Invariant::new(
+            "remaining_is_true",
+            "each take says how many more are allowed right now",
+            &[Topic::Remaining],
+            |_| vec![Step::Countdown, Step::Fresh, Step::Countdown],
+        ),
+        Invariant::new(
+            "last_permit_once",
+            "two clients that ask at the same moment never get the same permit",
+            &[Topic::Race],
+            |_| vec![Step::LastPermit],
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "never_immortal",
+            "what is kept of a subject expires within four windows, wherever a client crashed",
+            &[Topic::Leftover],
+            move |rng| plan_immortal(rng, permits),
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "subjects_are_independent",
+            "what one subject takes is not missing to another",
+            &[Topic::Given],
+            move |rng| plan_independent(rng, permits),
+        ),
+        Invariant::new(
+            "one_round_trip",
+            "a take is one round trip, the first one of a subject too",
+            &[Topic::Trips],
+            move |rng| plan_budget(rng, permits),
+        ),
+        Invariant::new(
+            "no_keys_or_scan",
+            "no take walks over the keys of everybody",
+            &[Topic::Verbs],
+            move |rng| plan_budget(rng, permits),
+        ),
     ]
-}
-
-#[async_trait]
-impl Property for Predicate {
-    type Port = dyn RateLimiter;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng, limit(self.seed, Pace(1)).permits)
-    }
-
-    async fn run(&self, subject: &Subject<'_, dyn RateLimiter>, plan: &[Step]) -> LabResult<Run> {
-        let subject = subject.slower(self.slower);
-        let limit = limit(self.seed, subject.pace);
-        let mut world = World::new(&subject, limit).await?;
-        world.lines.push(format!("          at most {} in {} ms", limit.permits, limit.window_ms));
-        let mut stopped = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            match world.step(step).await {
-                Ok(()) => {}
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => {
-                    stopped = Some(finding);
-                    break;
-                }
-            }
-            world.judge_windows();
-            if self.broken(&world).is_some() {
-                break;
-            }
-        }
-        world.finish();
-        let finding = match (self.broken(&world), stopped) {
-            (Some(what), _) => Finding::Broken(what.replace(&world.base, "s")),
-            (None, Some(finding)) => finding,
-            (None, None) => self.held(&world),
-        };
-        let history = world.lines.iter().map(|line| line.replace(&world.base, "s")).collect();
-        Ok(Run { finding, steps, history, aliases: vec![(world.base, "s".to_owned())] })
-    }
-}
-
-impl Predicate {
-    fn broken(&self, world: &World<'_>) -> Option<String> {
-        world.facts.iter().find_map(|(topic, held)| match held {
-            Err(what) if self.topics.contains(topic) => Some(what.clone()),
-            _ => None,
-        })
-    }
-
-    fn held(&self, world: &World<'_>) -> Finding {
-        if let Some(doubt) = &world.doubt
-            && self.topics.contains(&Topic::Over)
-        {
-            return Finding::Inconclusive(doubt.clone());
-        }
-        if let Some(doubt) = &world.unasked {
-            return Finding::Inconclusive(doubt.clone());
-        }
-        if self.needs_fault && world.faults == 0 {
-            return Finding::Inconclusive("no client could be crashed or overtaken".to_owned());
-        }
-        if world.facts.iter().any(|(topic, _)| self.topics.contains(topic)) {
-            Finding::Holds
-        } else {
-            Finding::Inconclusive("nothing was put to the test".to_owned())
-        }
-    }
+    .map(|predicate| predicate.slower(UNHURRIED))
 }
 
 /// The edges where counters begin anew, a subject that asks all the time, and whatever chance brings.

@@ -113,6 +113,7 @@ async fn demand(env: &Env, variant: &str, begin_ms: u64) -> LabResult<Vec<Seen>>
             let to_ms = server_ms(&mut redis, &key).await?;
             seen.push(Seen { subject: 0, from_ms, to_ms, decision });
         }
+        // The pace of the demand, until `end_ms`.
         tokio::time::sleep(EDGE_GAP).await;
     }
 }

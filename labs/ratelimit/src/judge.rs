@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chatlab_kit::{LabResult, redis::TraceEntry};
+use chatlab_kit::{LabResult, check::stored_keys, redis::TraceEntry};
 
 use crate::world::{Seen, Topic, World};
-
-/// The most keys looked at a scan.
-const SCAN_COUNT: u32 = 1_000;
 
 impl World<'_> {
     /// Looks for a window with too many takes.
@@ -32,20 +29,7 @@ impl World<'_> {
         for entry in self.subject.trace().entries() {
             kept.extend(keys_of(&entry));
         }
-        let masters = self.probe.primaries().await?;
-        for (address, mut node) in self.probe.each_node().await? {
-            let mut cursor = 0_u64;
-            while masters.contains(&address) {
-                let mut scan = redis::cmd("SCAN");
-                scan.arg(cursor).arg("MATCH").arg(format!("*{}*", self.base)).arg("COUNT").arg(SCAN_COUNT);
-                let (next, keys): (u64, Vec<String>) = scan.query_async(&mut node).await?;
-                kept.extend(keys);
-                cursor = next;
-                if cursor == 0 {
-                    break;
-                }
-            }
-        }
+        kept.extend(stored_keys(&self.probe, &format!("*{}*", self.base)).await?);
         Ok(kept)
     }
 }

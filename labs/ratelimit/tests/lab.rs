@@ -2,49 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use chatlab_kit::{
-    lab::{Env, Lab as _, Orders, VariantKind},
-    prereq::find_server,
-    redis::{Redis, RedisConfig},
-    servers::{Managed, ServerOptions, Topology},
+    lab::{Lab as _, Orders, proving},
+    servers::Topology,
 };
 use chatlab_ratelimit::LAB;
 
+/// Seeds of each variant; more with `CHATLAB_SEEDS`.
+const SEEDS: u64 = 4;
 /// Runs at once on one server.
-const AT_ONCE: u64 = 4;
-
-async fn env(topology: Topology) -> (Managed, Env) {
-    let binary = find_server(None).unwrap();
-    let servers = Managed::start_async(topology, &binary, &ServerOptions::steady()).await.unwrap();
-    let redis = Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap();
-    (servers, Env { redis, seed: 1, server: Some(binary) })
-}
-
-fn seeds() -> u64 {
-    std::env::var("CHATLAB_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(4)
-}
+const AT_ONCE: usize = 4;
 
 async fn every_variant_is_as_declared(topology: Topology) {
-    let (_servers, env) = env(topology).await;
-    let only = std::env::var("CHATLAB_VARIANT").ok();
-    for variant in LAB.variants() {
-        if variant.kind == VariantKind::Exercise || only.as_deref().is_some_and(|only| only != variant.name) {
-            continue;
-        }
-        for first in (0..seeds()).step_by(AT_ONCE as usize) {
-            let runs = (first..seeds().min(first + AT_ONCE)).map(|seed| {
-                let env = Env { seed: seed * 7_919 + 1, ..env.clone() };
-                async move { LAB.check(variant.name, &env).await.unwrap() }
-            });
-            for report in futures_util::future::join_all(runs).await {
-                if std::env::var_os("CHATLAB_SHOW").is_some() {
-                    println!("{report}");
-                }
-                if let Err(why) = variant.as_declared(&report) {
-                    panic!("{}: {why}\n{report}", variant.name);
-                }
-            }
-        }
-    }
+    let (_servers, env) = proving::start(topology).await.unwrap();
+    let problems = proving::variants(&LAB, &env, &proving::seeds(SEEDS), AT_ONCE, |_, _| Ok(())).await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +29,7 @@ async fn every_variant_is_as_declared_on_a_cluster() {
 }
 
 async fn the_last_permit(topology: Topology) {
-    let (_servers, env) = env(topology).await;
+    let (_servers, env) = proving::start(topology).await.unwrap();
     let all = Orders::All { max: 200 };
     for race in LAB.races() {
         for variant in LAB.variants() {
@@ -85,23 +56,21 @@ async fn the_last_permit_is_given_twice_by_who_reads_and_then_writes_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_experiment_finds_numbers() {
-    for topology in [Topology::Single, Topology::Cluster] {
-        let (_servers, env) = env(topology).await;
-        for experiment in LAB.experiments() {
-            let findings = LAB.experiment(experiment.name, &env).await.unwrap().unwrap();
-            println!("{topology}: {}\n{findings}", experiment.name);
-            assert!(!findings.rows.is_empty() && !findings.conclusions.is_empty());
-            let finite = findings.rows.iter().all(|(_, numbers)| numbers.iter().all(|n| n.is_finite()));
-            assert!(finite, "{findings}");
-        }
+    for topology in Topology::ALL {
+        let (_servers, env) = proving::start(topology).await.unwrap();
+        let problems = proving::experiments(&LAB, &env, |_, _| Ok(())).await;
+        assert!(problems.is_empty(), "{topology}: {}", problems.join("\n"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_workload_runs() {
-    let (_servers, env) = env(Topology::Single).await;
-    for variant in LAB.variants().iter().filter(|variant| variant.kind != VariantKind::Exercise) {
-        let costs = chatlab_kit::lab::rehearse(&LAB, variant.name, &env.redis).await.unwrap();
-        assert_eq!(costs.len(), 2);
-    }
+    let (_servers, env) = proving::start(Topology::Single).await.unwrap();
+    let problems = proving::workloads(&LAB, &env, 2).await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn the_console_track_is_whole() {
+    proving::console_track(&LAB).unwrap();
 }

@@ -2,12 +2,12 @@
 
 use chatlab_kit::{
     LabResult,
-    check::{Crash, Finding, explore},
+    check::{Crash, Stop, answered, explore},
     lab::Orders,
     redis::Redis,
 };
 
-use super::{KEPT_WINDOWS, ORDERS_MAX, Stop, Topic, World};
+use super::{KEPT_WINDOWS, ORDERS_MAX, Topic, World};
 use crate::{
     history::Step,
     last_permit::{LastPermit, capacity},
@@ -22,12 +22,12 @@ impl World<'_> {
         let answer = client.take(&name).await;
         self.rested = false;
         if crash.fired() && answer.is_err() {
-            self.faults += 1;
-            self.line(from_ms, &step.to_string());
+            self.record.faults += 1;
+            self.record.line_at(from_ms, &step.to_string());
         } else {
             let to_ms = self.now().await?;
             self.saw(from_ms, to_ms, answer)?;
-            self.line(from_ms, "a take (done before it could crash)");
+            self.record.line_at(from_ms, "a take (done before it could crash)");
         }
         Ok(self.leftovers(&Step::Leftovers).await?)
     }
@@ -48,7 +48,7 @@ impl World<'_> {
             }
         }
         let shown = if kept.is_empty() { "nothing".to_owned() } else { kept.join(", ") };
-        self.line(now, &format!("{step}  → {}", held.as_ref().err().unwrap_or(&shown)));
+        self.record.line_at(now, &format!("{step}  → {}", held.as_ref().err().unwrap_or(&shown)));
         self.fact(Topic::Leftover, held);
         Ok(())
     }
@@ -57,12 +57,7 @@ impl World<'_> {
         let make = |redis: Redis| self.subject.over(redis);
         let twin = format!("{}:twin", self.base);
         let now = self.now().await?;
-        let capacity = match capacity(&*self.clients[0], &twin, &self.limit).await {
-            Ok(capacity) => capacity,
-            Err(error) => {
-                return Err(Finding::of_error("take", error).map_or_else(Stop::Checker, Stop::Variant));
-            }
-        };
+        let capacity = answered("take", capacity(&*self.clients[0], &twin, &self.limit).await)?;
         let racers = LastPermit {
             make: &make,
             limit: self.limit,
@@ -75,13 +70,13 @@ impl World<'_> {
         let shown = self.probe.traced_into(self.subject.trace(), "A or B");
         let report =
             explore(&racers, &shown, self.subject.scripts(), &Orders::All { max: ORDERS_MAX }).await?;
-        self.faults += report.explored;
-        self.line(now, &format!("{step}: {} orders of their commands tried", report.explored));
+        self.record.faults += report.explored;
+        self.record.line_at(now, &format!("{step}: {} orders of their commands tried", report.explored));
         match report.broken {
             Some(broken) => {
                 for race_step in &broken.steps {
                     let line = format!("{}: {} → {}", race_step.client, race_step.command, race_step.reply);
-                    self.lines.push(format!("          {line}"));
+                    self.record.line(format!("          {line}"));
                 }
                 let what = format!("{} (commands in the order {})", broken.reason, broken.order);
                 self.fact(Topic::Race, Err(what));
