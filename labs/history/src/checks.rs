@@ -3,15 +3,14 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Rng, Setup, Subject},
 };
 use rand::Rng as _;
 
 use crate::{
     Announce, History, Policy,
-    linear::is_linear,
     steps::{Resume, Step},
-    world::{HOT, Stop, World},
+    world::{HOT, Topic, World},
 };
 
 /// How many places for a crash or a race are tried in one operation.
@@ -20,210 +19,113 @@ const FAULT_POINTS: u64 = 6;
 const APPEND_POINTS: u64 = 10;
 /// The number of steps of a random history.
 const RANDOM_STEPS: usize = 20;
+/// What is said when no crash and no race happened.
+const NO_FAULT: &str = "no client could be crashed or overtaken";
 
 /// How the variants of a check are set up: rooms so short that histories reach the bound.
 pub(crate) const POLICY: Policy = Policy { announce: Announce::Sharded, hot_messages: HOT };
 
-/// What a predicate judges by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum About {
-    /// The answers.
-    Answers,
-    /// The answers, after a crash or a race that really happened.
-    Faults,
-    /// The round trips of an append.
-    Trips,
-    /// The verbs that were sent.
-    Verbs,
-    /// What the commands cost.
-    Cost,
-}
+type Predicate = Invariant<Step, Topic>;
 
-/// One predicate.
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    about: About,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
+/// The worlds of this lab: a room.
+struct Room;
+
+#[async_trait]
+impl Setup for Room {
+    type Port = dyn History;
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn open<'a>(&self, subject: &'a Subject<'a, dyn History>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject)))
+    }
 }
 
 /// All checks, in the order of reports.
 pub(crate) fn checks() -> Vec<Check<dyn History>> {
-    predicates().into_iter().map(Check::of).collect()
+    answers().into_iter().chain(costs()).map(|predicate| predicate.on(Room)).collect()
 }
 
-fn predicate(
-    name: &'static str,
-    about: About,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
-    states: &'static str,
-) -> Predicate {
-    Predicate { name, states, about, instances, plan }
+/// A promise about answers; two histories each, where nothing else is said.
+fn answer(name: &'static str, states: &'static str, plan: fn(&mut Rng) -> Vec<Step>) -> Predicate {
+    Invariant::new(name, states, &[Topic::Answers], plan).instances(2)
 }
 
-// A table of data is as long as it is.
-#[allow(clippy::too_many_lines)]
-fn predicates() -> [Predicate; 12] {
-    use About::{Answers, Cost, Faults, Trips, Verbs};
+fn answers() -> [Predicate; 9] {
     [
-        predicate(
+        answer(
             "equal_messages_both_stay",
-            Answers,
-            2,
-            plan_equal,
             "two messages with the same text from the same sender are two messages",
+            plan_equal,
         ),
-        predicate(
+        answer(
             "retry_makes_no_copy",
-            Faults,
-            2,
-            plan_retry,
             "a message that is sent again under its client id is stored once and answered as the first time",
-        ),
-        predicate(
+            plan_retry,
+        )
+        .needs_fault(NO_FAULT),
+        answer(
             "sequence_has_no_gap",
-            Faults,
-            2,
-            plan_gap,
             "sequences are 1, 2, 3, … for every reader, wherever a client crashes or is overtaken",
-        ),
-        predicate(
+            plan_gap,
+        )
+        .needs_fault(NO_FAULT),
+        answer(
             "pages_by_cursor_are_complete",
-            Answers,
-            3,
-            plan_pages,
             "walking back page by page shows every message once, in order, also while others write",
-        ),
-        predicate(
+            plan_pages,
+        )
+        .instances(3),
+        answer(
             "resume_is_verified",
-            Answers,
-            2,
+            "a resume goes on with exactly what followed, or says resync when the position is \
+             not what the client saw",
             plan_resume,
-            "a resume goes on with exactly what followed, or says resync when the position is not what the client saw",
         ),
-        predicate(
+        answer(
             "edit_keeps_its_place",
-            Faults,
-            2,
-            plan_edit,
             "an edited message keeps id, sequence, sender and time, and says that it was edited",
-        ),
-        predicate(
+            plan_edit,
+        )
+        .needs_fault(NO_FAULT),
+        answer(
             "deleted_is_a_tombstone",
-            Faults,
-            2,
-            plan_delete,
             "a deleted message leaves an empty one in its place, for good",
-        ),
-        predicate(
+            plan_delete,
+        )
+        .needs_fault(NO_FAULT),
+        answer(
             "trimmed_to_the_bound",
-            Answers,
-            2,
+            "the newest messages stay, the oldest go, and nothing grows with the number of \
+             messages ever sent",
             plan_trim,
-            "the newest messages stay, the oldest go, and nothing grows with the number of messages ever sent",
         ),
-        predicate(
+        answer(
             "random_history_matches_model",
-            Answers,
-            4,
-            plan_random,
             "every answer in a random history is one that the port allows",
-        ),
-        predicate("append_is_one_round_trip", Trips, 1, plan_budget, "an append takes one round trip"),
-        predicate("no_keys_or_scan", Verbs, 1, plan_budget, "no operation walks over the keys of everybody"),
-        predicate(
-            "nothing_linear",
-            Cost,
-            1,
-            plan_budget,
-            "no operation reads the whole room to answer about a part of it",
-        ),
+            plan_random,
+        )
+        .instances(4),
     ]
 }
 
-#[async_trait]
-impl Property for Predicate {
-    type Port = dyn History;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng)
-    }
-
-    async fn run(&self, subject: &Subject<'_, dyn History>, plan: &[Step]) -> LabResult<Run> {
-        let mut world = World::new(subject);
-        let mut finding = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            finding = match world.step(step).await {
-                Ok(()) => None,
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => Some(finding),
-                // What is wrong about the answers is for the predicates about answers.
-                Err(Stop::Broken(_)) if matches!(self.about, About::Trips | About::Verbs | About::Cost) => {
-                    None
-                }
-                Err(Stop::Broken(what)) => Some(Finding::Broken(what)),
-            };
-            if finding.is_some() {
-                break;
-            }
-        }
-        let finding = finding.unwrap_or_else(|| self.in_the_end(subject, &world));
-        let aliases = world.aliases();
-        let shorten = |line: &String| {
-            aliases.iter().fold(line.clone(), |line, (long, short)| line.replace(long, short))
-        };
-        let history = world.lines.iter().map(shorten).collect();
-        let finding = match finding {
-            Finding::Broken(what) => Finding::Broken(shorten(&what)),
-            other => other,
-        };
-        Ok(Run { finding, steps, history, aliases })
-    }
-}
-
-impl Predicate {
-    fn in_the_end(&self, subject: &Subject<'_, dyn History>, world: &World<'_>) -> Finding {
-        let sent = subject.trace().entries();
-        let broken = match self.about {
-            About::Trips => world
-                .append_trips
-                .filter(|trips| *trips > 1)
-                .map(|trips| format!("an append takes {trips} round trips")),
-            About::Verbs => sent.iter().find_map(|entry| {
-                let verb = entry.command.first()?.to_ascii_uppercase();
-                matches!(verb.as_str(), "KEYS" | "SCAN").then(|| format!("{verb} was sent"))
-            }),
-            About::Cost => sent.iter().find_map(|entry| {
-                is_linear(&entry.command).map(|why| format!("`{}` {why}", entry.command.join(" ")))
-            }),
-            About::Answers | About::Faults => None,
-        };
-        match broken {
-            Some(what) => Finding::Broken(what),
-            None if world.facts == 0 => Finding::Inconclusive("nothing was put to the test".to_owned()),
-            None if self.about == About::Faults && world.faults == 0 => {
-                Finding::Inconclusive("no client could be crashed or overtaken".to_owned())
-            }
-            None => Finding::Holds,
-        }
-    }
+fn costs() -> [Predicate; 3] {
+    use Topic::{Cost, Trips, Verbs};
+    [
+        Invariant::new("append_is_one_round_trip", "an append takes one round trip", &[Trips], plan_budget),
+        Invariant::new(
+            "no_keys_or_scan",
+            "no operation walks over the keys of everybody",
+            &[Verbs],
+            plan_budget,
+        ),
+        Invariant::new(
+            "nothing_linear",
+            "no operation reads the whole room to answer about a part of it",
+            &[Cost],
+            plan_budget,
+        ),
+    ]
 }
 
 /// A text, sometimes an awkward one, that no other message has.

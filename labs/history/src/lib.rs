@@ -9,7 +9,6 @@ mod exercise;
 mod experiments;
 mod hard_delete;
 mod lab;
-mod linear;
 mod list;
 mod model;
 mod no_dedup;

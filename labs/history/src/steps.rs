@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chatlab_kit::check::After;
+
 /// One step. Messages are named by numbers; a step about a message that was left out does nothing.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
@@ -77,19 +79,6 @@ impl fmt::Display for Step {
                 write!(f, "{first}, and {} of it {second}", After(*commands))
             }
             Self::Size => write!(f, "count what the room keeps"),
-        }
-    }
-}
-
-/// A number of commands, for people.
-pub(crate) struct After(pub(crate) u64);
-
-impl fmt::Display for After {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => write!(f, "before the first command"),
-            1 => write!(f, "after 1 command"),
-            n => write!(f, "after {n} commands"),
         }
     }
 }

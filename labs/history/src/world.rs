@@ -1,58 +1,60 @@
-//! Runs a history on a variant, and stops at the first answer that the port does not allow.
+//! Runs a history on a variant and holds each answer against a model of the room.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chatlab_kit::{
     LabError, LabResult,
-    check::{Finding, Subject},
+    budget::{Budget, no_walk},
+    check::{self, Record, Stop, Subject, answered},
     ids::{MessageId, UserId},
-    message::{Change, Draft, Epoch, Message, Position, Seq},
-    redis::Redis,
+    message::{Change, Draft, Epoch, Message, Position},
 };
 
 use crate::{
     Appended, History,
     model::{Look, Model},
-    steps::{Resume, Step},
+    steps::Step,
 };
 
 mod faults;
+mod reads;
 
 /// The messages that stay in a check's rooms.
 pub(crate) const HOT: u64 = 40;
-/// The size of the pages in which a room is read.
-const READ_PAGE: usize = 7;
-/// The most pages of one walk.
-const PAGES_MAX: usize = 200;
-/// How many elements more than [`HOT`] a key may hold.
-const SLACK: u64 = 16;
 
-/// Why a history ends before its last step.
-pub(crate) enum Stop {
-    /// The variant answered what the port does not allow.
+/// What a fact is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// The answers.
+    Answers,
+    /// The round trips of an append.
+    Trips,
+    /// The verbs that were sent.
+    Verbs,
+    /// What the commands cost.
+    Cost,
+}
+
+/// Why a step ends early.
+enum Halt {
+    /// The variant answered what the port does not allow. The model does not fit any more, but what is about the commands
+    /// can still be judged.
     Broken(String),
-    /// The variant answered with an error.
-    Variant(Finding),
-    /// The checker or the machine failed.
-    Checker(LabError),
+    /// The whole history ends.
+    Stop(Stop),
 }
 
-impl From<LabError> for Stop {
+impl From<Stop> for Halt {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<LabError> for Halt {
     fn from(error: LabError) -> Self {
-        Self::Checker(error)
+        Self::Stop(error.into())
     }
-}
-
-impl From<String> for Stop {
-    fn from(what: String) -> Self {
-        Self::Broken(what)
-    }
-}
-
-/// What `operation` answered; an error ends the history.
-fn answered<T>(operation: &'static str, answer: LabResult<T>) -> Result<T, Stop> {
-    answer.map_err(|error| Finding::of_error(operation, error).map_or_else(Stop::Checker, Stop::Variant))
 }
 
 /// A call whose client may crash or be overtaken.
@@ -72,17 +74,12 @@ enum Answer {
 pub(crate) struct World<'a> {
     subject: &'a Subject<'a, dyn History>,
     client: Arc<dyn History>,
-    pub(crate) model: Model,
+    model: Model,
     author: UserId,
     editor: UserId,
-    /// What happened, a step a line.
-    pub(crate) lines: Vec<String>,
-    /// Crashes and races that really happened.
-    pub(crate) faults: u32,
-    /// Answers that were held against the model.
-    pub(crate) facts: u32,
+    record: Record<Topic>,
     /// The fewest round trips of an append.
-    pub(crate) append_trips: Option<u64>,
+    append_trips: Option<u64>,
     sent: u32,
 }
 
@@ -94,21 +91,21 @@ impl<'a> World<'a> {
             model: Model::new(HOT),
             author: UserId::new(),
             editor: UserId::new(),
-            lines: Vec::new(),
-            faults: 0,
-            facts: 0,
+            record: Record::default(),
             append_trips: None,
             sent: 0,
         }
     }
 
     fn line(&mut self, step: &Step, what: &str) {
-        self.lines.push(if what.is_empty() { step.to_string() } else { format!("{step}  → {what}") });
+        self.record.line(if what.is_empty() { step.to_string() } else { format!("{step}  → {what}") });
     }
 
-    fn held(&mut self, told: Result<(), String>) -> Result<(), Stop> {
-        self.facts += 1;
-        told.map_err(Stop::Broken)
+    /// An answer was held against the model.
+    fn held(&mut self, told: Result<(), String>) -> Result<(), Halt> {
+        told.map_err(Halt::Broken)?;
+        self.record.fact(Topic::Answers, Ok(()));
+        Ok(())
     }
 
     /// The draft of the next attempt that a step stands for.
@@ -151,8 +148,7 @@ impl<'a> World<'a> {
         })
     }
 
-    /// Runs one step.
-    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+    async fn act(&mut self, step: &Step) -> Result<(), Halt> {
         match step {
             Step::Send { .. }
             | Step::Retry { .. }
@@ -182,7 +178,7 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn plain(&mut self, step: &Step) -> Result<(), Stop> {
+    async fn plain(&mut self, step: &Step) -> Result<(), Halt> {
         let Some(call) = self.call(step) else { return Ok(()) };
         let trips_before = self.subject.trace().round_trips();
         let answer = self.send(&*self.client, &call).await;
@@ -243,7 +239,7 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn burst(&mut self, count: u32) -> Result<(), Stop> {
+    async fn burst(&mut self, count: u32) -> Result<(), Halt> {
         for _ in 0..count {
             self.sent += 1;
             let n = self.sent;
@@ -256,104 +252,38 @@ impl<'a> World<'a> {
         }
         Ok(())
     }
+}
 
-    /// The head, and everything in pages.
-    async fn read(&self) -> Result<(Position, Vec<Message>), Stop> {
-        let room = self.model.room;
-        let head = answered("head", self.client.head(&room).await)?;
-        let mut all: Vec<Message> = Vec::new();
-        for _ in 0..PAGES_MAX {
-            let before = all.first().map(|message| message.seq);
-            let page = answered("page", self.client.page(&room, before, READ_PAGE).await)?;
-            if page.is_empty() || all.len() > 4 * HOT as usize {
-                break;
+#[async_trait]
+impl check::World for World<'_> {
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        match self.act(step).await {
+            Ok(()) => Ok(()),
+            Err(Halt::Broken(what)) => {
+                self.record.fact(Topic::Answers, Err(what));
+                Ok(())
             }
-            all.splice(0..0, page);
+            Err(Halt::Stop(stop)) => Err(stop),
         }
-        Ok((head, all))
     }
 
-    async fn walk(&mut self, step: &Step, sizes: &[usize], meanwhile: u32) -> Result<(), Stop> {
-        let room = self.model.room;
-        let newest = self.model.last_seq();
-        let mut seen: Vec<Message> = Vec::new();
-        let mut pages: Vec<Seq> = Vec::new();
-        for n in 0..PAGES_MAX {
-            let Some(limit) = sizes.get(n).or(sizes.last()).copied() else { return Ok(()) };
-            let before = seen.first().map(|message| message.seq);
-            let page = answered("page", self.client.page(&room, before, limit).await)?;
-            if page.is_empty() {
-                break;
-            }
-            pages.extend(page.iter().rev().map(|message| message.seq));
-            if page.len() > limit {
-                self.line(step, &format!("a page of {}", page.len()));
-                return Err(format!("a page of {limit} has {} messages", page.len()).into());
-            }
-            seen.splice(0..0, page);
-            if n < 3 {
-                self.burst(meanwhile).await?;
-            }
+    fn end(&mut self) {
+        if let Some(trips) = self.append_trips {
+            let held = if trips <= 1 { Ok(()) } else { Err(format!("an append takes {trips} round trips")) };
+            self.record.fact(Topic::Trips, held);
         }
-        self.line(step, &format!("{} messages", seen.len()));
-        pages.reverse();
-        let told = self.model.run_of(&seen, 1.max((newest + 1).saturating_sub(HOT)), newest);
-        self.held(told.map_err(|why| format!("walking back in pages: {why}")))
+        let sent = self.subject.trace().entries();
+        if !sent.is_empty() {
+            self.record.fact(Topic::Verbs, no_walk(&sent));
+            let flat = Budget { linear: false, ..Budget::default() };
+            self.record.fact(Topic::Cost, flat.check(&sent));
+        }
     }
 
-    async fn since(&mut self, step: &Step, m: u32, how: Resume) -> Result<(), Stop> {
-        let stored = self.model.named(m).and_then(|i| self.model.known[i].stored.clone());
-        let Some(stored) = stored else { return Ok(()) };
-        let right = Position { epoch: stored.epoch, seq: stored.seq, id: Some(stored.id) };
-        let position = match how {
-            Resume::Right => right,
-            Resume::WrongId => Position { id: Some(MessageId::new()), ..right },
-            Resume::WrongEpoch => Position { epoch: Epoch("another".to_owned()), ..right },
-            Resume::Ahead => Position { seq: self.model.last_seq() + 3, ..right },
-        };
-        self.resume(step, position).await
-    }
-
-    async fn resume(&mut self, step: &Step, position: Position) -> Result<(), Stop> {
-        let room = self.model.room;
-        let head = answered("head", self.client.head(&room).await)?;
-        let answer = answered("since", self.client.since(&room, &position).await)?;
-        let what = match &answer {
-            crate::Since::Resync { .. } => "resync".to_owned(),
-            crate::Since::Continued { messages, .. } => {
-                let seqs: Vec<Seq> = messages.iter().map(|message| message.seq).collect();
-                format!("sequences {}", crate::model::runs(&seqs))
-            }
-        };
-        self.line(step, &what);
-        let told = self.model.resumed(&position, &answer, &head);
-        self.held(told)
-    }
-
-    async fn change_none(&mut self, step: &Step) -> Result<(), Stop> {
-        let (room, id) = (self.model.room, MessageId::new());
-        let edited = answered("edit", self.client.edit(&room, &id, &self.editor, "nothing").await)?;
-        let deleted = answered("delete", self.client.delete(&room, &id).await)?;
-        self.line(step, "");
-        let held = edited.is_none() && deleted.is_none();
-        self.held(if held { Ok(()) } else { Err("a message that never was has been changed".to_owned()) })
-    }
-
-    async fn size(&mut self, step: &Step) -> Result<(), Stop> {
-        let sizes = sizes(&self.subject.probe(), &self.model.room.to_string()).await?;
-        let (most, over) = sizes.iter().fold((0, None), |(most, over), (key, size)| {
-            (most.max(*size), if *size > HOT + SLACK { Some((key, size)) } else { over })
-        });
-        self.line(step, &format!("at most {most} elements in a key"));
-        let told = match over {
-            None => Ok(()),
-            Some((key, size)) => Err(format!("{key} holds {size} elements, {HOT} messages are to stay")),
-        };
-        self.held(told)
-    }
-
-    /// Long names, and what reports show in their place.
-    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
+    fn aliases(&self) -> Vec<(String, String)> {
         let mut aliases = vec![
             (self.model.room.to_string(), "ROOM".to_owned()),
             (self.author.to_string(), "AUTHOR".to_owned()),
@@ -369,6 +299,9 @@ impl<'a> World<'a> {
         }
         aliases
     }
+    fn record(&mut self) -> &mut Record<Topic> {
+        &mut self.record
+    }
 }
 
 fn verb(call: &Call) -> &'static str {
@@ -377,44 +310,4 @@ fn verb(call: &Call) -> &'static str {
         Call::Edit(..) => "edit",
         Call::Delete(..) => "delete",
     }
-}
-
-/// The keys whose names hold `room`, and the elements in each; strings are left out, they expire.
-async fn sizes(redis: &Redis, room: &str) -> LabResult<BTreeMap<String, u64>> {
-    let masters = redis.primaries().await?;
-    let mut sizes = BTreeMap::new();
-    for (address, mut node) in redis.each_node().await? {
-        if !masters.contains(&address) {
-            continue;
-        }
-        let mut cursor = 0_u64;
-        loop {
-            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(format!("*{room}*"))
-                .arg("COUNT")
-                .arg(1_000)
-                .query_async(&mut node)
-                .await?;
-            for key in keys {
-                let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut node).await?;
-                let verb = match kind.as_str() {
-                    "list" => "LLEN",
-                    "hash" => "HLEN",
-                    "set" => "SCARD",
-                    "zset" => "ZCARD",
-                    "stream" => "XLEN",
-                    _ => continue,
-                };
-                let size: u64 = redis::cmd(verb).arg(&key).query_async(&mut node).await?;
-                sizes.insert(key, size);
-            }
-            cursor = next;
-            if cursor == 0 {
-                break;
-            }
-        }
-    }
-    Ok(sizes)
 }

@@ -2,19 +2,16 @@
 
 use chatlab_kit::{
     LabError,
-    check::{Crash, Held, race},
+    check::{After, Crash, Held, answered, race},
     message::{Draft, Position},
     redis::Stepper,
 };
 
-use super::{Answer, Call, Stop, World, answered, verb};
-use crate::{
-    model::Look,
-    steps::{After, Step},
-};
+use super::{Answer, Call, Halt, World, verb};
+use crate::{model::Look, steps::Step};
 
 impl World<'_> {
-    pub(super) async fn crash(&mut self, step: &Step, commands: u64) -> Result<(), Stop> {
+    pub(super) async fn crash(&mut self, step: &Step, commands: u64) -> Result<(), Halt> {
         let Some(call) = self.call(step) else { return Ok(()) };
         let crash = Crash::after(commands);
         let client = self.subject.hooked("crashing", crash.clone());
@@ -23,7 +20,7 @@ impl World<'_> {
             self.line(step, "done before it could crash");
             return self.after_call(&call, answered(verb(&call), answer)?);
         }
-        self.faults += 1;
+        self.record.faults += 1;
         self.line(step, &format!("crashes {}", After(commands)));
         if let Call::Edit(i, ..) | Call::Delete(i, _) = &call {
             let looks = self.model.known[*i].looks.clone();
@@ -34,7 +31,7 @@ impl World<'_> {
     }
 
     /// What a call of a crash or a race that was answered after all says.
-    fn after_call(&mut self, call: &Call, answer: Answer) -> Result<(), Stop> {
+    fn after_call(&mut self, call: &Call, answer: Answer) -> Result<(), Halt> {
         let told = match (call, answer) {
             (Call::Append(draft), Answer::Appended(appended)) => self.model.appended(draft, appended, false),
             (Call::Edit(i, ..) | Call::Delete(i, _), Answer::Changed(answer)) => {
@@ -45,7 +42,7 @@ impl World<'_> {
         self.held(told)
     }
 
-    pub(super) async fn race(&mut self, first: &Step, commands: u64, second: &Step) -> Result<(), Stop> {
+    pub(super) async fn race(&mut self, first: &Step, commands: u64, second: &Step) -> Result<(), Halt> {
         let Some(a) = self.call(first) else { return Ok(()) };
         let Some(b) = self.call(second) else { return Ok(()) };
         let stepper = Stepper::new();
@@ -61,7 +58,7 @@ impl World<'_> {
         let (held, answer_a, seen) =
             race(&stepper, commands, self.send(&*held_client, &a), second_then_look).await;
         if held == Held::Overtaken {
-            self.faults += 1;
+            self.record.faults += 1;
             let step =
                 Step::Race { first: Box::new(first.clone()), commands, second: Box::new(second.clone()) };
             self.line(&step, "");
