@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Rng, Setup, Subject},
     ids::RoomId,
 };
 use rand::Rng as _;
 
 use crate::Rooms;
 use crate::history::Step;
-use crate::world::{Stop, Topic, World};
+use crate::world::{Topic, World};
 
 /// How many places for a crash or a race are tried in one operation.
 const FAULT_POINTS: u64 = 5;
@@ -22,164 +22,98 @@ const RANDOM_STEPS: usize = 20;
 const TOO_MANY_REPLICAS: u32 = 9;
 /// How long a check's write waits for replicas at pace 1, in milliseconds.
 const WAIT_MS: u64 = 40;
+/// What is said when no crash and no race happened.
+const NO_FAULT: &str = "no client could be crashed or overtaken";
 
-/// One predicate.
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    /// The fact that it judges by.
-    topic: Topic,
-    /// Without a crash or a race that really happened it says nothing.
-    needs_fault: bool,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
+type Predicate = Invariant<Step, Topic>;
+
+/// The worlds of this lab: some rooms, each in a partition.
+struct Partitions;
+
+#[async_trait]
+impl Setup for Partitions {
+    type Port = dyn Rooms;
+    type Step = Step;
+    type Topic = Topic;
+
+    const UNTESTED: &'static str = "this history put nothing to the test";
+
+    async fn open<'a>(&self, subject: &'a Subject<'a, dyn Rooms>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject).await?))
+    }
 }
 
 /// All checks, in the order of reports.
 pub(crate) fn checks() -> Vec<Check<dyn Rooms>> {
-    predicates().into_iter().map(Check::of).collect()
+    predicates().into_iter().map(|predicate| predicate.on(Partitions)).collect()
 }
 
 fn predicates() -> [Predicate; 10] {
-    let of =
-        |name, states, topic, plan| Predicate { name, states, topic, needs_fault: false, instances: 2, plan };
     [
-        of(
+        Invariant::new(
             "random_history_matches_model",
             "every answer in a random history is one that the port allows",
-            Topic::Model,
+            &[Topic::Model],
             plan_random,
         ),
-        of(
+        Invariant::new(
             "keys_share_a_slot",
             "all keys of one command, script or transaction lie in one slot",
-            Topic::Slots,
+            &[Topic::Slots],
             plan_each,
         ),
-        of(
+        Invariant::new(
             "spread_is_even",
             "4,096 rooms fill no slot with more than 2 %, and no node of 3 to 6 with more than 1.25 shares",
-            Topic::Spread,
+            &[Topic::Spread],
             plan_spread,
         ),
-        of(
+        Invariant::new(
             "scripts_declare_keys",
             "every key that is stored was named as a key by a command or script",
-            Topic::Declared,
+            &[Topic::Declared],
             plan_declared,
         ),
-        Predicate {
-            needs_fault: true,
-            ..of(
-                "append_is_atomic",
-                "sequence and message are there together or not at all, also after a crash and in a race",
-                Topic::Model,
-                plan_atomic,
-            )
-        },
-        Predicate {
-            needs_fault: true,
-            ..of(
-                "moved_message_survives_crash",
-                "a moved message is never in neither room, and in the end once in the new one",
-                Topic::Model,
-                plan_moved,
-            )
-        },
-        of(
+        Invariant::new(
+            "append_is_atomic",
+            "sequence and message are there together or not at all, also after a crash and in a race",
+            &[Topic::Model],
+            plan_atomic,
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "moved_message_survives_crash",
+            "a moved message is never in neither room, and in the end once in the new one",
+            &[Topic::Model],
+            plan_moved,
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
             "replicated_means_confirmed",
             "a receipt says replicated if and only if that many replicas confirmed",
-            Topic::Replicated,
+            &[Topic::Replicated],
             plan_replicated,
         ),
-        of(
+        Invariant::new(
             "reads_are_fresh_enough",
             "a read has what was acknowledged before, or at least what its reader has seen",
-            Topic::Model,
+            &[Topic::Model],
             plan_fresh,
         ),
-        of(
+        Invariant::new(
             "few_round_trips",
             "append and read take one round trip, heads at most one for each master",
-            Topic::Trips,
+            &[Topic::Trips],
             plan_each,
         ),
-        of("no_keys_or_scan", "no operation walks over the keys of everybody", Topic::Verbs, plan_each),
+        Invariant::new(
+            "no_keys_or_scan",
+            "no operation walks over the keys of everybody",
+            &[Topic::Verbs],
+            plan_each,
+        ),
     ]
-}
-
-#[async_trait]
-impl Property for Predicate {
-    type Port = dyn Rooms;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng)
-    }
-
-    async fn run(&self, subject: &Subject<'_, dyn Rooms>, plan: &[Step]) -> LabResult<Run> {
-        let mut world = World::new(subject).await?;
-        let mut stopped = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            match world.step(step).await {
-                Ok(()) => {}
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => {
-                    stopped = Some(finding);
-                    break;
-                }
-            }
-            if self.broken(&world).is_some() {
-                break;
-            }
-        }
-        world.finish();
-        let aliases = world.aliases();
-        let shorten = |line: &String| {
-            aliases.iter().fold(line.clone(), |line, (long, short)| line.replace(long, short))
-        };
-        let finding = match (self.broken(&world), stopped) {
-            (Some(what), _) => Finding::Broken(shorten(&what)),
-            (None, Some(finding)) => finding,
-            (None, None) => self.held(&world),
-        };
-        let history = world.lines.iter().map(shorten).collect();
-        Ok(Run { finding, steps, history, aliases })
-    }
-}
-
-impl Predicate {
-    fn broken(&self, world: &World<'_>) -> Option<String> {
-        world.facts.iter().find_map(|(topic, held)| match held {
-            Err(what) if *topic == self.topic => Some(what.clone()),
-            _ => None,
-        })
-    }
-
-    fn held(&self, world: &World<'_>) -> Finding {
-        if self.needs_fault && world.faults == 0 {
-            return Finding::Inconclusive("no client could be crashed or overtaken".to_owned());
-        }
-        if world.facts.iter().any(|(topic, _)| *topic == self.topic) {
-            Finding::Holds
-        } else {
-            Finding::Inconclusive("this history put nothing to the test".to_owned())
-        }
-    }
+    .map(|predicate| predicate.instances(2))
 }
 
 /// A text, sometimes an awkward one.

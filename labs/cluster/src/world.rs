@@ -1,29 +1,25 @@
 //! One run of a history: fresh rooms, the states that they may be in, and what was found out.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chatlab_kit::{
-    LabError, LabResult,
-    check::{Crash, Finding, Held, Subject, race},
+    LabResult,
+    budget::{FewestTrips, no_walk},
+    check::{self, Crash, Held, Record, Stop, Subject, race},
     ids::RoomId,
     redis::{Redis, Stepper},
-    slots::{SLOTS, slot},
 };
 
 use crate::history::{Answer, Call, Step};
 use crate::model::{State, allowed};
-use crate::trace::{crosses_slots, in_two_slots, keys_of};
+use crate::trace::crosses_slots;
 use crate::{Freshness, Receipt, Rooms};
+
+mod layout;
 
 /// How many rooms a history has: more than a cluster has masters, so that a head a round trip shows.
 pub(crate) const ROOMS: usize = 24;
-/// The most of all rooms that one slot may hold. 256 even partitions hold 0.4 % each.
-const SLOT_SHARE_MAX: f64 = 0.02;
-/// The most that the fullest node may hold, as a multiple of an even share.
-const NODE_SHARE_MAX: f64 = 1.25;
-/// The numbers of masters for which that must be so.
-const MASTERS: std::ops::RangeInclusive<usize> = 3..=6;
 
 /// What a fact is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,20 +40,6 @@ pub(crate) enum Topic {
     Verbs,
 }
 
-/// Why a history ends early.
-pub(crate) enum Stop {
-    /// The checker or the machine failed.
-    Checker(LabError),
-    /// The variant's own error says it all.
-    Variant(Finding),
-}
-
-impl From<LabError> for Stop {
-    fn from(error: LabError) -> Self {
-        Self::Checker(error)
-    }
-}
-
 /// The rooms of one run.
 pub(crate) struct World<'a> {
     subject: &'a Subject<'a, dyn Rooms>,
@@ -67,10 +49,8 @@ pub(crate) struct World<'a> {
     masters: u64,
     rooms: Vec<RoomId>,
     states: Vec<State>,
-    trips: BTreeMap<&'static str, u64>,
-    pub(crate) facts: Vec<(Topic, Result<(), String>)>,
-    pub(crate) faults: u32,
-    pub(crate) lines: Vec<String>,
+    trips: FewestTrips,
+    record: Record<Topic>,
 }
 
 impl<'a> World<'a> {
@@ -84,15 +64,13 @@ impl<'a> World<'a> {
             subject,
             rooms: (0..ROOMS).map(|_| RoomId::new()).collect(),
             states: vec![State::new(ROOMS)],
-            trips: BTreeMap::new(),
-            facts: Vec::new(),
-            faults: 0,
-            lines: Vec::new(),
+            trips: FewestTrips::default(),
+            record: Record::default(),
         })
     }
 
     fn fact(&mut self, topic: Topic, held: Result<(), String>) {
-        self.facts.push((topic, held));
+        self.record.fact(topic, held);
     }
 
     /// The step as a call of the port, and whether another client sends it.
@@ -114,16 +92,6 @@ impl<'a> World<'a> {
         })
     }
 
-    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
-        match step {
-            Step::Crash { step, commands } => self.crash(step, *commands).await,
-            Step::Race { first, commands, second } => self.race(first, *commands, second).await,
-            Step::Spread { rooms } => self.spread(step, rooms).await,
-            Step::Declared => Ok(self.declared(step).await?),
-            plain => self.plain(plain).await,
-        }
-    }
-
     async fn plain(&mut self, step: &Step) -> Result<(), Stop> {
         let Some((call, elsewhere)) = self.call(step) else { return Ok(()) };
         let client = if elsewhere { self.reader.clone() } else { self.writer.clone() };
@@ -132,8 +100,7 @@ impl<'a> World<'a> {
         let answer = call.send(&*client, &self.rooms).await;
         let trips = trace.round_trips() - trips_before;
         if !matches!(call, Call::Read { freshness: Freshness::AtLeast(_), .. }) {
-            let best = self.trips.entry(call.verb()).or_insert(trips);
-            *best = trips.min(*best);
+            self.trips.took(call.verb(), trips);
         }
         let answer = self.answered(step, &call, answer)?;
         if let (Call::Replicated { replicas, .. }, Answer::Receipt(receipt)) = (&call, &answer) {
@@ -152,16 +119,16 @@ impl<'a> World<'a> {
     fn answered(&mut self, step: &Step, call: &Call, answer: LabResult<Answer>) -> Result<Answer, Stop> {
         match answer {
             Ok(answer) => {
-                self.lines.push(format!("{step}  → {answer}"));
+                self.record.line(format!("{step}  → {answer}"));
                 Ok(answer)
             }
             Err(error) => {
-                self.lines.push(format!("{step}  → {error}"));
+                self.record.line(format!("{step}  → {error}"));
                 // A client may refuse by itself what a cluster would refuse.
                 if let Some(why) = crosses_slots(&self.subject.trace().entries()) {
                     self.fact(Topic::Slots, Err(why));
                 }
-                Err(Finding::of_error(call.verb(), error).map_or_else(Stop::Checker, Stop::Variant))
+                Err(Stop::of(call.verb(), error))
             }
         }
     }
@@ -205,8 +172,8 @@ impl<'a> World<'a> {
             self.judge(&[(call, answer)]);
             return Ok(());
         }
-        self.faults += 1;
-        self.lines.push(format!("{step}  → crashes after {commands} commands"));
+        self.record.faults += 1;
+        self.record.line(format!("{step}  → crashes after {commands} commands"));
         let mut states: Vec<State> = Vec::new();
         for state in self.states.iter().flat_map(|state| state.after_crash(&call)) {
             if !states.contains(&state) {
@@ -226,108 +193,58 @@ impl<'a> World<'a> {
             race(&stepper, commands, a.send(&*held, &self.rooms), b.send(&*other, &self.rooms)).await;
         match outcome {
             Held::Overtaken => {
-                self.faults += 1;
-                self.lines.push(format!("A is held after {commands} of its commands:"));
+                self.record.faults += 1;
+                self.record.line(format!("A is held after {commands} of its commands:"));
             }
-            Held::AlreadyDone => self.lines.push("too short to be overtaken:".to_owned()),
+            Held::AlreadyDone => self.record.line("too short to be overtaken:".to_owned()),
         }
         let answer_a = self.answered(first, &a, answer_a)?;
         let answer_b = self.answered(second, &b, answer_b)?;
         self.judge(&[(a, answer_a), (b, answer_b)]);
         Ok(())
     }
+}
 
-    async fn spread(&mut self, step: &Step, rooms: &[RoomId]) -> Result<(), Stop> {
-        // One room is really written to, so that the report shows a command with the variant's own names.
-        self.plain(&Step::Append { room: 0, text: "here".to_owned() }).await?;
-        let mut by_slot: HashMap<u16, usize> = HashMap::new();
-        for room in rooms {
-            let keys = self.writer.keys(room).map_err(|error| {
-                self.lines.push(format!("{step}  → {error}"));
-                Finding::of_error("keys", error).map_or_else(Stop::Checker, Stop::Variant)
-            })?;
-            let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-            if names.is_empty() || !names.iter().all(|name| name.contains(&room.to_string())) {
-                self.fact(Topic::Spread, Err("keys names no key, or one without the room's id".to_owned()));
-                return Ok(());
-            }
-            if let Some(why) = in_two_slots(&names) {
-                self.fact(Topic::Slots, Err(format!("a room has {why}")));
-            }
-            *by_slot.entry(slot(names[0].as_bytes())).or_default() += 1;
+#[async_trait]
+impl check::World for World<'_> {
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        match step {
+            Step::Crash { step, commands } => self.crash(step, *commands).await,
+            Step::Race { first, commands, second } => self.race(first, *commands, second).await,
+            Step::Spread { rooms } => self.spread(step, rooms).await,
+            Step::Declared => Ok(self.declared(step).await?),
+            plain => self.plain(plain).await,
         }
-        self.lines.push(format!("{step}  → in {} slots", by_slot.len()));
-        self.fact(Topic::Spread, is_even(&by_slot, rooms.len()));
-        Ok(())
     }
 
-    /// Every stored key of these rooms was named by a command, and is where `keys` says that the room is.
-    async fn declared(&mut self, step: &Step) -> LabResult<()> {
-        let trace = self.subject.trace();
-        let entries = trace.entries();
-        if trace.dropped() > 0 {
-            return Ok(());
-        }
-        let named: HashSet<&str> = entries.iter().flat_map(|entry| keys_of(&entry.command)).collect();
-        let mut stored = 0;
-        let mut secret = None;
-        let masters = self.probe.primaries().await?;
-        for (address, mut node) in self.probe.each_node().await? {
-            if !masters.contains(&address) {
-                continue;
-            }
-            for key in keys_of_rooms(&mut node, &self.rooms).await? {
-                stored += 1;
-                if !named.contains(key.as_str()) {
-                    secret = Some(key);
-                }
-            }
-        }
-        self.lines.push(format!("{step}  → {stored} of these rooms"));
-        match secret {
-            Some(key) => {
-                let why = format!("{key} is stored, and no command or script named it as a key");
-                self.fact(Topic::Declared, Err(why));
-            }
-            None if stored > 0 => self.fact(Topic::Declared, Ok(())),
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// The facts that only the whole history shows.
-    pub(crate) fn finish(&mut self) {
+    fn end(&mut self) {
         let entries = self.subject.trace().entries();
         if !entries.is_empty() {
             let held = crosses_slots(&entries).map_or(Ok(()), Err);
             self.fact(Topic::Slots, held);
         }
-        for (verb, trips) in std::mem::take(&mut self.trips) {
-            let budget = match verb {
-                "append" | "read" => 1,
-                "append_replicated" => 2,
-                "heads" => self.masters,
-                _ => 4,
-            };
-            let held = if trips <= budget {
-                Ok(())
-            } else {
-                Err(format!("`{verb}` takes {trips} round trips, its budget is {budget}"))
-            };
-            self.fact(Topic::Trips, held);
+        let masters = self.masters;
+        let budget = |verb: &str| match verb {
+            "append" | "read" => 1,
+            "append_replicated" => 2,
+            "heads" => masters,
+            _ => 4,
+        };
+        for held in self.trips.within(|verb| Some(budget(verb))) {
+            self.record.fact(Topic::Trips, held);
         }
-        const FORBIDDEN: [&str; 5] = ["KEYS", "SCAN", "RANDOMKEY", "FLUSHALL", "FLUSHDB"];
-        let bad = entries.iter().find_map(|entry| {
-            let verb = entry.command.first()?.to_uppercase();
-            FORBIDDEN.contains(&verb.as_str()).then_some(verb)
-        });
-        let held = bad.map_or(Ok(()), |verb| Err(format!("{verb} walks over everybody's keys")));
-        self.fact(Topic::Verbs, held);
+        self.fact(Topic::Verbs, no_walk(&entries));
     }
 
-    /// Short names for the ids in keys.
-    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
+    fn aliases(&self) -> Vec<(String, String)> {
         self.rooms.iter().enumerate().map(|(i, room)| (room.to_string(), format!("r{}", i + 1))).collect()
+    }
+
+    fn record(&mut self) -> &mut Record<Topic> {
+        &mut self.record
     }
 }
 
@@ -353,50 +270,6 @@ fn receipt_is_honest(asked: u32, receipt: Receipt, confirmed: Option<u64>) -> Re
     }
 }
 
-/// Whether rooms lie evenly over slots, and over nodes that share the slots in equal ranges.
-fn is_even(by_slot: &HashMap<u16, usize>, rooms: usize) -> Result<(), String> {
-    // Far below 2^52: exact.
-    let all = rooms as f64;
-    let fullest = by_slot.values().max().copied().unwrap_or(0);
-    if fullest as f64 > all * SLOT_SHARE_MAX {
-        let share = fullest as f64 / all * 100.0;
-        return Err(format!(
-            "{fullest} of {rooms} rooms lie in one slot ({share:.0} %), in {} slots altogether",
-            by_slot.len()
-        ));
-    }
-    for masters in MASTERS {
-        let mut nodes = vec![0_usize; masters];
-        for (slot, count) in by_slot {
-            nodes[usize::from(*slot) * masters / usize::from(SLOTS)] += count;
-        }
-        let fullest = nodes.iter().max().copied().unwrap_or(0);
-        if fullest as f64 > all / masters as f64 * NODE_SHARE_MAX {
-            return Err(format!("of {masters} masters one has {fullest} of {rooms} rooms"));
-        }
-    }
-    Ok(())
-}
-
-/// The keys on one node whose names contain one of the rooms' ids.
-async fn keys_of_rooms(
-    node: &mut redis::aio::MultiplexedConnection,
-    rooms: &[RoomId],
-) -> LabResult<Vec<String>> {
-    let ids: Vec<String> = rooms.iter().map(ToString::to_string).collect();
-    let mut found = Vec::new();
-    let mut cursor = 0_u64;
-    loop {
-        let (next, keys): (u64, Vec<String>) =
-            redis::cmd("SCAN").arg(cursor).arg("COUNT").arg(1_000).query_async(node).await?;
-        found.extend(keys.into_iter().filter(|key| ids.iter().any(|id| key.contains(id.as_str()))));
-        cursor = next;
-        if cursor == 0 {
-            return Ok(found);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,14 +285,5 @@ mod tests {
         {
             assert!(receipt_is_honest(asked, receipt(replicated), confirmed).is_err());
         }
-    }
-
-    #[test]
-    fn even_and_uneven_spreads_are_told_apart() {
-        let even: HashMap<u16, usize> = (0..256).map(|i| (i * 64 + 3, 10)).collect();
-        assert!(is_even(&even, 2_560).is_ok());
-        assert!(is_even(&HashMap::from([(7, 100)]), 100).is_err());
-        let one_node: HashMap<u16, usize> = (0..256).map(|i| (i * 16, 10)).collect();
-        assert!(is_even(&one_node, 2_560).unwrap_err().contains("3 masters"));
     }
 }

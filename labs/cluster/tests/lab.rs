@@ -1,52 +1,38 @@
 //! Every variant is as declared, on one node and on six, with several seeds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::Arc;
-
 use chatlab_cluster::LAB;
-use chatlab_kit::check::Verdict;
-use chatlab_kit::lab::{Env, Lab, VariantKind, rehearse};
-use chatlab_kit::prereq::find_server;
-use chatlab_kit::redis::{Redis, RedisConfig};
-use chatlab_kit::servers::{Managed, ServerOptions, Topology};
+use chatlab_kit::check::{CheckReport, Verdict};
+use chatlab_kit::lab::{Env, Lab, Variant, VariantKind, proving, rehearse};
+use chatlab_kit::servers::Topology;
 
-const SEEDS: [u64; 3] = [1, 7, 20_261_121];
+/// Seeds of each variant; more with `CHATLAB_SEEDS`.
+const SEEDS: u64 = 3;
 /// Checks of one variant that run at once on one server.
 const CONCURRENT: u64 = 10;
 
-async fn start(topology: Topology) -> (Managed, Redis) {
-    let bin = find_server(None).unwrap();
-    let managed = Managed::start_async(topology, &bin, &ServerOptions::steady()).await.unwrap();
-    let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await.unwrap();
-    (managed, redis)
+fn the_exercise_is_not_written_yet(variant: &Variant, report: &CheckReport) -> Result<(), String> {
+    let unwritten =
+        |o: &chatlab_kit::check::Outcome| o.verdict == Verdict::Fail && o.reason.contains("not written yet");
+    match variant.kind {
+        VariantKind::Exercise if !report.outcomes.iter().all(unwritten) => {
+            Err("not every check says that it is not written yet".to_owned())
+        }
+        VariantKind::Flawed { caught_by } => {
+            let others = report.failures().map(|o| o.predicate.as_str()).filter(|p| *p != caught_by);
+            let others: Vec<_> = others.collect();
+            println!("{} {} seed {} also fails {others:?}", report.topology, variant.name, report.seed);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn every_variant_is_as_declared(topology: Topology) {
-    let (_managed, redis) = start(topology).await;
-    let seeds: Vec<u64> = match std::env::var("CHATLAB_SEEDS") {
-        Ok(count) => (0..count.parse().unwrap()).collect(),
-        Err(_) => SEEDS.to_vec(),
-    };
-    for variant in LAB.variants() {
-        let mut slowest = 0;
-        for &seed in &seeds {
-            let env = Env { redis: redis.clone(), seed, server: None };
-            let began = std::time::Instant::now();
-            let Some(report) = LAB.check(variant.name, &env).await else { continue };
-            slowest = slowest.max(began.elapsed().as_millis());
-            variant.as_declared(&report).unwrap_or_else(|why| panic!("{}: {why}\n{report}", variant.name));
-            if let VariantKind::Flawed { caught_by } = variant.kind {
-                let others: Vec<_> =
-                    report.failures().map(|o| o.predicate.as_str()).filter(|p| *p != caught_by).collect();
-                println!("{topology} {} seed {seed} also fails {others:?}", variant.name);
-            }
-            if variant.kind == VariantKind::Exercise {
-                assert!(report.outcomes.iter().all(|o| o.verdict == Verdict::Fail), "{report}");
-                assert!(report.outcomes.iter().all(|o| o.reason.contains("not written yet")), "{report}");
-            }
-        }
-        println!("{topology} {} took up to {slowest} ms", variant.name);
-    }
+    let (_servers, env) = proving::start(topology).await.unwrap();
+    let seeds = proving::seeds(SEEDS);
+    let problems = proving::variants(&LAB, &env, &seeds, 1, the_exercise_is_not_written_yet).await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,11 +47,10 @@ async fn every_variant_is_as_declared_on_six_nodes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_checks_share_a_server() {
-    let (_managed, redis) = start(Topology::Single).await;
-    let redis = Arc::new(redis);
+    let (_servers, env) = proving::start(Topology::Single).await.unwrap();
     let mut running = tokio::task::JoinSet::new();
     for seed in 0..CONCURRENT {
-        let env = Env { redis: (*redis).clone(), seed, server: None };
+        let env = Env { seed, ..env.clone() };
         running.spawn(async move { LAB.check("partitions", &env).await.unwrap() });
     }
     while let Some(report) = running.join_next().await {
@@ -77,12 +62,12 @@ async fn many_checks_share_a_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_workload_of_every_sound_variant_runs() {
     for topology in Topology::ALL {
-        let (_managed, redis) = start(topology).await;
+        let (_servers, env) = proving::start(topology).await.unwrap();
         for variant in LAB.variants() {
             if !matches!(variant.kind, VariantKind::Reference | VariantKind::Alternative) {
                 continue;
             }
-            for cost in rehearse(&LAB, variant.name, &redis).await.unwrap() {
+            for cost in rehearse(&LAB, variant.name, &env.redis).await.unwrap() {
                 println!(
                     "{topology} {} {}: {} round trips, {} µs",
                     variant.name, cost.operation, cost.round_trips, cost.best_us
@@ -93,18 +78,7 @@ async fn the_workload_of_every_sound_variant_runs() {
 }
 
 #[test]
-fn console_steps_use_declared_names_and_know_mistakes() {
-    let manifest = LAB.manifest().unwrap();
-    assert!(manifest.steps.len() >= 5 && manifest.steps.iter().any(|step| step.cluster));
-    assert!(manifest.steps.iter().filter(|step| !step.mistakes.is_empty()).count() >= 3);
-    let lines = manifest.steps.iter().flat_map(|step| {
-        let attempts = step.mistakes.iter().flat_map(|mistake| &mistake.attempt);
-        step.solution.iter().chain(&step.setup).chain(attempts)
-    });
-    for line in lines {
-        assert!(!line.trim().is_empty());
-        for name in line.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name) {
-            assert!(manifest.choices.iter().any(|choice| choice.name == name), "{line}: {name}");
-        }
-    }
+fn the_console_track_is_whole_and_part_of_it_needs_a_cluster() {
+    proving::console_track(&LAB).unwrap();
+    assert!(LAB.manifest().unwrap().steps.iter().any(|step| step.cluster));
 }

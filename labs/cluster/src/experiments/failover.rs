@@ -103,6 +103,7 @@ async fn one_run(
         let connection = plain(&addrs[master]).await?;
         writers.spawn(write(connection, key.clone(), kind.wait, next.clone()));
     }
+    // How long is written before the fault.
     tokio::time::sleep(LOAD).await;
     if kind.cut {
         // The replica hears nothing any more, and what the master sends from now on goes nowhere.
@@ -110,6 +111,7 @@ async fn one_run(
         let mut at_master = plain(&addrs[master]).await?;
         let _: redis::Value =
             redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica").query_async(&mut at_master).await?;
+        // The planted fault, for so long.
         tokio::time::sleep(CUT).await;
     }
     let killed = Instant::now();
@@ -127,6 +129,7 @@ async fn one_run(
         match taken {
             Ok(_) => break,
             Err(error) if killed.elapsed() > PROMOTION_BOUND => return Err(error.into()),
+            // A poll, bounded by `PROMOTION_BOUND`.
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }

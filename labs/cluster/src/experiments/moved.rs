@@ -76,16 +76,19 @@ pub(super) async fn run(env: &Env) -> LabResult<Findings> {
         let worker = Worker { nodes, believes: 0, number, written, seen: Default::default() };
         workers.spawn(worker.work(phase.clone()));
     }
+    // How long is measured before the move.
     tokio::time::sleep(AROUND).await;
     phase.store(1, Ordering::Release);
     let began = Instant::now();
     let mut moving = SlotMove::begin(&addrs, moving, &target).await?;
     while moving.move_keys(BATCH).await? > 0 {
+        // The pace of the move.
         tokio::time::sleep(PAUSE).await;
     }
     moving.finish().await?;
     let took = began.elapsed();
     phase.store(2, Ordering::Release);
+    // How long is measured after it.
     tokio::time::sleep(AROUND).await;
     phase.store(DONE, Ordering::Release);
 

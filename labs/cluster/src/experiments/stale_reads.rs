@@ -115,6 +115,7 @@ async fn probe_for(
             }
         }
         probes.visible_ms.push(ms(acknowledged.elapsed()));
+        // The pace of writes.
         tokio::time::sleep(BETWEEN).await;
     }
     Ok(probes)
@@ -142,6 +143,7 @@ async fn link_down(
         probes.count += 1;
         probes.stale += u64::from(behind > 0);
         probes.behind_max = probes.behind_max.max(behind);
+        // The pace of writes while the link is down, for `LINK_DOWN`.
         tokio::time::sleep(BETWEEN).await;
     }
     let _: () = set("").query_async(replica).await?;
@@ -154,6 +156,7 @@ async fn link_down(
         if began.elapsed() > VISIBLE_BOUND {
             return Err(LabError::Other("the replica does not come back to its master".into()));
         }
+        // A poll, bounded by `VISIBLE_BOUND`.
         tokio::time::sleep(BETWEEN).await;
     }
     Ok(probes)
