@@ -3,84 +3,73 @@
 use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
-    check::{Check, Finding, Property, Rng, Run, Subject},
+    check::{Check, Invariant, Opened, Rng, Setup, Subject},
 };
 use rand::Rng as _;
 
 use crate::{
     SendPath,
     history::Step,
-    world::{Stop, Topic, World},
+    world::{Topic, World},
 };
 
 /// How many places for a crash are tried: more than any sensible send has commands.
 const CRASH_POINTS: u64 = 10;
+/// What is said when no crash and no race happened.
+const NO_FAULT: &str = "no client could be crashed or overtaken";
 
-/// One predicate.
-struct Predicate {
-    name: &'static str,
-    states: &'static str,
-    /// The facts that it judges by.
-    topics: &'static [Topic],
-    /// Without a crash or a race that really happened it says nothing.
-    needs_fault: bool,
-    instances: u32,
-    plan: fn(&mut Rng) -> Vec<Step>,
-}
+type Predicate = Invariant<Step, Topic>;
 
-const fn predicate(
-    name: &'static str,
-    states: &'static str,
-    topics: &'static [Topic],
-    plan: fn(&mut Rng) -> Vec<Step>,
-) -> Predicate {
-    Predicate { name, states, topics, needs_fault: false, instances: 1, plan }
+/// The worlds of this lab: a room and its senders.
+struct Rooms;
+
+#[async_trait]
+impl Setup for Rooms {
+    type Port = dyn SendPath;
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn open<'a>(&self, subject: &'a Subject<'a, dyn SendPath>) -> LabResult<Opened<'a, Self>> {
+        Ok(Box::new(World::new(subject)))
+    }
 }
 
 /// All checks, in the order of reports.
 pub(crate) fn checks() -> Vec<Check<dyn SendPath>> {
-    promises().into_iter().chain(costs()).map(Check::of).collect()
+    promises().into_iter().chain(costs()).map(|predicate| predicate.on(Rooms)).collect()
 }
 
 fn promises() -> [Predicate; 5] {
     [
-        Predicate {
-            needs_fault: true,
-            ..predicate(
-                "retry_makes_no_copy",
-                "a message that is sent again gets its first number, and changes nothing",
-                &[Topic::Copy, Topic::Meeting],
-                plan_retries,
-            )
-        },
-        Predicate {
-            instances: 2,
-            ..predicate(
-                "sequence_has_no_gap",
-                "the numbers of a room are 1, 2, 3, … whatever was sent again and whoever met",
-                &[Topic::Gap, Topic::Meeting],
-                plan_numbers,
-            )
-        },
-        Predicate {
-            needs_fault: true,
-            ..predicate(
-                "all_or_nothing",
-                "wherever a client crashes, after a retry the message is numbered, stored and counted once",
-                &[Topic::Whole, Topic::Gap, Topic::Copy],
-                plan_crashes,
-            )
-        },
-        Predicate {
-            needs_fault: true,
-            ..predicate(
-                "conflict_is_not_the_users_problem",
-                "two senders that meet both succeed, each with a number of their own",
-                &[Topic::Meeting],
-                |_| vec![Step::Send { who: 0 }, Step::Race { same: false }],
-            )
-        },
-        predicate(
+        Invariant::new(
+            "retry_makes_no_copy",
+            "a message that is sent again gets its first number, and changes nothing",
+            &[Topic::Copy, Topic::Meeting],
+            plan_retries,
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "sequence_has_no_gap",
+            "the numbers of a room are 1, 2, 3, … whatever was sent again and whoever met",
+            &[Topic::Gap, Topic::Meeting],
+            plan_numbers,
+        )
+        .instances(2),
+        Invariant::new(
+            "all_or_nothing",
+            "wherever a client crashes, after a retry the message is numbered, stored and counted once",
+            &[Topic::Whole, Topic::Gap, Topic::Copy],
+            plan_crashes,
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
+            "conflict_is_not_the_users_problem",
+            "two senders that meet both succeed, each with a number of their own",
+            &[Topic::Meeting],
+            |_| vec![Step::Send { who: 0 }, Step::Race { same: false }],
+        )
+        .needs_fault(NO_FAULT),
+        Invariant::new(
             "batch_keeps_order",
             "the messages of a batch get their numbers in its order",
             &[Topic::Order],
@@ -92,25 +81,25 @@ fn promises() -> [Predicate; 5] {
 fn costs() -> [Predicate; 4] {
     let budget: fn(&mut Rng) -> Vec<Step> = |_| vec![Step::Budget];
     [
-        predicate(
+        Invariant::new(
             "batch_is_bounded",
             "a batch over the bound, or of two rooms, is refused before anything is sent",
             &[Topic::Bound],
             |_| vec![Step::Batch { count: 3, repeats: false }, Step::TooMuch],
         ),
-        predicate(
+        Invariant::new(
             "few_round_trips",
             "a send is at most two round trips, and so is a retry",
             &[Topic::Trips],
             budget,
         ),
-        predicate(
+        Invariant::new(
             "batch_costs_no_more_trips",
             "a batch is at most two round trips, however many it has",
             &[Topic::BatchTrips],
             budget,
         ),
-        predicate(
+        Invariant::new(
             "no_keys_or_scan",
             "no operation walks over the keys of everybody",
             &[Topic::Verbs],
@@ -120,79 +109,6 @@ fn costs() -> [Predicate; 4] {
             },
         ),
     ]
-}
-
-#[async_trait]
-impl Property for Predicate {
-    type Port = dyn SendPath;
-    type Step = Step;
-
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn states(&self) -> &'static str {
-        self.states
-    }
-
-    fn instances(&self) -> u32 {
-        self.instances
-    }
-
-    fn plan(&self, rng: &mut Rng) -> Vec<Step> {
-        (self.plan)(rng)
-    }
-
-    async fn run(&self, subject: &Subject<'_, dyn SendPath>, plan: &[Step]) -> LabResult<Run> {
-        let mut world = World::new(subject);
-        let mut stopped = None;
-        let mut steps = 0;
-        for step in plan {
-            steps += 1;
-            match world.step(step).await {
-                Ok(()) => {}
-                Err(Stop::Checker(error)) => return Err(error),
-                Err(Stop::Variant(finding)) => {
-                    stopped = Some(finding);
-                    break;
-                }
-            }
-            if self.broken(&world).is_some() {
-                break;
-            }
-        }
-        world.finish();
-        let finding = match (self.broken(&world), stopped) {
-            (Some(what), _) => Finding::Broken(what),
-            (None, Some(finding)) => finding,
-            (None, None) => self.held(&world),
-        };
-        let short = |line: &String| {
-            world.aliases.iter().fold(line.clone(), |line, (long, short)| line.replace(long, short))
-        };
-        let history = world.lines.iter().map(short).collect();
-        Ok(Run { finding, steps, history, aliases: world.aliases })
-    }
-}
-
-impl Predicate {
-    fn broken(&self, world: &World<'_>) -> Option<String> {
-        world.facts.iter().find_map(|(topic, held)| match held {
-            Err(what) if self.topics.contains(topic) => Some(what.clone()),
-            _ => None,
-        })
-    }
-
-    fn held(&self, world: &World<'_>) -> Finding {
-        if self.needs_fault && world.faults == 0 {
-            return Finding::Inconclusive("no client could be crashed or overtaken".to_owned());
-        }
-        if world.facts.iter().any(|(topic, _)| self.topics.contains(topic)) {
-            Finding::Holds
-        } else {
-            Finding::Inconclusive("nothing was put to the test".to_owned())
-        }
-    }
 }
 
 fn some_sends(rng: &mut Rng, plan: &mut Vec<Step>) {

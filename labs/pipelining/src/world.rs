@@ -1,24 +1,20 @@
 //! One run of a history: one room, three senders, and the facts that come out.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chatlab_kit::{
     LabError, LabResult,
-    budget::round_trips,
-    check::{Crash, Finding, Subject, explore},
+    budget::{no_walk, round_trips},
+    check::{self, Record, Stop, Subject},
     ids::{RoomId, UserId},
-    lab::Orders,
-    redis::{Hook, Redis},
+    redis::Redis,
 };
-use redis::RedisError;
 
-use crate::{
-    Draft, MAX_BATCH, MAX_READ, SendPath, Sent,
-    history::Step,
-    races::{Senders, cid},
-};
+use crate::{Draft, MAX_BATCH, MAX_READ, SendPath, Sent, history::Step, races::cid};
+
+mod faults;
 
 /// What a fact is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,46 +39,10 @@ pub(crate) enum Topic {
     Verbs,
 }
 
-/// Why a history ends early.
-pub(crate) enum Stop {
-    /// The checker or the machine failed.
-    Checker(LabError),
-    /// The variant did.
-    Variant(Finding),
-}
-
-impl From<LabError> for Stop {
-    fn from(error: LabError) -> Self {
-        Self::Checker(error)
-    }
-}
-
-/// The most orders of a race tried in one step.
-const ORDERS_MAX: u32 = 24;
 /// A send, and a batch, take at most so many round trips.
 const FEW_TRIPS: u64 = 2;
 /// The batches of which round trips are counted.
 const COUNTED_BATCH: usize = 20;
-
-/// A client to which one reply does not come: the command ran.
-struct LostReply {
-    reply: u64,
-}
-
-#[async_trait]
-impl Hook for LostReply {
-    async fn before(&self, _n: u64, _command: &[String]) -> Result<(), RedisError> {
-        Ok(())
-    }
-
-    async fn after(&self, n: u64, _command: &[String]) -> Result<(), RedisError> {
-        if n == self.reply {
-            let why = "cut: the reply is lost";
-            return Err(std::io::Error::new(std::io::ErrorKind::BrokenPipe, why).into());
-        }
-        Ok(())
-    }
-}
 
 pub(crate) struct World<'a> {
     subject: &'a Subject<'a, dyn SendPath>,
@@ -93,12 +53,10 @@ pub(crate) struct World<'a> {
     /// What was answered: each message and its first answer.
     known: Vec<(Draft, u64)>,
     made: usize,
-    pub(crate) facts: Vec<(Topic, Result<(), String>)>,
-    pub(crate) lines: Vec<String>,
     /// Ids, and what to show in their place.
-    pub(crate) aliases: Vec<(String, String)>,
-    /// Crashes and lost replies that happened, and orders of races that were driven.
-    pub(crate) faults: u32,
+    aliases: Vec<(String, String)>,
+    /// Faults are crashes and lost replies that happened, and orders of races that were driven.
+    record: Record<Topic>,
 }
 
 impl<'a> World<'a> {
@@ -115,14 +73,12 @@ impl<'a> World<'a> {
             aliases,
             known: Vec::new(),
             made: 0,
-            facts: Vec::new(),
-            lines: Vec::new(),
-            faults: 0,
+            record: Record::default(),
         }
     }
 
     fn fact(&mut self, topic: Topic, held: Result<(), String>) {
-        self.facts.push((topic, held));
+        self.record.fact(topic, held);
     }
 
     fn draft(&mut self, who: usize) -> LabResult<Draft> {
@@ -131,40 +87,17 @@ impl<'a> World<'a> {
         Ok(Draft { room: self.room, from: self.senders[who % 3], cid: cid(&body)?, body })
     }
 
-    /// Runs one step and looks at the room.
-    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
-        self.lines.push(step.to_string());
-        match step {
-            Step::Send { who } => {
-                let draft = self.draft(*who)?;
-                self.send(&draft).await?;
-            }
-            Step::Retry { back } => {
-                let Some(at) = self.known.len().checked_sub(back + 1) else { return Ok(()) };
-                let draft = self.known[at].0.clone();
-                self.send(&draft).await?;
-            }
-            Step::Batch { count, repeats } => self.batch(*count, *repeats).await?,
-            Step::Crash { commands } => self.crash(*commands).await?,
-            Step::LostReply { reply } => self.lost_reply(*reply).await?,
-            Step::Race { same } => self.race(*same).await?,
-            Step::TooMuch => self.too_much().await?,
-            Step::Budget => self.budget().await?,
-        }
-        self.look().await
-    }
-
     fn answered<T>(&mut self, operation: &str, answer: LabResult<T>) -> Result<T, Stop> {
         answer.map_err(|error| {
-            self.lines.push(format!("  → {error}"));
-            Finding::of_error(operation, error).map_or_else(Stop::Checker, Stop::Variant)
+            self.record.line(format!("  → {error}"));
+            Stop::of(operation, error)
         })
     }
 
     async fn send(&mut self, draft: &Draft) -> Result<(), Stop> {
         let answer = self.client.send(&draft.room, &draft.from, &draft.cid, &draft.body).await;
         let sent = self.answered("send", answer)?;
-        self.lines.push(format!("  {} → {}", draft.body, shown(sent)));
+        self.record.line(format!("  {} → {}", draft.body, shown(sent)));
         self.judge(draft, sent);
         Ok(())
     }
@@ -201,7 +134,7 @@ impl<'a> World<'a> {
         let answer = self.client.send_many(&drafts).await;
         let answers = self.answered("send_many", answer)?;
         let all: Vec<String> = answers.iter().map(|sent| shown(*sent)).collect();
-        self.lines.push(format!("  → {}", all.join(", ")));
+        self.record.line(format!("  → {}", all.join(", ")));
         if answers.len() != drafts.len() {
             let what = format!("{} messages got {} answers", drafts.len(), answers.len());
             self.fact(Topic::Order, Err(what));
@@ -220,69 +153,6 @@ impl<'a> World<'a> {
             self.judge(draft, sent);
         }
         self.fact(Topic::Order, held);
-        Ok(())
-    }
-
-    async fn crash(&mut self, commands: u64) -> Result<(), Stop> {
-        let crash = Crash::after(commands);
-        let client = self.subject.hooked("crashing", crash.clone());
-        self.faulty(client, || crash.fired()).await
-    }
-
-    async fn lost_reply(&mut self, reply: u64) -> Result<(), Stop> {
-        let client = self.subject.hooked("cut off", Arc::new(LostReply { reply }));
-        self.faulty(client, || true).await
-    }
-
-    /// A send by a client that may get no answer; the sender then tries again.
-    async fn faulty(
-        &mut self,
-        client: Arc<dyn SendPath>,
-        happened: impl Fn() -> bool + Send,
-    ) -> Result<(), Stop> {
-        let draft = self.draft(0)?;
-        let first = client.send(&draft.room, &draft.from, &draft.cid, &draft.body).await;
-        match first {
-            Err(LabError::Redis(error)) if happened() && error.is_io_error() => {
-                self.faults += 1;
-                let again = self.client.send(&draft.room, &draft.from, &draft.cid, &draft.body).await;
-                let sent = self.answered("send", again)?;
-                self.lines.push(format!("  {}: no answer; again → {}", draft.body, shown(sent)));
-                // Whether the first attempt came through is not known: both answers are true.
-                self.known.push((draft, sent.seq));
-            }
-            other => {
-                let sent = self.answered("send", other)?;
-                self.lines.push(format!("  {} → {} (done before)", draft.body, shown(sent)));
-                self.judge(&draft, sent);
-            }
-        }
-        Ok(())
-    }
-
-    async fn race(&mut self, same: bool) -> Result<(), Stop> {
-        let make = |redis: Redis| self.subject.over(redis);
-        let racers = Senders { make: &make, same, unseen: self.probe.clone(), places: Mutex::default() };
-        let shown = self.probe.traced_into(self.subject.trace(), "A or B");
-        let orders = Orders::All { max: ORDERS_MAX };
-        let report = explore(&racers, &shown, self.subject.scripts(), &orders).await?;
-        for (place, n) in racers.places.into_inner().unwrap_or_else(PoisonError::into_inner).iter().zip(1..) {
-            self.aliases.push((place.room.to_string(), format!("r{n}")));
-            self.aliases.push((place.from.to_string(), "u1".to_owned()));
-        }
-        self.faults += report.explored;
-        self.lines.push(format!("  {} orders of their commands tried", report.explored));
-        let held = match report.broken {
-            Some(broken) => {
-                for step in &broken.steps {
-                    self.lines.push(format!("  {}: {} → {}", step.client, step.command, step.reply));
-                }
-                Err(format!("{} (commands in the order {})", broken.reason, broken.order))
-            }
-            None if report.explored == 0 => return Ok(()),
-            None => Ok(()),
-        };
-        self.fact(Topic::Meeting, held);
         Ok(())
     }
 
@@ -372,19 +242,48 @@ impl<'a> World<'a> {
         self.fact(Topic::Whole, whole);
         Ok(())
     }
+}
 
-    /// The fact that only the whole history shows.
-    pub(crate) fn finish(&mut self) {
-        const FORBIDDEN: [&str; 5] = ["KEYS", "SCAN", "RANDOMKEY", "FLUSHALL", "FLUSHDB"];
-        let entries = self.subject.trace().entries();
-        let bad = entries.iter().find_map(|entry| {
-            let verb = entry.command.first()?.to_uppercase();
-            FORBIDDEN.contains(&verb.as_str()).then_some(verb)
-        });
-        if !entries.is_empty() {
-            let held = bad.map_or(Ok(()), |verb| Err(format!("{verb} walks over everybody's keys")));
-            self.fact(Topic::Verbs, held);
+#[async_trait]
+impl check::World for World<'_> {
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        self.record.line(step.to_string());
+        match step {
+            Step::Send { who } => {
+                let draft = self.draft(*who)?;
+                self.send(&draft).await?;
+            }
+            Step::Retry { back } => {
+                let Some(at) = self.known.len().checked_sub(back + 1) else { return Ok(()) };
+                let draft = self.known[at].0.clone();
+                self.send(&draft).await?;
+            }
+            Step::Batch { count, repeats } => self.batch(*count, *repeats).await?,
+            Step::Crash { commands } => self.crash(*commands).await?,
+            Step::LostReply { reply } => self.lost_reply(*reply).await?,
+            Step::Race { same } => self.race(*same).await?,
+            Step::TooMuch => self.too_much().await?,
+            Step::Budget => self.budget().await?,
         }
+        self.look().await
+    }
+
+    fn end(&mut self) {
+        let entries = self.subject.trace().entries();
+        if !entries.is_empty() {
+            self.fact(Topic::Verbs, no_walk(&entries));
+        }
+    }
+
+    fn aliases(&self) -> Vec<(String, String)> {
+        self.aliases.clone()
+    }
+
+    fn record(&mut self) -> &mut Record<Topic> {
+        &mut self.record
     }
 }
 

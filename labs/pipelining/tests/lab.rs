@@ -1,56 +1,22 @@
 //! Every variant is as declared, on one node and on a cluster; races, experiments, workloads and console steps.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::Arc;
-
 use chatlab_kit::{
     check::Verdict,
-    lab::{Env, Lab as _, Orders, VariantKind, fitting},
-    prereq::find_server,
-    proxy::Proxy,
-    redis::{Redis, RedisConfig},
-    servers::{Managed, ServerOptions, Topology},
-    steps::prove,
+    lab::{Env, Lab as _, Orders, fitting, proving},
+    servers::Topology,
 };
 use chatlab_pipelining::LAB;
-use futures_util::future::join_all;
 
+/// Seeds of each variant; more with `CHATLAB_SEEDS`.
+const SEEDS: u64 = 4;
 /// Runs at once on one server.
-const AT_ONCE: u64 = 10;
-
-async fn env(topology: Topology) -> (Managed, Env) {
-    let binary = find_server(None).unwrap();
-    let servers = Managed::start_async(topology, &binary, &ServerOptions::steady()).await.unwrap();
-    let redis = Redis::connect(&RedisConfig::new(topology, servers.addrs())).await.unwrap();
-    (servers, Env { redis, seed: 1, server: Some(binary) })
-}
-
-fn seeds() -> u64 {
-    std::env::var("CHATLAB_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(4)
-}
+const AT_ONCE: usize = 10;
 
 async fn every_variant_is_as_declared(topology: Topology) {
-    let (_servers, env) = env(topology).await;
-    let only = std::env::var("CHATLAB_VARIANT").ok();
-    for variant in LAB.variants() {
-        if variant.kind == VariantKind::Exercise || only.as_deref().is_some_and(|only| only != variant.name) {
-            continue;
-        }
-        for first in (0..seeds()).step_by(AT_ONCE as usize) {
-            let runs = (first..seeds().min(first + AT_ONCE)).map(|seed| {
-                let env = Env { seed: seed * 7_919 + 1, ..env.clone() };
-                async move { LAB.check(variant.name, &env).await.unwrap() }
-            });
-            for report in join_all(runs).await {
-                if std::env::var_os("CHATLAB_SHOW").is_some() {
-                    println!("{report}");
-                }
-                if let Err(why) = variant.as_declared(&report) {
-                    panic!("{}: {why}\n{report}", variant.name);
-                }
-            }
-        }
-    }
+    let (_servers, env) = proving::start(topology).await.unwrap();
+    let problems = proving::variants(&LAB, &env, &proving::seeds(SEEDS), AT_ONCE, |_, _| Ok(())).await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +30,7 @@ async fn every_variant_is_as_declared_on_a_cluster() {
 }
 
 async fn races_break_what_they_should(topology: Topology) {
-    let (_servers, env) = env(topology).await;
+    let (_servers, env) = proving::start(topology).await.unwrap();
     let all = Orders::All { max: 300 };
     for race in LAB.races() {
         for variant in LAB.variants() {
@@ -96,54 +62,35 @@ async fn the_races_break_the_flawed_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_experiment_finds_numbers() {
-    for topology in [Topology::Single, Topology::Cluster] {
-        let (_servers, env) = env(topology).await;
-        for experiment in LAB.experiments() {
-            let began = std::time::Instant::now();
-            let findings = LAB.experiment(experiment.name, &env).await.unwrap().unwrap();
-            println!("{topology}: {} ({} ms)\n{findings}", experiment.name, began.elapsed().as_millis());
-            for line in findings.conclusions.iter().chain(&findings.notes) {
-                println!("  {line}");
-            }
-            assert!(!findings.rows.is_empty() && !findings.conclusions.is_empty());
-            let finite = findings.rows.iter().all(|(_, numbers)| numbers.iter().all(|n| n.is_finite()));
-            assert!(finite, "{findings}");
-        }
+    for topology in Topology::ALL {
+        let (_servers, env) = proving::start(topology).await.unwrap();
+        let problems = proving::experiments(&LAB, &env, |_, _| Ok(())).await;
+        assert!(problems.is_empty(), "{topology}: {}", problems.join("\n"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_workload_runs() {
-    for topology in [Topology::Single, Topology::Cluster] {
-        let (_servers, env) = env(topology).await;
-        for variant in LAB.variants().iter().filter(|variant| variant.kind != VariantKind::Exercise) {
-            let costs = chatlab_kit::lab::rehearse(&LAB, variant.name, &env.redis).await.unwrap();
-            assert_eq!(costs.len(), 4);
-        }
+    for topology in Topology::ALL {
+        let (_servers, env) = proving::start(topology).await.unwrap();
+        let problems = proving::workloads(&LAB, &env, 4).await;
+        assert!(problems.is_empty(), "{topology}: {}", problems.join("\n"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_console_step_is_passed_by_its_solution_and_knows_its_mistakes() {
-    let (servers, env) = env(Topology::Single).await;
-    let proxy = Arc::new(Proxy::start(Topology::Single, &servers.addrs()).await.unwrap());
-    let manifest = LAB.manifest().unwrap();
-    let mut wrong = Vec::new();
-    for step in &manifest.steps {
-        for seed in 1..=seeds() {
-            if let Err(why) = prove(LAB.id(), &manifest, &step.id, seed, &env.redis, proxy.clone()).await {
-                wrong.push(why);
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    proving::console_track(&LAB).unwrap();
+    let (servers, env) = proving::start(Topology::Single).await.unwrap();
+    let problems = proving::console_steps(&LAB, &servers, &env, &proving::seeds(SEEDS)).await;
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hint_is_shown_to_the_flawed_variant_that_it_names() {
-    let (_servers, env) = env(Topology::Single).await;
+    let (_servers, env) = proving::start(Topology::Single).await.unwrap();
     let manifest = LAB.manifest().unwrap();
-    for seed in 1..=seeds() {
+    for seed in proving::seeds(SEEDS) {
         for hint in manifest.hints.iter().filter(|hint| hint.shown_by != "exercise") {
             let env = Env { seed, ..env.clone() };
             let report = LAB.check(&hint.shown_by, &env).await.unwrap();
