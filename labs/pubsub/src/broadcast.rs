@@ -97,6 +97,7 @@ async fn settle(
             return Ok(());
         }
         last = sum;
+        // A poll, bounded by the number of looks.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     Err(LabError::Other(format!("the bus counts of {variant} do not settle")))

@@ -69,6 +69,7 @@ async fn one(env: &Env, variant: &str, cut: Duration) -> LabResult<Account> {
     let room = RoomId::new();
     let event = async {
         outage.begin().await?;
+        // The planted fault, for so long.
         tokio::time::sleep(cut).await;
         outage.end().await
     };

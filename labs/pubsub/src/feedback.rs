@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use chatlab_kit::subscribe::FeedItem;
+use chatlab_kit::{check::Fact, subscribe::FeedItem};
 
 use crate::Subscription;
 
@@ -27,9 +27,6 @@ pub(crate) enum Topic {
     /// Commands that walk over everything.
     Verbs,
 }
-
-/// Something that the history put to the test; the error says what was seen instead.
-pub(crate) type Fact = (Topic, Result<(), String>);
 
 /// A message of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +112,7 @@ impl Ear {
     }
 
     /// Notes one item; the fact if it breaks something. `None` is the end of the feed.
-    pub(crate) fn hear(&mut self, item: Option<&FeedItem>, run: &str) -> Option<Fact> {
+    pub(crate) fn hear(&mut self, item: Option<&FeedItem>, run: &str) -> Option<Fact<Topic>> {
         let payload = match item {
             Some(FeedItem::Payload(payload)) => payload,
             Some(FeedItem::Gap) => return self.told("a gap is told"),
@@ -151,7 +148,7 @@ impl Ear {
         None
     }
 
-    fn told(&mut self, what: &str) -> Option<Fact> {
+    fn told(&mut self, what: &str) -> Option<Fact<Topic>> {
         self.gap = true;
         self.gaps += 1;
         let why = format!("{what} in r{}, though nobody cut it and it was read at once", self.room);

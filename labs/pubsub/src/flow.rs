@@ -71,6 +71,7 @@ pub(crate) async fn flow(
         if newest.load(Ordering::Relaxed) >= last || newest.load(Ordering::Relaxed) < back_at {
             break;
         }
+        // A poll, at most `REST` times.
         tokio::time::sleep(PAUSE).await;
     }
     stop.cancel();
@@ -96,6 +97,7 @@ impl Stream<'_> {
             Ok(()) => self.sent.push(number),
             Err(_) => self.refused += 1,
         }
+        // The pace of the stream.
         tokio::time::sleep(PAUSE).await;
     }
 }

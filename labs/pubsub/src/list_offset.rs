@@ -42,6 +42,7 @@ impl Fanout for ListOffset {
                     offset += 1;
                     feeder.send(payload.into()).await;
                 }
+                // The pace of this variant's polls.
                 tokio::time::sleep(INTERVAL).await;
             }
         }))

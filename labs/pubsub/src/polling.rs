@@ -69,6 +69,7 @@ impl Poller {
                 Err(_) => false,
             };
             if !full {
+                // The pace of this variant's polls.
                 tokio::time::sleep(self.interval).await;
             }
         }

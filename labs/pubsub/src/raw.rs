@@ -34,6 +34,7 @@ pub(crate) async fn subscribed_again(redis: &Redis, channel: &str) -> PubSubStre
         if let Ok(messages) = subscribed(redis, channel).await {
             return messages;
         }
+        // The pace of attempts while the server does not answer.
         tokio::time::sleep(RETRY).await;
     }
 }

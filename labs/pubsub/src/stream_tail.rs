@@ -118,6 +118,7 @@ impl Tail {
                 None => match self.redis.on_own_connection(REPLY_MS).await {
                     Ok(redis) => connection.insert(redis),
                     Err(_) => {
+                        // The pace of attempts while the server does not answer.
                         tokio::time::sleep(RETRY).await;
                         continue;
                     }
@@ -130,6 +131,7 @@ impl Tail {
                     // Whatever went wrong, `seen` is still true: nothing is lost by asking again.
                     self.feed.set_live(false);
                     connection = None;
+                    // The pace of attempts while the server does not answer.
                     tokio::time::sleep(RETRY).await;
                 }
             }

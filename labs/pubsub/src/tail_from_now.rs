@@ -42,6 +42,7 @@ impl Fanout for TailFromNow {
                             feeder.send(entry.payload).await;
                         }
                     }
+                    // The pace of attempts while the server does not answer.
                     Err(_) => tokio::time::sleep(RETRY).await,
                 }
             }

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chatlab_kit::{
     LabError, LabResult,
-    check::{Finding, Subject},
+    budget::no_walk,
+    check::{self, Finding, Record, Stop, Subject, answered},
     ids::RoomId,
 };
 use futures_util::{TryStreamExt, stream};
 
 use crate::{
     BACKLOG_MAX, Fanout, Subscription,
-    feedback::{Ear, Fact, Message, Topic},
+    feedback::{Ear, Message, Topic},
     fence::Fence,
     outage::Outage,
     steps::Step,
@@ -32,26 +34,6 @@ const FLOOD_REST_MS: u64 = 60;
 /// A flood that proves nothing is repeated slower; at this pace it proves something.
 const FLOOD_PACE: u32 = 9;
 
-/// Why a history ends before its last step.
-pub(crate) enum Stop {
-    /// The variant answered with an error.
-    Variant(Finding),
-    /// The checker or the machine failed.
-    Checker(LabError),
-}
-
-impl From<LabError> for Stop {
-    fn from(error: LabError) -> Self {
-        Self::Checker(error)
-    }
-}
-
-impl Stop {
-    fn of(operation: &str, error: LabError) -> Self {
-        Finding::of_error(operation, error).map_or_else(Self::Checker, Self::Variant)
-    }
-}
-
 #[derive(Debug, Default)]
 struct Room {
     id: RoomId,
@@ -68,10 +50,7 @@ pub(crate) struct World<'a> {
     ears: BTreeMap<u32, Ear>,
     /// Names this run's messages.
     run: String,
-    pub(crate) facts: Vec<Fact>,
-    pub(crate) lines: Vec<String>,
-    /// Why something proves nothing.
-    pub(crate) doubts: Vec<String>,
+    record: Record<Topic>,
 }
 
 impl<'a> World<'a> {
@@ -85,50 +64,12 @@ impl<'a> World<'a> {
             rooms: BTreeMap::new(),
             ears: BTreeMap::new(),
             run: RoomId::new().0.simple().to_string(),
-            facts: Vec::new(),
-            lines: Vec::new(),
-            doubts: Vec::new(),
+            record: Record::default(),
         })
-    }
-
-    /// Ends all feeds and removes what the rooms have left.
-    pub(crate) async fn clean_up(self) -> LabResult<()> {
-        drop(self.ears);
-        drop(self.subscriber);
-        self.outage.clean_up(self.rooms.into_values().map(|room| room.id)).await
-    }
-
-    /// Long names and what to show instead.
-    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
-        let rooms = self.rooms.iter().map(|(number, room)| (room.id.to_string(), format!("r{number}")));
-        rooms.chain([(format!("{}/", self.run), String::new())]).collect()
     }
 
     fn room(&mut self, room: u32) -> RoomId {
         self.rooms.entry(room).or_default().id
-    }
-
-    /// Runs one step.
-    pub(crate) async fn step(&mut self, step: &Step) -> Result<(), Stop> {
-        self.lines.push(step.to_string());
-        match *step {
-            Step::Subscribe { f, room } => self.subscribe(f, room).await,
-            Step::SubscribeRefused { f, room } => self.subscribe_refused(f, room).await,
-            Step::Leave { f } => {
-                self.ears.remove(&f);
-                Ok(())
-            }
-            Step::Publish { room, count } => {
-                for _ in 0..count {
-                    self.publish(room).await?;
-                }
-                Ok(())
-            }
-            Step::Listen => self.listen().await,
-            Step::Cut { messages } => self.cut(messages).await,
-            Step::Flood { room, count } => self.flood(room, count).await,
-            Step::Budget { room, count } => self.budget(room, count).await,
-        }
     }
 
     async fn open(&mut self, room: u32) -> LabResult<Subscription> {
@@ -137,7 +78,7 @@ impl<'a> World<'a> {
     }
 
     async fn subscribe(&mut self, f: u32, room: u32) -> Result<(), Stop> {
-        let feed = self.open(room).await.map_err(|error| Stop::of("subscribe", error))?;
+        let feed = answered("subscribe", self.open(room).await)?;
         let published = self.rooms.get(&room).map_or(0, |room| room.published);
         self.ears.insert(f, Ear::new(feed, room, published));
         Ok(())
@@ -175,7 +116,7 @@ impl<'a> World<'a> {
         let state = self.rooms.entry(room).or_default();
         state.published += 1;
         let payload = Message::Numbered(state.published).payload(&self.run, room);
-        self.publisher.notify(&id, payload).await.map_err(|error| Stop::of("notify", error))
+        answered("notify", self.publisher.notify(&id, payload).await)
     }
 
     async fn cut(&mut self, messages: u64) -> Result<(), Stop> {
@@ -194,7 +135,9 @@ impl<'a> World<'a> {
         sent?;
         passed?;
         if killed == 0 {
-            self.doubts.push("the subscriber had no connection that could be cut".to_owned());
+            let why = "the subscriber had no connection that could be cut";
+            self.record.doubt(Topic::Gap, why);
+            self.record.doubt(Topic::Resumed, why);
         }
         Ok(())
     }
@@ -216,8 +159,8 @@ impl<'a> World<'a> {
             let Some(mut ear) = self.ears.remove(&f) else { continue };
             let before = self.broken();
             let deaf = self.listen_to(&mut ear).await?;
-            if !deaf && ear.heard && ear.cut && self.doubts.is_empty() {
-                self.facts.push((Topic::Resumed, Ok(())));
+            if !deaf && ear.heard && ear.cut {
+                self.record.fact(Topic::Resumed, Ok(()));
             }
             if self.broken() == before {
                 self.all_is_well(&ear);
@@ -228,7 +171,7 @@ impl<'a> World<'a> {
     }
 
     fn broken(&self) -> usize {
-        self.facts.iter().filter(|(_, held)| held.is_err()).count()
+        self.record.facts.iter().filter(|(_, held)| held.is_err()).count()
     }
 
     /// `true` when nothing arrives any more.
@@ -240,7 +183,7 @@ impl<'a> World<'a> {
             match tokio::time::timeout(bound, ear.feed.recv()).await {
                 Ok(item) => {
                     let ended = item.is_none();
-                    self.facts.extend(ear.hear(item.as_ref(), &self.run));
+                    self.record.facts.extend(ear.hear(item.as_ref(), &self.run));
                     if ended {
                         ear.feed = self.reopen(ear.room).await?;
                     }
@@ -265,9 +208,9 @@ impl<'a> World<'a> {
             ear.next - 1
         );
         if ear.cut {
-            self.facts.push((Topic::Resumed, Err(what.clone())));
+            self.record.fact(Topic::Resumed, Err(what.clone()));
         }
-        self.facts.push((ear.topic(), Err(what)));
+        self.record.fact(ear.topic(), Err(what));
     }
 
     /// A feed that ends is a gap that is told; the subscriber comes back by itself, as the server does.
@@ -279,6 +222,7 @@ impl<'a> World<'a> {
                 Err(error @ LabError::Unfinished(_)) => return Err(Stop::of("subscribe", error)),
                 Err(error) => last = Some(error),
             }
+            // The pace of attempts, at most `REOPEN_ATTEMPTS`.
             tokio::time::sleep(Duration::from_millis(self.subject.pace.ms(LISTEN_MS))).await;
         }
         let why = last.map_or_else(String::new, |error| error.to_string());
@@ -290,9 +234,13 @@ impl<'a> World<'a> {
         if !ear.heard {
             return;
         }
-        self.facts.extend([(Topic::Subscribed, Ok(())), (Topic::Order, Ok(())), (Topic::Rooms, Ok(()))]);
-        if ear.cut && self.doubts.is_empty() {
-            self.facts.push((Topic::Gap, Ok(())));
+        self.record.facts.extend([
+            (Topic::Subscribed, Ok(())),
+            (Topic::Order, Ok(())),
+            (Topic::Rooms, Ok(())),
+        ]);
+        if ear.cut {
+            self.record.fact(Topic::Gap, Ok(()));
         }
     }
 
@@ -307,10 +255,11 @@ impl<'a> World<'a> {
             .try_for_each_concurrent(FLOOD_WIDTH, |sent| sent)
             .await
             .map_err(|error| Stop::of("notify", error))?;
+        // Part of the planted fault: nobody reads meanwhile.
         tokio::time::sleep(Duration::from_millis(self.subject.pace.ms(FLOOD_REST_MS))).await;
         for (key, kept) in self.outage.kept(&id).await? {
             if kept > BACKLOG_MAX as u64 {
-                self.facts.push((Topic::Slow, Err(format!("{key} keeps {kept} messages of {count}"))));
+                self.record.fact(Topic::Slow, Err(format!("{key} keeps {kept} messages of {count}")));
             }
         }
         self.publish(room).await?;
@@ -327,16 +276,16 @@ impl<'a> World<'a> {
 
     fn judge_flood(&mut self, count: u64, heard: u64, gaps: u64) {
         if gaps > 0 {
-            self.facts.push((Topic::Slow, Ok(())));
+            self.record.fact(Topic::Slow, Ok(()));
         } else if heard < count {
             let what = format!("{heard} of {count} messages arrived, and no gap was told");
-            self.facts.push((Topic::Slow, Err(what)));
+            self.record.fact(Topic::Slow, Err(what));
         } else if self.subject.pace.0 >= FLOOD_PACE {
             let what =
                 format!("all {count} messages waited for a reader that did not read: what bounds them?");
-            self.facts.push((Topic::Slow, Err(what)));
+            self.record.fact(Topic::Slow, Err(what));
         } else {
-            self.doubts.push("the reader may have kept up with the flood".to_owned());
+            self.record.doubt(Topic::Slow, "the reader may have kept up with the flood");
         }
     }
 
@@ -353,11 +302,53 @@ impl<'a> World<'a> {
         let trips = trips.len() as u64;
         let held =
             if trips <= count { Ok(()) } else { Err(format!("{count} notifies took {trips} round trips")) };
-        self.facts.push((Topic::Trips, held));
-        let walks = |verb: &String| ["KEYS", "SCAN"].iter().any(|walk| verb.eq_ignore_ascii_case(walk));
-        let walk = entries.iter().find(|entry| entry.command.first().is_some_and(walks));
-        self.facts
-            .push((Topic::Verbs, walk.map_or(Ok(()), |e| Err(format!("{} was sent", e.command.join(" "))))));
+        self.record.fact(Topic::Trips, held);
+        self.record.fact(Topic::Verbs, no_walk(&entries));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl check::World for World<'_> {
+    type Step = Step;
+    type Topic = Topic;
+
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        self.record.line(step.to_string());
+        match *step {
+            Step::Subscribe { f, room } => self.subscribe(f, room).await,
+            Step::SubscribeRefused { f, room } => self.subscribe_refused(f, room).await,
+            Step::Leave { f } => {
+                self.ears.remove(&f);
+                Ok(())
+            }
+            Step::Publish { room, count } => {
+                for _ in 0..count {
+                    self.publish(room).await?;
+                }
+                Ok(())
+            }
+            Step::Listen => self.listen().await,
+            Step::Cut { messages } => self.cut(messages).await,
+            Step::Flood { room, count } => self.flood(room, count).await,
+            Step::Budget { room, count } => self.budget(room, count).await,
+        }
+    }
+
+    fn aliases(&self) -> Vec<(String, String)> {
+        let rooms = self.rooms.iter().map(|(number, room)| (room.id.to_string(), format!("r{number}")));
+        rooms.chain([(format!("{}/", self.run), String::new())]).collect()
+    }
+
+    fn record(&mut self) -> &mut Record<Topic> {
+        &mut self.record
+    }
+
+    /// Ends all feeds and removes what the rooms have left.
+    async fn clean_up(self: Box<Self>) -> LabResult<()> {
+        let world = *self;
+        drop(world.ears);
+        drop(world.subscriber);
+        world.outage.clean_up(world.rooms.into_values().map(|room| room.id)).await
     }
 }
