@@ -121,7 +121,7 @@ pub(crate) fn sentences(compared: &Compared, judgement: &Judgement) -> Vec<Strin
             let missed = names(Answer::Underpowered, true);
             vec![match judgement.more_rounds {
                 Some(more) => {
-                    format!("{effect:.0} % could have been missed in: {missed}; {more} more rounds")
+                    format!("{effect:.0} % could have been missed in: {missed}; {} would do", counted(more))
                 }
                 None => format!("{effect:.0} % could have been missed in: {missed}"),
             }]

@@ -11,7 +11,7 @@ const CALM: Machine = Machine { ratio: 1.0, noise: 0.03, drift: 0.0, figures: 12
 fn answers(machine: Machine, options: &Options) -> [usize; 3] {
     let mut counted = [0; 3];
     for seed in 0..SEEDS {
-        let told = session(machine, &Options { seed, resamples: 999, ..*options });
+        let told = session(machine, &Options { seed, resamples: 299, ..*options });
         counted[match told.answer {
             Answer::Differs => 0,
             Answer::NoDifferenceSeen => 1,
@@ -65,7 +65,7 @@ fn the_rounds_that_are_said_to_be_missing_are_enough() {
     let noisy = Machine { noise: 0.12, figures: 6, ..CALM };
     let mut more: Vec<usize> = (0..SEEDS)
         .filter_map(|seed| {
-            session(noisy, &Options { seed, resamples: 999, ..Options::default() }).more_rounds
+            session(noisy, &Options { seed, resamples: 299, ..Options::default() }).more_rounds
         })
         .collect();
     assert!(more.len() as u64 * 10 >= SEEDS * 8, "mostly underpowered: {}", more.len());

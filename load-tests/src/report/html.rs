@@ -54,7 +54,7 @@ pub(super) fn paragraph(class: &str, text: &str) -> String {
 
 /// A table; the first column names the row, the others are figures where `figures` says so.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>], figures: bool) -> String {
-    let class = if figures { " class=\"figures\"" } else { "" };
+    let class = if figures { " class=\"figures\"" } else { " class=\"words\"" };
     let mut out = format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"table\" tabindex=\"0\"><table{class}>\n<thead><tr>"
     );

@@ -28,16 +28,26 @@ pub(super) fn timeline(run: &RecordedRun) -> Result<Timeline, RecordingError> {
             }
         }
     }
-    let seconds = run.timeline.iter().map(|row| Second {
-        at_s: row.second as f64,
-        long_s: 1.0,
-        response: response.remove(&row.second),
-        due: row.due,
-        done: Some(row.acked),
-        errors: Some(row.errors),
-        server_cores: row.server_cores,
-        redis_cores: row.redis_cores,
-        generator_cores: row.generator_cores,
+    let seconds = run.timeline.iter().map(|row| {
+        let second = Second {
+            at_s: row.second as f64,
+            long_s: 1.0,
+            response: response.remove(&row.second),
+            errors: Some(row.errors),
+            ..Second::default()
+        };
+        // After the window only what was still under way came: its rates would look like a fall.
+        match second.at_s < run.result.config.secs {
+            false => second,
+            true => Second {
+                due: row.due,
+                done: Some(row.acked),
+                server_cores: row.server_cores,
+                redis_cores: row.redis_cores,
+                generator_cores: row.generator_cores,
+                ..second
+            },
+        }
     });
     Ok(Timeline { seconds: seconds.collect(), faults: Vec::new() })
 }

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use chatlab_load::{
     recorder::{Latency, Summary},
     recording::{PACING, RESPONSE, RESULT, RecordedRun, SERVICE, TIMELINE, write_result},
+    report,
     result::RunResult,
     verdict::Kind,
     ws::{LoadError, generate},
@@ -68,6 +69,12 @@ fn a_recorded_run_holds_second_by_second_what_its_result_holds_as_a_whole() {
     for name in ["response-ack", "response-delivery", "service-ack", "service-delivery", "pacing"] {
         let text = fs::read_to_string(dir.join(format!("{name}.hgrm"))).unwrap();
         assert!(text.contains("1/(1-Percentile)") && text.contains("Total count"));
+    }
+    let reports = report::folder(&dir).unwrap();
+    let page = fs::read_to_string(&reports[0].page).unwrap();
+    assert!(reports.len() == 1 && page.len() as u64 == reports[0].bytes);
+    for part in ["Latency by percentile", "Response time over time", "Throughput", "schedule SHA-256"] {
+        assert!(page.contains(part), "{part}");
     }
     // A folder that holds a run is not written over, but what is learnt later can be added to its result.
     let server = crate::scripted::start(Faults::default());

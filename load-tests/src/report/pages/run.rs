@@ -285,6 +285,9 @@ fn configuration(result: &RunResult) -> String {
         }
     }
     add("rate", format!("{} a second, {}", c.rate_per_s, c.schedule));
+    if let Some(warm_up) = &result.warm_up {
+        add("warm-up", warm_up.told());
+    }
     add("window", format!("{} s", c.secs));
     add("seed", c.seed.to_string());
     add("schedule SHA-256", c.schedule_sha256.clone());
