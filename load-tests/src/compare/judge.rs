@@ -238,7 +238,13 @@ impl<'a> Yard<'a> {
             let least = (t_two_tailed(self.alpha, n - 1) + power_t(n)) * pair_noise / (n as f64).sqrt();
             n >= MIN_PAIRS && least <= target
         };
-        (rounds + 1..=MAX_ROUNDS).find(|rounds| enough(*rounds)).map(|enough| enough - rounds)
+        // Halving: more rounds never see less.
+        let (mut too_few, mut last) = (rounds, enough(MAX_ROUNDS).then_some(MAX_ROUNDS)?);
+        while last > too_few + 1 {
+            let middle = too_few.midpoint(last);
+            if enough(middle) { last = middle } else { too_few = middle }
+        }
+        Some(last.saturating_sub(rounds).max(1))
     }
 }
 
