@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{plan::Plan, verdict};
+use crate::{plan::Plan, resp::Commands, verdict};
 
 /// The variant of a lab that was driven without the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Config {
     /// Driver `lab`: what was driven. The fields about connections are 0 then, and messages are operations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lab: Option<Driven>,
+    /// Driver `redis`: what was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Commands>,
     /// Connections that came and went beside the others.
     #[serde(default)]
     pub churn_conns: usize,
@@ -60,13 +63,14 @@ pub struct Config {
 impl Config {
     /// Whether it was operations that were measured, one by one, and not messages and their deliveries.
     pub fn is_operations(&self) -> bool {
-        self.lab.is_some()
+        self.lab.is_some() || self.redis.is_some()
     }
 
     /// What a plan asks for.
     pub(crate) fn of(plan: &Plan) -> Self {
         Self {
             lab: None,
+            redis: None,
             churn_conns: plan.churn.tokens.len(),
             churn_per_s: plan.churn.per_s,
             conns: plan.tokens.len(),

@@ -7,6 +7,8 @@
 //! | [`plan`] | what a generator process is told, and the progress it reports |
 //! | [`process`] | the generator as a process of its own |
 //! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
+//! | [`resp`] | the driver `redis`: commands straight to Redis, on time, and the most that a client can do |
+//! | [`reconcile`] | what was sent beside what the servers counted |
 //! | [`lab`] | the lab driver: calls a variant's operations on time, without the server |
 //! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
 //! | [`recording`] | a run written to a folder, second by second, and read back |
@@ -33,9 +35,11 @@ pub mod preflight;
 pub mod process;
 pub mod procstat;
 mod ranges;
+pub mod reconcile;
 pub mod recorder;
 pub mod recording;
 pub mod report;
+pub mod resp;
 pub mod result;
 pub mod scenario;
 pub mod schedule;

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     lab::{self, LabPlan},
     plan::{Plan, Progress},
+    resp::{self, RespPlan},
     result::RunResult,
     ws,
 };
@@ -36,6 +37,8 @@ pub enum Job {
     Ws(Box<Plan>),
     /// Load a variant of a lab.
     Lab(Box<LabPlan>),
+    /// Load Redis itself.
+    Redis(Box<RespPlan>),
 }
 
 impl Job {
@@ -44,6 +47,7 @@ impl Job {
         match self {
             Self::Ws(plan) => plan.longest_ms(),
             Self::Lab(plan) => plan.longest_ms(),
+            Self::Redis(plan) => plan.longest_ms(),
         }
     }
 }
@@ -83,6 +87,7 @@ where
     };
     let result = match job {
         Job::Ws(plan) => ws::generate(*plan, &mut tell)?,
+        Job::Redis(plan) => resp::generate(*plan, &mut tell)?,
         Job::Lab(plan) => lab::generate((*plan).clone(), || workload(*plan), &mut tell)?,
     };
     let mut out = std::io::stdout().lock();

@@ -9,6 +9,7 @@ use crate::{
     lab::Operation,
     ledger::Totals,
     procstat::{ProcStat, ThreadStat, own_threads},
+    reconcile::Reconciliation,
     recorder::{Latency, Recorder, Summary},
     steady::WarmUp,
     verdict::{self, Observed, Verdict},
@@ -183,6 +184,9 @@ pub struct RunResult {
     pub operations: Vec<Operation>,
     /// CPU and memory.
     pub resources: Resources,
+    /// Drivers `lab` and `redis`: what the servers counted, beside what was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciliation: Option<Reconciliation>,
 }
 
 /// Counters and processes at one instant.
@@ -198,6 +202,12 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// How much a counter (sent, acknowledged, delivered) grew a second since `earlier`.
+    pub(crate) fn rate_since(&self, earlier: &Self, which: usize) -> f64 {
+        let wall_s = self.at.duration_since(earlier.at).as_secs_f64().max(1e-9);
+        (self.counters[which] - earlier.counters[which]) as f64 / wall_s
+    }
+
     pub(crate) fn take(counters: [u64; 3], server: &[u32], redis: &[u32], thread_prefix: &str) -> Self {
         let mut threads = own_threads();
         threads.retain(|thread| thread.name.starts_with(thread_prefix));
@@ -253,7 +263,7 @@ impl RunResult {
     pub(crate) fn gather(run: Gathered) -> Result<Self, LoadError> {
         let (before, after) = (&run.before, &run.after);
         let wall_s = after.at.duration_since(before.at).as_secs_f64().max(1e-9);
-        let rate = |which: usize| (after.counters[which] - before.counters[which]) as f64 / wall_s;
+        let rate = |which| after.rate_since(before, which);
         let resources = resources(before, after, wall_s);
         let latency = latencies(&run.recorder, &run.reopened.latency)?;
         let observed = observe(&run, &latency, &resources);
@@ -292,6 +302,7 @@ impl RunResult {
             operations: run.operations,
             warm_up: Some(run.warm_up),
             resources,
+            reconciliation: None,
             scenario: run.scenario,
             labels: run.labels,
         })

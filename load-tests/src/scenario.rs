@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    resp::Commands,
     schedule::{Load, LoadKind, Schedule, ScheduleError, ScheduleKind, Trace},
     verdict::Limits,
 };
@@ -21,6 +22,9 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("pubsub", include_str!("../scenarios/pubsub.toml")),
     ("pipelining", include_str!("../scenarios/pipelining.toml")),
     ("cluster", include_str!("../scenarios/cluster.toml")),
+    ("redis-50k", include_str!("../scenarios/redis-50k.toml")),
+    ("redis-publish", include_str!("../scenarios/redis-publish.toml")),
+    ("redis-spublish", include_str!("../scenarios/redis-spublish.toml")),
 ];
 
 /// What drives the load. Others join here.
@@ -31,6 +35,8 @@ pub enum Driver {
     Ws,
     /// A variant of a lab, without the server.
     Lab,
+    /// Commands straight to Redis.
+    Redis,
 }
 
 /// The most reconnects a second of one churning connection: a slower one would still be opening.
@@ -98,6 +104,9 @@ pub struct Scenario {
     pub in_flight_cap: u64,
     /// Generator threads that drive connections.
     pub threads: usize,
+    /// Driver `redis`: which commands, to which keys, by which client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Commands>,
     /// Where the verdict draws its lines; all have defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -187,6 +196,18 @@ impl Scenario {
         match self.driver {
             Driver::Ws => self.check_ws(),
             Driver::Lab => self.check_lab(),
+            Driver::Redis => self.check_redis(),
+        }
+    }
+
+    fn check_redis(&self) -> Result<(), String> {
+        let foreign = [("rooms", self.rooms), ("rooms_per_conn", self.rooms_per_conn)];
+        if let Some((field, _)) = foreign.iter().find(|(_, value)| *value > 0) {
+            return Err(format!("{field} belongs to the driver `ws`"));
+        }
+        match &self.redis {
+            Some(commands) => commands.check(self.conns, self.body_bytes),
+            None => Err("[redis] is missing: which commands are to be sent?".into()),
         }
     }
 

@@ -132,6 +132,14 @@ impl Verdict {
         self.evidence.iter().filter(|e| !e.kept)
     }
 
+    /// Adds a rule that was applied after the others; the first cause stays the judgement.
+    pub fn add(&mut self, evidence: Evidence) {
+        if !evidence.kept && self.kind == Kind::Valid {
+            self.kind = evidence.means;
+        }
+        self.evidence.push(evidence);
+    }
+
     /// Whether the numbers may be shown as a result.
     pub fn is_valid(&self) -> bool {
         self.kind == Kind::Valid
@@ -149,6 +157,12 @@ pub fn judge(seen: &Observed, limits: &Limits) -> Verdict {
         .find(|kind| broken(*kind))
         .unwrap_or(Kind::Valid);
     Verdict { kind, evidence }
+}
+
+/// The rule that what was sent and what the servers counted are the same, but for what can be explained.
+pub fn reconciled(unexplained: Option<u64>) -> Evidence {
+    let seen = unexplained.map_or_else(|| "unknown".into(), |n| format!("{n} commands"));
+    rule(Kind::Unstable, "reconciliation", unexplained.is_none_or(|n| n == 0), seen, "0 commands".into())
 }
 
 fn rule(means: Kind, rule: &str, kept: bool, seen: String, limit: String) -> Evidence {
@@ -315,6 +329,18 @@ mod tests {
         assert_eq!(verdict(|o| o.delivered = 0), only(Unstable, "something_measured"));
         assert_eq!(verdict(|o| o.unsettled = Some((true, "1 → 9 ms".into()))), only(Unstable, "settled"));
         assert_eq!(verdict(|o| o.unsettled = Some((false, String::new()))).0, Kind::Valid);
+    }
+
+    #[test]
+    fn a_difference_that_nobody_explains_makes_a_valid_run_unstable() {
+        for (unexplained, kind) in [(None, Kind::Valid), (Some(0), Kind::Valid), (Some(3), Kind::Unstable)] {
+            let mut verdict = judge(&good(), &Limits::default());
+            verdict.add(reconciled(unexplained));
+            assert_eq!(verdict.kind, kind);
+        }
+        let mut bound = judge(&Observed { cap_hits: 1, ..good() }, &Limits::default());
+        bound.add(reconciled(Some(1)));
+        assert_eq!((bound.kind, bound.broken().count()), (Kind::ServerBound, 2));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
     ledger::Ledger,
     plan::Progress,
     preflight::preflight,
+    reconcile::{Reconciliation, Snapshot},
     recorder::{Latency, Summary},
     recording::{Observe, Recording},
     result::{Config, Driven, Gathered, Reopened, RunResult, Sample},
@@ -92,10 +93,14 @@ where
         }
         None => None,
     };
+    let counted = Snapshot::take(&plan.nodes);
     let measured = measure(&plan, &run, runtime.handle(), recording.as_ref(), progress);
     drain(&plan, &run, progress);
     runtime.shutdown_timeout(LAST_OPERATIONS);
-    let result = gather(plan, &run, resources.nofile, measured?)?;
+    let reconciliation = Reconciliation::new(&counted, &Snapshot::take(&plan.nodes));
+    let mut result = gather(plan, &run, resources.nofile, measured?)?;
+    // What a variant sends is its own affair: the servers' side is shown, and nothing is judged.
+    result.reconcile(reconciliation);
     if let Some(recording) = recording {
         recording.finish(&result)?;
     }
@@ -209,6 +214,7 @@ fn gather(
 fn config(plan: &LabPlan, schedule: &Schedule) -> Config {
     Config {
         lab: Some(Driven { lab: plan.lab.clone(), variant: plan.variant.clone() }),
+        redis: None,
         churn_conns: 0,
         churn_per_s: 0.0,
         conns: 0,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
+    reconcile,
     recorder::Summary,
     result::{RunResult, Usage},
 };
@@ -37,8 +38,11 @@ pub(super) fn usage(usage: Option<Usage>, figure: impl Fn(Usage) -> Option<Strin
 pub fn terminal(result: &RunResult) -> String {
     let mut out = head(result);
     verdict_part(&mut out, result);
-    if result.config.lab.is_some() {
+    if result.config.is_operations() {
         operations_part(&mut out, result);
+        if result.config.redis.as_ref().is_some_and(|commands| commands.listeners > 0) {
+            delivery_part(&mut out, result);
+        }
     } else {
         latency_part(&mut out, result);
         ledger_part(&mut out, result);
@@ -46,6 +50,9 @@ pub fn terminal(result: &RunResult) -> String {
     resource_part(&mut out, result);
     if let Some(warm_up) = &result.warm_up {
         let _ = writeln!(out, "\n  warm-up: {}", warm_up.told());
+    }
+    if let Some(reconciliation) = &result.reconciliation {
+        out.push_str(&reconcile::terminal(reconciliation));
     }
     let environment = &result.environment;
     let hash: String = config_hash(result);
@@ -75,6 +82,12 @@ pub(super) fn asked_for(result: &RunResult) -> String {
         Some(_) => format!("as many as possible ({}; service time only), {} s", config.schedule, config.secs),
         None => format!("{} {}, {} s", config.rate_per_s, config.schedule, config.secs),
     };
+    if let Some(commands) = &config.redis {
+        return format!(
+            "{} connections of {}, commands/s {rate}, {} keys, {} B, seed {}",
+            config.conns, commands.client, commands.keys, config.body_bytes, config.seed
+        );
+    }
     match &config.lab {
         Some(driven) => {
             format!(
@@ -99,7 +112,7 @@ fn verdict_part(out: &mut String, result: &RunResult) {
             let _ = writeln!(
                 out,
                 "  {}",
-                if result.config.lab.is_some() {
+                if result.config.is_operations() {
                     format!(
                         "{} operations/s, p99 {} ms",
                         per_s(headline.deliveries_per_s),
@@ -184,6 +197,13 @@ fn operations_part(out: &mut String, result: &RunResult) {
     }
 }
 
+/// Driver `redis`: what listeners received.
+fn delivery_part(out: &mut String, result: &RunResult) {
+    latency_head(out);
+    latency_row(out, "delivery", &result.latency.delivery);
+    ledger_part(out, result);
+}
+
 fn ledger_part(out: &mut String, result: &RunResult) {
     let (counts, ledger) = (&result.counts, &result.ledger);
     let _ = writeln!(
@@ -220,7 +240,7 @@ fn ledger_part(out: &mut String, result: &RunResult) {
 
 fn resource_part(out: &mut String, result: &RunResult) {
     let resources = &result.resources;
-    let lab = result.config.lab.is_some();
+    let lab = result.config.is_operations();
     let each = if lab { "CPU µs/operation" } else { "CPU µs/delivery" };
     let _ = writeln!(out, "\n{:<24}{:>12}{each:>17}{:>12}", "In the window", "CPU", "RSS MiB");
     let rows = [("server", resources.server), ("redis", resources.redis), ("generator", resources.generator)];

@@ -7,5 +7,7 @@ mod client;
 mod driver;
 mod lab;
 mod recording;
+mod resp;
 mod scripted;
 mod scripted_resp;
+mod stall;

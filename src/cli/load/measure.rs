@@ -13,6 +13,7 @@ use chatlab_load::{
     lab::{LabPlan, Place},
     plan::{Plan, Progress, Target},
     process::{self, Job},
+    resp::RespPlan,
     result::RunResult,
     scenario::Scenario,
 };
@@ -76,6 +77,29 @@ pub(super) async fn measure_lab(
     };
     let plan = Box::new(LabPlan::new(scenario, variant, place, labels)?);
     Box::pin(process::run_plan(program, &GENERATE, &Job::Lab(plan), progress)).await
+}
+
+/// Sends a scenario's commands to running Redis servers, in a process of `program`.
+///
+/// # Errors
+/// When the generator gives no result.
+pub(super) async fn measure_redis(
+    managed: &Managed,
+    scenario: &Scenario,
+    program: &Path,
+    mut labels: BTreeMap<String, String>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let client = scenario.redis.as_ref().map(|commands| commands.client).unwrap_or_default();
+    labels.insert("client".to_owned(), client.to_string());
+    let place = Place {
+        topology: managed.topology().to_string(),
+        client: client.to_string(),
+        nodes: managed.addrs(),
+        redis_pids: (0..managed.nodes().len()).filter_map(|i| managed.pid(i)).collect(),
+    };
+    let plan = Box::new(RespPlan::new(scenario, place, labels)?);
+    Box::pin(process::run_plan(program, &GENERATE, &Job::Redis(plan), progress)).await
 }
 
 /// In the generator's process: what a plan is to drive.

@@ -131,6 +131,7 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
         let what = match s.driver {
             Driver::Ws => format!("{} connections, {} rooms, msg/s", s.all_conns(), s.rooms),
             Driver::Lab => "without the chat server, operations/s".to_owned(),
+            Driver::Redis => format!("{} connections to Redis, commands/s", s.conns),
         };
         writeln!(out, "{:<14}{what} {} {}, {} s\n", "", s.rate, s.schedule, s.secs)?;
     }

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use super::{
     EXIT_NOT_VALID, RunArgs,
-    measure::{labels, measure, measure_lab},
+    measure::{labels, measure, measure_lab, measure_redis},
     teller::Teller,
 };
 use crate::{
@@ -111,6 +111,10 @@ fn check(scenario: &Scenario, side: &Side) -> anyhow::Result<()> {
             }
             variant_of(scenario, side).map(drop)
         }
+        Driver::Redis => match side.variants.choices().next() {
+            Some(choice) => bail!("{} sends commands to Redis: {choice} has no part in it", scenario.name),
+            None => Ok(()),
+        },
     }
 }
 
@@ -151,6 +155,14 @@ async fn window(setting: &Setting<'_>, side: &Side, teller: &mut Teller) -> anyh
             let what = (scenario, variant_of(scenario, side)?);
             let tell = &mut |progress| teller.tell(progress);
             let result = measure_lab(&managed, args.client, what, program, labels, tell).await;
+            tokio::task::spawn_blocking(move || managed.stop()).await?;
+            result
+        }
+        Driver::Redis => {
+            teller.note(&format!("starting {} Redis", args.topology));
+            let managed = Managed::start_async(args.topology, redis, &ServerOptions::steady()).await?;
+            let tell = &mut |progress| teller.tell(progress);
+            let result = measure_redis(&managed, scenario, program, labels, tell).await;
             tokio::task::spawn_blocking(move || managed.stop()).await?;
             result
         }
