@@ -111,7 +111,7 @@ async fn show(
         ),
     )?;
     let labels = load::labels(topology, ClientKind::RedisRs, redis);
-    let load = Box::pin(load::measure(&stack, scenario, labels, &mut |_| {})).await?;
+    let load = Box::pin(load::measure(&stack, scenario, labels, None, &mut |_| {})).await?;
     say(global, &format!("  measured: {}\n\n", load.verdict.kind))?;
     stack.stop().await?;
     Ok(Shown { topology, story, check, load })

@@ -13,7 +13,7 @@ use chatlab_load::{
     lab::{LabPlan, Place},
     plan::{Plan, Progress, Target},
     process::{self, Job},
-    resp::RespPlan,
+    resp::{Client, RespPlan},
     result::RunResult,
     scenario::Scenario,
 };
@@ -32,7 +32,8 @@ pub fn labels(topology: Topology, client: ClientKind, redis: &ServerBinary) -> B
     ])
 }
 
-/// Loads a running stack with a scenario, from a generator process of its own.
+/// Loads a running stack with a scenario, from a generator process of its own, which records the run into a folder where one is
+/// given.
 ///
 /// # Errors
 /// When users can't be provisioned or the generator gives no result.
@@ -40,6 +41,7 @@ pub async fn measure(
     stack: &Stack,
     scenario: &Scenario,
     labels: BTreeMap<String, String>,
+    record: Option<&Path>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
     let provisioned = stack.provision(scenario.users(), scenario.rooms).await?;
@@ -52,7 +54,8 @@ pub async fn measure(
         redis_pids: stack.redis_pids(),
         labels,
     };
-    let plan = Box::new(Plan::new(scenario, target)?);
+    let mut plan = Box::new(Plan::new(scenario, target)?);
+    plan.record = record.map(Path::to_owned);
     let program = std::env::current_exe().context("finding the running binary")?;
     Box::pin(process::run_plan(&program, &GENERATE, &Job::Ws(plan), progress)).await
 }
@@ -67,6 +70,7 @@ pub(super) async fn measure_lab(
     (scenario, variant): (&Scenario, &str),
     program: &Path,
     labels: BTreeMap<String, String>,
+    record: Option<&Path>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
     let place = Place {
@@ -75,7 +79,8 @@ pub(super) async fn measure_lab(
         nodes: managed.addrs(),
         redis_pids: (0..managed.nodes().len()).filter_map(|i| managed.pid(i)).collect(),
     };
-    let plan = Box::new(LabPlan::new(scenario, variant, place, labels)?);
+    let mut plan = Box::new(LabPlan::new(scenario, variant, place, labels)?);
+    plan.record = record.map(Path::to_owned);
     Box::pin(process::run_plan(program, &GENERATE, &Job::Lab(plan), progress)).await
 }
 
@@ -86,11 +91,13 @@ pub(super) async fn measure_lab(
 pub(super) async fn measure_redis(
     managed: &Managed,
     scenario: &Scenario,
+    client: Option<Client>,
     program: &Path,
     mut labels: BTreeMap<String, String>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
-    let client = scenario.redis.as_ref().map(|commands| commands.client).unwrap_or_default();
+    let own = scenario.redis.as_ref().map(|commands| commands.client);
+    let client = client.or(own).unwrap_or_default();
     labels.insert("client".to_owned(), client.to_string());
     let place = Place {
         topology: managed.topology().to_string(),

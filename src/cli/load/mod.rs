@@ -1,13 +1,20 @@
-//! `chatlab load`: load the chat server, or a variant of a lab, and judge the run.
+//! `chatlab load`: load the chat server, a variant of a lab, or Redis itself, and judge the run.
 
+mod ceiling;
+mod compare;
+mod knee;
+mod matrix;
 mod measure;
+mod options;
+mod output;
+mod report;
 mod run;
+mod side;
 mod teller;
+mod window;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
-use anyhow::anyhow;
-use chatlab_kit::{redis::ClientKind, servers::Topology};
 use chatlab_load::{
     process,
     scenario::{Driver, Scenario},
@@ -16,7 +23,6 @@ use chatlab_load::{
 pub use measure::{labels, measure};
 
 use super::Global;
-use crate::config::Choice;
 
 /// The exit code of a run that is not `VALID`.
 const EXIT_NOT_VALID: u8 = 3;
@@ -29,12 +35,17 @@ Examples:
   chatlab load run fan-out --servers 2 --client fred --json --out results
   chatlab load run sessions --variant sessions=user_hash --against reference
   chatlab load run presence --variant presence=exercise --against reference
-  chatlab load run ratelimit --variant ratelimit=exercise
+  chatlab load run chat-steady --record results/steady
+  chatlab load report results/steady
+  chatlab load compare chat-steady --a reference --b history=list
+  chatlab load knee chat-steady --p99-ms 50
+  chatlab load matrix history --clients redis-rs,fred
+  chatlab load ceiling
 
-Exit codes of `run`:
-  0  VALID, or --accept was given
-  2  the run could not be done
-  3  not VALID: GENERATOR_BOUND, SERVER_BOUND or UNSTABLE; the headline is withheld";
+Exit codes:
+  0  VALID (`knee`: an edge was found), or --accept was given
+  2  it could not be done
+  3  a run is not VALID: GENERATOR_BOUND, SERVER_BOUND or UNSTABLE; figures are withheld";
 
 /// Options of `load`.
 #[derive(Debug, clap::Args)]
@@ -50,56 +61,23 @@ enum Verb {
     List,
     /// Start Redis and the chat server (driver `lab`: a variant without it), load it, judge the run
     #[command(after_help = EXAMPLES)]
-    Run(RunArgs),
+    Run(run::RunArgs),
+    /// Many interleaved runs of A and B: do they differ by more than noise?
+    #[command(after_help = EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// The highest rate that keeps a 99th percentile within an objective
+    #[command(after_help = EXAMPLES)]
+    Knee(knee::KneeArgs),
+    /// A table of variants × clients × topologies
+    #[command(after_help = EXAMPLES)]
+    Matrix(matrix::MatrixArgs),
+    /// The most commands a second that each Redis client can send, beside redis-benchmark
+    Ceiling(ceiling::CeilingArgs),
+    /// Pages (HTML) and summaries of recorded results
+    Report(report::ReportArgs),
     /// The generator's own process: a plan in, a result out
     #[command(hide = true)]
     Generate,
-}
-
-#[derive(Debug, clap::Args)]
-struct RunArgs {
-    /// Which scenario; see `load list`
-    scenario: String,
-    /// Connections
-    #[arg(long)]
-    conns: Option<usize>,
-    /// Rooms; connections go round them
-    #[arg(long)]
-    rooms: Option<usize>,
-    /// Messages a second, of all connections together
-    #[arg(long)]
-    rate: Option<f64>,
-    /// The measured window, in seconds
-    #[arg(long)]
-    secs: Option<u64>,
-    /// The schedule's seed
-    #[arg(long)]
-    seed: Option<u64>,
-    /// The length of a message's body, in bytes
-    #[arg(long)]
-    body_bytes: Option<usize>,
-    /// One Redis node or six: single or cluster
-    #[arg(long, default_value = "single")]
-    topology: Topology,
-    /// The server's Redis client: redis-rs or fred
-    #[arg(long, default_value = "redis-rs")]
-    client: ClientKind,
-    /// Chat server processes
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
-    servers: u8,
-    /// Load this variant of a lab instead of the reference; may be repeated where the chat server
-    /// is loaded. `exercise` is yours: it is built first
-    #[arg(long, value_name = "LAB=NAME")]
-    variant: Vec<Choice>,
-    /// Load this as well, in the order A B B A, and show both sides: `reference` or LAB=NAME
-    #[arg(long, value_name = "WHAT")]
-    against: Option<String>,
-    /// Write the result into this folder, as SCENARIO-TOPOLOGY.json
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Exit with 0 also when the run is not VALID
-    #[arg(long)]
-    accept: bool,
 }
 
 /// Runs `load`.
@@ -111,6 +89,14 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::List => list(global.json),
         Verb::Run(args) => Box::pin(run::run(args, global)).await,
+        Verb::Compare(args) => Box::pin(compare::run(args, global)).await,
+        Verb::Knee(args) => Box::pin(knee::run(args, global)).await,
+        Verb::Matrix(args) => Box::pin(matrix::run(args, global)).await,
+        Verb::Ceiling(args) => {
+            let global = global.clone();
+            tokio::task::spawn_blocking(move || ceiling::run(&args, &global)).await?
+        }
+        Verb::Report(args) => report::run(&args),
         Verb::Generate => {
             tokio::task::spawn_blocking(|| process::serve_plan(measure::workload)).await??;
             Ok(ExitCode::SUCCESS)
@@ -133,27 +119,11 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
             Driver::Lab => "without the chat server, operations/s".to_owned(),
             Driver::Redis => format!("{} connections to Redis, commands/s", s.conns),
         };
-        writeln!(out, "{:<14}{what} {} {}, {} s\n", "", s.rate, s.schedule, s.secs)?;
+        let rate = s.open_load(1).map_or(s.rate, |load| load.rate_per_s);
+        writeln!(out, "{:<14}{what} {rate:.0} {}, {} s\n", "", s.schedule, s.secs)?;
     }
     writeln!(out, "Run one: chatlab load run {}", all.first().map_or("SCENARIO", |s| &s.name))?;
     Ok(ExitCode::SUCCESS)
-}
-
-impl RunArgs {
-    fn scenario(&self) -> anyhow::Result<Scenario> {
-        let mut scenario = Scenario::find(&self.scenario)?;
-        fn set<T: Copy>(field: &mut T, flag: Option<T>) {
-            *field = flag.unwrap_or(*field);
-        }
-        set(&mut scenario.conns, self.conns);
-        set(&mut scenario.rooms, self.rooms);
-        set(&mut scenario.rate, self.rate);
-        set(&mut scenario.secs, self.secs);
-        set(&mut scenario.seed, self.seed);
-        set(&mut scenario.body_bytes, self.body_bytes);
-        scenario.check().map_err(|why| anyhow!("{}: {why}", self.scenario))?;
-        Ok(scenario)
-    }
 }
 
 #[cfg(test)]
@@ -170,7 +140,7 @@ mod tests {
     fn scenario(flags: &str) -> anyhow::Result<Scenario> {
         let words = ["load", "run"].into_iter().chain(flags.split_whitespace());
         match Cli::try_parse_from(words)?.args.verb {
-            Verb::Run(args) => args.scenario(),
+            Verb::Run(args) => args.load.scenario(),
             _ => unreachable!(),
         }
     }

@@ -1,0 +1,37 @@
+//! Where results go: into a folder, as JSON, as text.
+
+use std::{fs, io::Write, process::ExitCode};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{EXIT_NOT_VALID, options::LoadArgs};
+use crate::cli::Global;
+
+/// Writes a result where it was asked for.
+pub(super) fn show(
+    args: &LoadArgs,
+    global: &Global,
+    name: &str,
+    result: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    if let Some(folder) = &args.out {
+        let file = folder.join(name);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, serde_json::to_vec_pretty(result)?))
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    let mut out = std::io::stdout().lock();
+    if global.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(result)?)?;
+    } else {
+        write!(out, "{}", text())?;
+    }
+    Ok(())
+}
+
+/// 0 for what may be believed, or was accepted.
+pub(super) fn exit_code(valid: bool, accept: bool) -> ExitCode {
+    if valid || accept { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_VALID) }
+}

@@ -1,0 +1,84 @@
+//! What is loaded: which variants, in which program.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use chatlab_load::scenario::{Driver, Scenario};
+
+use crate::{
+    config::{Choice, Variants},
+    labs, seats,
+};
+
+/// Variants, and the program that has them.
+#[derive(Clone)]
+pub(super) struct Side {
+    /// For people.
+    pub title: String,
+    /// Which variants; the references elsewhere.
+    pub variants: Variants,
+    /// Another build of chatlab.
+    pub program: Option<PathBuf>,
+}
+
+impl Side {
+    pub(super) fn new(variants: Variants) -> Self {
+        let names: Vec<_> = variants.choices().map(|choice| choice.to_string()).collect();
+        let title = if names.is_empty() { "reference".to_owned() } else { names.join(", ") };
+        Self { title, variants, program: None }
+    }
+
+    /// `reference`, `LAB=NAME`, or the path of another chatlab; on top of `base`.
+    pub(super) fn named(what: &str, base: &Variants) -> anyhow::Result<Self> {
+        if what == "reference" {
+            return Ok(Self::new(Variants::default()));
+        }
+        if what.contains(std::path::MAIN_SEPARATOR) {
+            let program = PathBuf::from(what);
+            let program = program.canonicalize().with_context(|| format!("there is no program {what}"))?;
+            return Ok(Self { title: what.to_owned(), program: Some(program), ..Self::new(base.clone()) });
+        }
+        let choice: Choice = what.parse().map_err(|why| {
+            anyhow::anyhow!("`{what}`: {why}; give LAB=NAME, `reference`, or the path of a chatlab")
+        })?;
+        Ok(Self::new(Variants::new(base.choices().chain([choice]))))
+    }
+
+    /// The labs whose exercise is loaded.
+    pub(super) fn exercises(&self) -> impl Iterator<Item = String> + '_ {
+        self.variants.choices().filter(|choice| choice.variant == "exercise").map(|choice| choice.lab)
+    }
+
+    /// Whether there is what this side names.
+    pub(super) fn check(&self, scenario: &Scenario) -> anyhow::Result<()> {
+        match scenario.driver {
+            Driver::Ws => seats::all(&self.variants).map(drop),
+            Driver::Lab => {
+                let lab = scenario.lab.as_deref().unwrap_or_default();
+                if let Some(other) = self.variants.choices().find(|choice| choice.lab != lab) {
+                    bail!(
+                        "{} drives the lab `{lab}` without the chat server: {other} has no part in it; \
+                         write --variant {lab}=NAME",
+                        scenario.name
+                    );
+                }
+                self.variant_of(scenario).map(drop)
+            }
+            Driver::Redis => match self.variants.choices().next() {
+                Some(choice) => {
+                    bail!("{} sends commands to Redis: {choice} has no part in it", scenario.name)
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// The variant that the driver `lab` drives.
+    pub(super) fn variant_of(&self, scenario: &Scenario) -> anyhow::Result<&'static str> {
+        let lab = labs::named(scenario.lab.as_deref().unwrap_or_default())?;
+        match self.variants.of(lab.id()).or(scenario.variant.as_deref()) {
+            Some(name) => Ok(seats::variant_of(lab, name)?.name),
+            None => lab.variants().first().map(|reference| reference.name).context("the lab has no variant"),
+        }
+    }
+}
