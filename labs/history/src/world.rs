@@ -22,6 +22,13 @@ mod reads;
 
 /// The messages that stay in a check's rooms.
 pub(crate) const HOT: u64 = 40;
+/// Each call is bounded, but whoever sends them reads a whole room bit by bit.
+const WHOLE_WALKS: [&str; 4] = ["SCAN", "HSCAN", "SSCAN", "ZSCAN"];
+
+/// What an operation about a part of a room may cost.
+fn part_of_a_room() -> Budget {
+    Budget { linear: false, forbid: WHOLE_WALKS.map(str::to_owned).to_vec(), ..Budget::default() }
+}
 
 /// What a fact is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,8 +285,7 @@ impl check::World for World<'_> {
         let sent = self.subject.trace().entries();
         if !sent.is_empty() {
             self.record.fact(Topic::Verbs, no_walk(&sent));
-            let flat = Budget { linear: false, ..Budget::default() };
-            self.record.fact(Topic::Cost, flat.check(&sent));
+            self.record.fact(Topic::Cost, part_of_a_room().check(&sent));
         }
     }
 
@@ -309,5 +315,38 @@ fn verb(call: &Call) -> &'static str {
         Call::Append(_) => "append",
         Call::Edit(..) => "edit",
         Call::Delete(..) => "delete",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chatlab_kit::redis::TraceEntry;
+
+    use super::*;
+
+    #[test]
+    fn a_walk_through_a_whole_room_is_no_part_of_it() {
+        let entries = |line: &str| {
+            let command: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            [TraceEntry {
+                at_us: 0,
+                command,
+                reply: String::new(),
+                took_us: 1,
+                round_trip: 0,
+                error: false,
+                conn: "w".to_owned(),
+                bytes_out: 0,
+                bytes_in: 0,
+                push: false,
+                node: String::new(),
+            }]
+        };
+        for line in ["HSCAN k 0", "ZSCAN k 0", "SSCAN k 0", "HGETALL k", "LRANGE k 0 -1"] {
+            assert!(part_of_a_room().check(&entries(line)).is_err(), "{line}");
+        }
+        for line in ["HGET k f", "ZRANGE k 0 9", "LRANGE k -10 -1"] {
+            assert!(part_of_a_room().check(&entries(line)).is_ok(), "{line}");
+        }
     }
 }
