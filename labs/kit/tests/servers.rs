@@ -104,7 +104,8 @@ fn a_node_with_persistence_has_its_data_after_a_kill_and_restart() {
     let addr = managed.addrs().remove(0);
     assert!(ask(&addr, "SET kept yes").starts_with("+OK"));
     managed.restart_node(0).unwrap();
-    assert!(ask(&addr, "GET kept").starts_with("$3\r\nyes"));
+    let kept = ask(&addr, "GET kept");
+    assert!(kept.starts_with("$3\r\nyes"), "{kept}");
 }
 
 #[test]

@@ -75,8 +75,12 @@ impl Recipe {
                 return Ok(Seen::Ended);
             }
             let mut connection = Connection::open(self.port).map_err(|error| error.to_string())?;
-            let info = connection.call(&["INFO", "server"]).map_err(|error| error.to_string())??;
+            let info = connection.call(&["INFO"]).map_err(|error| error.to_string())??;
             match field(&info, "process_id") {
+                // INFO answers while a restarted node still reads its file; nothing else does.
+                Some(answering) if answering == pid && field(&info, "loading") != Some("0") => {
+                    Err(format!("process {pid} is reading its data"))
+                }
                 Some(answering) if answering == pid => Ok(Seen::Answer(connection)),
                 other => Err(format!("process {other:?} answers in the place of {pid}")),
             }
