@@ -13,7 +13,10 @@ use crate::{
 /// The files in `scenarios/`, by name.
 const EMBEDDED: &[(&str, &str)] = &[
     ("chat-steady", include_str!("../scenarios/chat-steady.toml")),
-    ("fan-out", include_str!("../scenarios/fan-out.toml")),
+    ("fanout", include_str!("../scenarios/fanout.toml")),
+    ("ws-10k", include_str!("../scenarios/ws-10k.toml")),
+    ("senders-1k", include_str!("../scenarios/senders-1k.toml")),
+    ("chat-100k-per-min", include_str!("../scenarios/chat-100k-per-min.toml")),
     ("sessions", include_str!("../scenarios/sessions.toml")),
     ("presence", include_str!("../scenarios/presence.toml")),
     ("history", include_str!("../scenarios/history.toml")),

@@ -32,13 +32,13 @@ Examples:
   chatlab load list
   chatlab load run chat-steady
   chatlab load run chat-steady --conns 2000 --rooms 20 --rate 200 --topology cluster
-  chatlab load run fan-out --servers 2 --client fred --json --out results
+  chatlab load run fanout --servers 2 --client fred --json --out results
   chatlab load run sessions --variant sessions=user_hash --against reference
   chatlab load run presence --variant presence=exercise --against reference
   chatlab load run chat-steady --record results/steady
   chatlab load report results/steady
   chatlab load compare chat-steady --a reference --b history=list
-  chatlab load knee chat-steady --p99-ms 50
+  chatlab load knee fanout --p99-ms 50
   chatlab load matrix history --clients redis-rs,fred
   chatlab load ceiling
 
@@ -112,15 +112,15 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for s in &all {
-        writeln!(out, "{:<14}{}", s.name, s.title)?;
-        writeln!(out, "{:<14}{}", "", s.about)?;
+        writeln!(out, "{:<20}{}", s.name, s.title)?;
+        writeln!(out, "{:<20}{}", "", s.about)?;
         let what = match s.driver {
             Driver::Ws => format!("{} connections, {} rooms, msg/s", s.all_conns(), s.rooms),
             Driver::Lab => "without the chat server, operations/s".to_owned(),
             Driver::Redis => format!("{} connections to Redis, commands/s", s.conns),
         };
         let rate = s.open_load(1).map_or(s.rate, |load| load.rate_per_s);
-        writeln!(out, "{:<14}{what} {rate:.0} {}, {} s\n", "", s.schedule, s.secs)?;
+        writeln!(out, "{:<20}{what} {rate:.0} {}, {} s\n", "", s.schedule, s.secs)?;
     }
     writeln!(out, "Run one: chatlab load run {}", all.first().map_or("SCENARIO", |s| &s.name))?;
     Ok(ExitCode::SUCCESS)
