@@ -29,6 +29,9 @@ pub struct Plan {
     /// Connections that come and go.
     #[serde(default)]
     pub churn: Churn,
+    /// Redis nodes, `HOST:PORT`, whose own counts are set beside the run's; none when they are not known.
+    #[serde(default)]
+    pub redis_nodes: Vec<String>,
     /// When each message of the measured window is due.
     pub schedule: Schedule,
     /// How long messages are sent at the same rate before the window, in milliseconds.
@@ -92,6 +95,8 @@ pub struct Target {
     pub server_pids: Vec<u32>,
     /// Processes of Redis.
     pub redis_pids: Vec<u32>,
+    /// Redis nodes, `HOST:PORT`.
+    pub redis_nodes: Vec<String>,
     /// Topology, client, versions: what a result should say about the target.
     pub labels: BTreeMap<String, String>,
 }
@@ -138,6 +143,7 @@ impl Plan {
             limits: scenario.limits,
             server_pids: target.server_pids,
             redis_pids: target.redis_pids,
+            redis_nodes: target.redis_nodes,
             labels: target.labels,
         };
         plan.check()?;

@@ -89,6 +89,8 @@ impl Shard {
                     self.tally.recorder.delivered(self.shared.third(intended_ns), at);
                 }
             }
+        } else if !self.closed {
+            self.shared.pulse.record_ns(self.now_ns.saturating_sub(pending.intended_ns));
         }
         self.finish(client);
     }

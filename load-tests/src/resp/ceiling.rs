@@ -191,7 +191,7 @@ fn one(
 
 fn lean(plan: RespPlan) -> Result<f64, LoadError> {
     let map = SlotMap::single(&plan.nodes[0]);
-    let measured = super::measure(plan, map, &mut |_| {})?;
+    let measured = super::measure(plan, map, None, &mut |_| {})?;
     if measured.tally.failures > 0 {
         let kinds: Vec<_> = measured.tally.errors.keys().cloned().collect();
         return Err(LoadError::Workload(kinds.join(", ")));
@@ -226,6 +226,8 @@ fn resp_plan(plan: &CeilingPlan, op: Op, pipeline: usize, client: Client) -> Res
         },
         seed: 1,
         warm_up_ms: 500,
+        settle_ms: 0,
+        record: None,
         drain_ms: 5_000,
         in_flight_cap: u64::MAX,
         threads: 1,

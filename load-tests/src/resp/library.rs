@@ -26,6 +26,7 @@ use crate::{
     lab::{self, LabPlan},
     plan::{PlanError, Progress},
     reconcile::{Reconciliation, Sent, Snapshot},
+    recording,
     result::{Config, RunResult},
     schedule::Load,
     ws::LoadError,
@@ -139,6 +140,10 @@ pub(super) fn generate(
     let schedule_sha256 = std::mem::take(&mut result.config.schedule_sha256);
     result.config = Config { schedule_sha256, ..config(plan) };
     result.reconcile(reconciliation);
+    if let Some(dir) = &plan.record {
+        // What is known only now: the commands, and the servers' own count.
+        recording::write_result(dir, &result)?;
+    }
     Ok(result)
 }
 
@@ -170,8 +175,8 @@ fn lab_plan(plan: &RespPlan) -> Result<LabPlan, LoadError> {
         secs: plan.load.duration_ns() / 1_000_000_000,
         seed: schedule.seed,
         warm_up_ms: plan.warm_up_ms,
-        settle_ms: 0,
-        record: None,
+        settle_ms: plan.settle_ms,
+        record: plan.record.clone(),
         drain_ms: plan.drain_ms,
         in_flight_cap: plan.in_flight_cap,
         threads: plan.threads,

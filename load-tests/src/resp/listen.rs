@@ -128,8 +128,8 @@ impl Shard {
     }
 
     fn note_delivery(&mut self, intended_ns: u64) {
-        let Some(times) = self.shared.times.get() else { return };
-        if (times.window_start_ns..times.window_end_ns).contains(&intended_ns) {
+        let Some(window) = self.shared.window() else { return };
+        if (window.start_ns..window.end_ns).contains(&intended_ns) {
             let third = self.shared.third(intended_ns);
             self.tally.delivered_measured += 1;
             let at = Instants { intended_ns, sent_ns: intended_ns, done_ns: self.now_ns };

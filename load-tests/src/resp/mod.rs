@@ -29,8 +29,8 @@ mod tally;
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
     thread::JoinHandle,
@@ -53,10 +53,11 @@ use crate::{
     preflight::preflight,
     reconcile::{Reconciliation, Sent, Snapshot, SocketMemory},
     recorder::Latency,
+    recording::{Observe, Recording},
     result::{Config, Gathered, Reopened, RunResult, Sample},
     schedule::Load,
-    steady::WarmUp,
-    ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK},
+    steady::{Pulse, WarmUp},
+    ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK, end_warm_up},
 };
 
 /// After the last expected delivery: what comes on top of it within this time is a duplicate.
@@ -100,6 +101,7 @@ fn no_connection(error: std::io::Error) -> LoadError {
 struct Measured {
     shared: Shared,
     tally: Tally,
+    warm_up: WarmUp,
     samples: (Sample, Sample),
     sockets: Option<SocketMemory>,
     nofile: u64,
@@ -111,7 +113,15 @@ fn lean(
     before: &Snapshot,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<RunResult, LoadError> {
-    let Measured { shared, mut tally, samples, sockets, nofile } = measure(plan, map, progress)?;
+    let recording = match (&plan.record, &plan.load) {
+        (Some(dir), Load::Open(schedule)) => {
+            let observe = Observe { server_pids: Vec::new(), redis_pids: plan.redis_pids.clone() };
+            Some(Recording::start(dir, plan.threads, Some(schedule.due_by_second()), observe)?)
+        }
+        _ => None,
+    };
+    let measured = measure(plan, map, recording.as_ref(), progress)?;
+    let Measured { shared, mut tally, warm_up, samples, sockets, nofile } = measured;
     let plan = &shared.plan;
     let after = Snapshot::take(&plan.nodes);
     let operations = tally.operations(&shared.mix, &plan.commands.mix)?;
@@ -148,11 +158,14 @@ fn lean(
         ledger: tally.ledger.settle(),
         reopened: Reopened { latency: Latency::new()?, failures: 0 },
         operations,
-        warm_up: WarmUp::fixed(plan.warm_up_ms),
+        warm_up,
         before: samples.0,
         after: samples.1,
     })?;
     result.reconcile(reconciliation);
+    if let Some(recording) = recording {
+        recording.finish(&result)?;
+    }
     Ok(result)
 }
 
@@ -168,7 +181,12 @@ fn sent_of(op: Op, tally: &Tally) -> Sent {
 }
 
 /// Runs the threads of the lean client for one window.
-fn measure(plan: RespPlan, map: SlotMap, progress: &mut dyn FnMut(Progress)) -> Result<Measured, LoadError> {
+fn measure(
+    plan: RespPlan,
+    map: SlotMap,
+    recording: Option<&Recording>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Measured, LoadError> {
     let conns = plan.conns * map.owners().len() + plan.commands.listeners;
     let nofile = preflight(conns)?.nofile;
     let shared = Arc::new(Shared {
@@ -177,15 +195,18 @@ fn measure(plan: RespPlan, map: SlotMap, progress: &mut dyn FnMut(Progress)) -> 
         map,
         run: uuid::Uuid::new_v4().as_u128() as u32,
         origin: Instant::now(),
-        times: OnceLock::new(),
+        warm_start_ns: AtomicU64::new(0),
+        window_start_ns: AtomicU64::new(0),
+        pulse: Pulse::default(),
         counters: Counters::default(),
         stop: AtomicBool::new(false),
         plan,
     });
     progress(Progress::Connecting { done: 0, of: conns as u64 });
-    let threads = open_all(&shared)?;
+    let threads = open_all(&shared, recording)?;
     progress(Progress::Connecting { done: conns as u64, of: conns as u64 });
-    let times = shared.begin(shared.now_ns() + HEAD_START_NS);
+    let warm_start_ns = shared.now_ns() + HEAD_START_NS;
+    shared.warm_start_ns.store(warm_start_ns, Relaxed);
     let handles = threads
         .into_iter()
         .map(|(start, handle)| {
@@ -195,26 +216,35 @@ fn measure(plan: RespPlan, map: SlotMap, progress: &mut dyn FnMut(Progress)) -> 
         })
         .collect();
     progress(Progress::WarmUp);
-    std::thread::sleep(Duration::from_nanos(times.window_start_ns.saturating_sub(shared.now_ns())));
-    let (samples, sockets) = window(&shared, times.window_start_ns, progress);
+    let settle_ms = if shared.schedules().is_some() { shared.plan.settle_ms } else { 0 };
+    let lengths_ms = (shared.plan.warm_up_ms, settle_ms);
+    let warm_up =
+        end_warm_up((shared.origin, warm_start_ns), lengths_ms, &shared.pulse, &shared.window_start_ns);
+    let window_start_ns = shared.window_start_ns.load(Relaxed);
+    if let Some(recording) = recording {
+        recording.begin(shared.origin, window_start_ns);
+    }
+    std::thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(shared.now_ns())));
+    let (samples, sockets) = window(&shared, window_start_ns, progress);
     drain(&shared, progress);
     shared.stop.store(true, Relaxed);
     let tally = join(handles)?;
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
-    Ok(Measured { shared, tally, samples, sockets, nofile })
+    Ok(Measured { shared, tally, warm_up, samples, sockets, nofile })
 }
 
 type Threads = Vec<(mpsc::Sender<()>, JoinHandle<Option<Tally>>)>;
 
 /// Starts the threads; each has its connections when this returns, and waits for the word to begin.
-fn open_all(shared: &Arc<Shared>) -> Result<Threads, LoadError> {
+fn open_all(shared: &Arc<Shared>, recording: Option<&Recording>) -> Result<Threads, LoadError> {
     let (opened, all_opened) = mpsc::channel();
     let mut threads = Vec::new();
     for number in 0..shared.plan.threads {
         let (start, started) = mpsc::channel();
         let (shared, opened) = (shared.clone(), opened.clone());
+        let live = recording.map(|recording| recording.source(number)).transpose()?;
         let body = move || {
-            let shard = match Shard::open(shared, number) {
+            let shard = match Shard::open(shared, number, live) {
                 Ok(shard) => {
                     let _ = opened.send(Ok(()));
                     shard

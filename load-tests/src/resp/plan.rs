@@ -1,6 +1,6 @@
 //! What a generator process is told about commands to Redis.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use chatlab_kit::redis::ClientKind;
 use serde::{Deserialize, Serialize};
@@ -202,6 +202,12 @@ pub struct RespPlan {
     pub seed: u64,
     /// Sending before the window, in milliseconds.
     pub warm_up_ms: u64,
+    /// How much longer it may take until latency has settled, in milliseconds; 0 for a fixed warm-up, as in a closed loop.
+    #[serde(default)]
+    pub settle_ms: u64,
+    /// The folder that the run is recorded in; see [`crate::recording`].
+    #[serde(default)]
+    pub record: Option<PathBuf>,
     /// The longest wait after the window, in milliseconds.
     pub drain_ms: u64,
     /// The most commands without an answer; an arrival beyond it waits, and is counted.
@@ -242,6 +248,8 @@ impl RespPlan {
             load: scenario.load(scenario.conns as u32).map_err(|e| PlanError(e.to_string()))?,
             seed: scenario.seed,
             warm_up_ms: scenario.warm_up_ms,
+            settle_ms: scenario.settle_ms,
+            record: None,
             drain_ms: scenario.drain_ms,
             in_flight_cap: scenario.in_flight_cap,
             threads: scenario.threads,
@@ -260,7 +268,7 @@ impl RespPlan {
 
     /// The longest that a run can take, in milliseconds, beside filling the keys.
     pub fn longest_ms(&self) -> u64 {
-        self.warm_up_ms + self.load.duration_ns() / 1_000_000 + 2 * self.drain_ms
+        self.warm_up_ms + self.settle_ms + self.load.duration_ns() / 1_000_000 + 2 * self.drain_ms
     }
 
     /// Checks what [`RespPlan`]'s types can't say.
@@ -274,6 +282,9 @@ impl RespPlan {
         }
         if self.nodes.is_empty() || !["single", "cluster"].contains(&self.topology.as_str()) {
             return Err(PlanError("there must be a node, and topology must be single or cluster".into()));
+        }
+        if self.record.is_some() && matches!(self.load, Load::Closed { .. }) {
+            return Err(PlanError("a closed loop has no seconds to record: leave the recording out".into()));
         }
         self.load.check().map_err(|e| PlanError(e.to_string()))
     }

@@ -16,10 +16,10 @@ use super::{
     listen::Listener,
     nodes::{SlotMap, dial},
     poller::{Poller, Ready},
-    shared::{Due, Shared, Times},
+    shared::{Due, Shared, Window},
     tally::Tally,
 };
-use crate::ws::LoadError;
+use crate::{recording::Live, ws::LoadError};
 
 /// The longest wait without anything due: how soon the end of a run is seen.
 const IDLE: Duration = Duration::from_millis(2);
@@ -70,8 +70,8 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Opens this thread's connections.
-    pub fn open(shared: Arc<Shared>, number: usize) -> Result<Self, LoadError> {
+    /// Opens this thread's connections. What it measures goes into `live` as well, where there is one.
+    pub fn open(shared: Arc<Shared>, number: usize, live: Option<Live>) -> Result<Self, LoadError> {
         let plan = &shared.plan;
         let clients = (number..plan.conns).step_by(plan.threads).len();
         let channels = plan.commands.channels;
@@ -105,6 +105,9 @@ impl Shard {
             map,
             shared,
         };
+        if let Some(live) = live {
+            shard.tally.recorder.set_live(live);
+        }
         shard.know_nodes();
         let failed = |e| LoadError::NoConnection(format!("{e}"));
         for node in shard.any_nodes.clone() {
@@ -135,39 +138,35 @@ impl Shard {
 
     /// Runs until it is told to stop.
     pub fn run(mut self) -> Tally {
-        let Some(times) = self.shared.times.get().copied() else { return self.tally };
         be_punctual();
         let shared = self.shared.clone();
         match shared.schedules() {
             Some((warm_up, schedule)) => {
-                let at = |start_ns: u64, measured| {
-                    move |a: crate::schedule::Arrival| (start_ns + a.at_ns, a.client as usize, measured)
-                };
-                let due = warm_up
-                    .arrivals()
-                    .map(at(times.warm_start_ns, false))
-                    .chain(schedule.arrivals().map(at(times.window_start_ns, true)))
-                    .enumerate()
-                    .map(|(number, (at_ns, client, measured))| {
-                        shared.command(number as u64, client, at_ns, measured)
-                    });
-                let (threads, mine) = (shared.plan.threads, self.number);
-                self.run_open(due.filter(|due| due.conn % threads == mine), times);
+                let warm_start_ns = shared.warm_start_ns.load(Relaxed);
+                let due = shared.share(self.number, &warm_up, (0, warm_start_ns, false));
+                self.run_open(due, shared.latest_window().give_up_ns, |shared| shared.window().is_some());
+                let Some(window) = shared.window() else { return self.tally };
+                let due = shared.share(self.number, &schedule, (warm_up.count(), window.start_ns, true));
+                self.run_open(due, window.give_up_ns, Shared::stopped);
             }
-            None => self.run_closed(times),
+            None => self.run_closed(),
         }
         self.settle();
         self.tally
     }
 
-    fn run_open(&mut self, due: impl Iterator<Item = Due>, times: Times) {
+    /// Sends what is due until there is nothing more and `over` says so. The warm-up's arrivals end with the warm-up.
+    fn run_open(&mut self, due: impl Iterator<Item = Due>, give_up_ns: u64, over: impl Fn(&Shared) -> bool) {
         let mut due = due.peekable();
         let cap = (self.shared.plan.in_flight_cap / self.shared.plan.threads as u64).max(1);
         let mut held_back = false;
         loop {
             self.now_ns = self.shared.now_ns();
             while let Some(next) = due.peek().filter(|next| next.intended_ns <= self.now_ns) {
-                if self.now_ns >= times.give_up_ns {
+                if self.shared.is_past_warm_up(next) {
+                    return;
+                }
+                if self.now_ns >= give_up_ns {
                     self.tally.unsent += 1;
                     due.next();
                     continue;
@@ -184,22 +183,25 @@ impl Shard {
             }
             let wait = match due.peek() {
                 Some(_) if held_back => IDLE,
+                Some(next) if self.shared.is_past_warm_up(next) => return,
                 Some(next) => Duration::from_nanos(next.intended_ns.saturating_sub(self.now_ns)).min(IDLE),
-                None if self.shared.stopped() => return,
+                None if over(&self.shared) => return,
                 None => IDLE,
             };
             self.turn(wait);
         }
     }
 
-    fn run_closed(&mut self, times: Times) {
-        let wait = Duration::from_nanos(times.warm_start_ns.saturating_sub(self.shared.now_ns()));
-        std::thread::sleep(wait);
+    fn run_closed(&mut self) {
+        let warm_start_ns = self.shared.warm_start_ns.load(Relaxed);
+        std::thread::sleep(Duration::from_nanos(warm_start_ns.saturating_sub(self.shared.now_ns())));
+        // A closed loop has a warm-up of a fixed length.
+        let window = self.shared.latest_window();
         self.idle = (0..self.outstanding.len()).collect();
         loop {
             self.now_ns = self.shared.now_ns();
-            self.refill(times);
-            if self.now_ns >= times.window_end_ns && self.shared.stopped() {
+            self.refill(window);
+            if self.now_ns >= window.end_ns && self.shared.stopped() {
                 return;
             }
             self.turn(IDLE);
@@ -207,11 +209,11 @@ impl Shard {
     }
 
     /// Closed load: the next batch of whoever has all answers.
-    fn refill(&mut self, times: Times) {
-        if self.idle.is_empty() || self.now_ns >= times.window_end_ns {
+    fn refill(&mut self, window: Window) {
+        if self.idle.is_empty() || self.now_ns >= window.end_ns {
             return;
         }
-        let measured = self.now_ns >= times.window_start_ns;
+        let measured = self.now_ns >= window.start_ns;
         let mut idle = std::mem::take(&mut self.idle);
         for client in idle.drain(..) {
             let conn = client * self.shared.plan.threads + self.number;

@@ -1,10 +1,7 @@
 //! What all threads of the lean client see.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
@@ -14,7 +11,10 @@ use super::{
     nodes::SlotMap,
     plan::RespPlan,
 };
-use crate::schedule::{Load, Schedule};
+use crate::{
+    schedule::{Arrival, Load, Schedule},
+    steady::Pulse,
+};
 
 /// From the warm-up on, over all threads.
 #[derive(Debug, Default)]
@@ -28,12 +28,11 @@ pub(super) struct Counters {
     pub in_flight: AtomicU64,
 }
 
-/// When what begins, in nanoseconds after [`Shared::origin`].
+/// The measured window, in nanoseconds after [`Shared::origin`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
-    pub warm_start_ns: u64,
-    pub window_start_ns: u64,
-    pub window_end_ns: u64,
+pub(super) struct Window {
+    pub start_ns: u64,
+    pub end_ns: u64,
     /// What is due later than that is given up.
     pub give_up_ns: u64,
 }
@@ -48,7 +47,11 @@ pub(super) struct Shared {
     /// Tells this run's payloads from another's.
     pub run: u32,
     pub origin: Instant,
-    pub times: OnceLock<Times>,
+    pub warm_start_ns: AtomicU64,
+    /// 0 as long as it is not known.
+    pub window_start_ns: AtomicU64,
+    /// The warm-up's responses.
+    pub pulse: Pulse,
     pub counters: Counters,
     /// The run is over.
     pub stop: AtomicBool,
@@ -78,19 +81,35 @@ impl Shared {
     /// The schedule of an open load, and what comes before it.
     pub fn schedules(&self) -> Option<(Schedule, Schedule)> {
         match &self.plan.load {
-            Load::Open(schedule) => Some((schedule.warm_up(self.plan.warm_up_ms), schedule.clone())),
+            Load::Open(schedule) => {
+                Some((schedule.warm_up(self.plan.warm_up_ms + self.plan.settle_ms), schedule.clone()))
+            }
             Load::Closed { .. } => None,
         }
     }
 
-    /// Fixes when what begins.
-    pub fn begin(&self, warm_start_ns: u64) -> Times {
-        *self.times.get_or_init(|| {
-            let window_start_ns = warm_start_ns + self.plan.warm_up_ms * 1_000_000;
-            let window_end_ns = window_start_ns + self.plan.load.duration_ns();
-            let give_up_ns = window_end_ns + self.plan.drain_ms * 1_000_000;
-            Times { warm_start_ns, window_start_ns, window_end_ns, give_up_ns }
-        })
+    /// The window, as soon as it is known.
+    pub fn window(&self) -> Option<Window> {
+        let start_ns = self.window_start_ns.load(Relaxed);
+        (start_ns != 0).then(|| self.window_from(start_ns))
+    }
+
+    /// A window that begins at `start_ns`.
+    pub fn window_from(&self, start_ns: u64) -> Window {
+        let end_ns = start_ns + self.plan.load.duration_ns();
+        Window { start_ns, end_ns, give_up_ns: end_ns + self.plan.drain_ms * 1_000_000 }
+    }
+
+    /// The window at its latest: after the longest warm-up.
+    pub fn latest_window(&self) -> Window {
+        let settle_ms = if matches!(self.plan.load, Load::Open(_)) { self.plan.settle_ms } else { 0 };
+        let longest_ns = (self.plan.warm_up_ms + settle_ms) * 1_000_000;
+        self.window_from(self.warm_start_ns.load(Relaxed) + longest_ns)
+    }
+
+    /// Whether an arrival of the warm-up comes too late for it.
+    pub fn is_past_warm_up(&self, due: &Due) -> bool {
+        !due.measured && self.window().is_some_and(|window| due.intended_ns >= window.start_ns)
     }
 
     /// The `number`-th command of the run, of the client whose turn it is.
@@ -107,10 +126,24 @@ impl Shared {
         Due { intended_ns, measured, conn, op, key, dice }
     }
 
+    /// A thread's share of a schedule that begins at `start_ns` with command number `first`.
+    pub fn share(
+        &self,
+        thread: usize,
+        schedule: &Schedule,
+        (first, start_ns, measured): (u64, u64, bool),
+    ) -> impl Iterator<Item = Due> {
+        (first..)
+            .zip(schedule.arrivals())
+            .map(move |(number, Arrival { at_ns, client })| {
+                self.command(number, client as usize, start_ns + at_ns, measured)
+            })
+            .filter(move |due| due.conn % self.plan.threads == thread)
+    }
+
     /// Which third of the window something was due in.
     pub fn third(&self, intended_ns: u64) -> usize {
-        let start = self.times.get().map_or(0, |times| times.window_start_ns);
-        let into = intended_ns.saturating_sub(start);
+        let into = intended_ns.saturating_sub(self.window_start_ns.load(Relaxed));
         let third = u128::from(into) * 3 / u128::from(self.plan.load.duration_ns().max(1));
         third.min(2) as usize
     }

@@ -29,6 +29,7 @@ use self::{
 use crate::{
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
+    reconcile::{Reconciliation, Snapshot, SocketMemory},
     recorder::RecorderError,
     recording::{Observe, Recording, RecordingError},
     result::{Config, Gathered, Reopened, RunResult, Sample},
@@ -90,6 +91,7 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
     plan.check()?;
     let resources = preflight(plan.all_conns())?;
     let warm_up = plan.schedule.warm_up(plan.warm_up_ms + plan.settle_ms);
+    let counted = Snapshot::take(&plan.redis_nodes);
     let shared = Arc::new(share_out(plan, resources.addresses, &warm_up)?);
     let recording = recording(&shared.plan)?;
     let (queues, shards) = start_shards(&shared, recording.as_ref())?;
@@ -100,15 +102,19 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
         let kinds: Vec<_> = state.errors.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
         return Err(LoadError::NoConnection(kinds.join(", ")));
     }
-    let (pacer, warm_up, before, after) = measure(&shared, &queues, &warm_up, recording.as_ref(), progress)?;
+    let (pacer, warm_up, (before, after), sockets) =
+        measure(&shared, &queues, &warm_up, recording.as_ref(), progress)?;
     drain(&shared, progress);
+    // What a chat server sends for a message is its own affair: its calls are shown, and nothing is judged.
+    let reconciliation =
+        Reconciliation::new(&counted, &Snapshot::take(&shared.plan.redis_nodes)).sockets(sockets);
     drop(queues);
     let failed = get(&shared.counters.failed);
     let state = join_shards(shards)?;
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
     let intended = shared.plan.schedule.count();
     let config = Config::of(&shared.plan);
-    let result = RunResult::gather(Gathered {
+    let mut result = RunResult::gather(Gathered {
         scenario: shared.plan.scenario,
         labels: shared.plan.labels,
         config,
@@ -132,6 +138,9 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
         before,
         after,
     })?;
+    if !reconciliation.nodes.is_empty() {
+        result.reconcile(reconciliation);
+    }
     if let Some(recording) = recording {
         recording.finish(&result)?;
     }
@@ -226,13 +235,16 @@ fn connect(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
     progress(Progress::Connecting { done: get(&shared.counters.ready), of });
 }
 
+/// What the pacer could not do, the warm-up, the processes before and after the window, the kernel's memory for sockets.
+type Measured = (PacerReport, WarmUp, (Sample, Sample), Option<SocketMemory>);
+
 fn measure(
     shared: &Arc<Shared>,
     queues: &Queues,
     warm_up: &Schedule,
     recording: Option<&Recording>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(PacerReport, WarmUp, Sample, Sample), LoadError> {
+) -> Result<Measured, LoadError> {
     let warm_start_ns = shared.now_ns() + HEAD_START_NS;
     let pacer = {
         let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), warm_up.clone());
@@ -253,6 +265,7 @@ fn measure(
         recording.begin(shared.origin, window_start_ns);
     }
     thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(shared.now_ns())));
+    let mut sockets = SocketMemory::now();
     let before = sample(shared);
     let window = Duration::from_nanos(shared.plan.schedule.duration_ns);
     loop {
@@ -267,10 +280,11 @@ fn measure(
             delivered: get(&shared.counters.delivered),
         });
         thread::sleep((window - elapsed).min(TICK * 10));
+        sockets = SocketMemory::higher(sockets, SocketMemory::now());
     }
     let after = sample(shared);
     let report = pacer.join().map_err(|_| LoadError::Thread("the pacer panicked".into()))?;
-    Ok((report, warm_up, before, after))
+    Ok((report, warm_up, (before, after), sockets))
 }
 
 /// Fixes when the window begins: after a warm-up of that length, or when latency has settled. Blocks in the latter case.

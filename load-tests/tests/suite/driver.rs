@@ -39,6 +39,7 @@ pub fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) 
         limits: limits(),
         server_pids: vec![std::process::id()],
         redis_pids: vec![],
+        redis_nodes: Vec::new(),
         labels: BTreeMap::from([("topology".into(), "none".into())]),
     }
 }

@@ -125,14 +125,8 @@ fn missing_and_broken_files_are_named_with_the_place() {
 fn a_real_result_is_as_the_published_schema_says() {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path());
-    let schema: Value = serde_json::from_str(include_str!("../../../docs/result.schema.json")).unwrap();
     let result: Value = serde_json::from_slice(&fs::read(folder.path().join(RESULT)).unwrap()).unwrap();
-    let wrong = |value: &Value| {
-        let mut wrong = Vec::new();
-        check(&schema, &schema, value, "result", &mut wrong);
-        wrong
-    };
-    assert_eq!(wrong(&result), Vec::<String>::new());
+    assert_eq!(as_published(folder.path()), Vec::<String>::new());
     // The check itself sees what is missing, of another type, and not described.
     let change = |path: &str, to: Option<Value>| {
         let mut other = result.clone();
@@ -142,7 +136,7 @@ fn a_real_result_is_as_the_published_schema_says() {
             Some(to) => parent.insert(key.into(), to),
             None => parent.remove(key),
         };
-        wrong(&other)
+        against_schema(&other)
     };
     assert_eq!(change("/latency/ack/p99_us", None), ["result.latency.ack.p99_us is missing"]);
     assert_eq!(
@@ -154,6 +148,18 @@ fn a_real_result_is_as_the_published_schema_says() {
         change("/counts/fun", Some(1.into())),
         ["result.counts.fun is not described: add it to docs/result.schema.json"]
     );
+}
+
+/// What in a folder's result is not as the published schema says.
+pub(crate) fn as_published(folder: &Path) -> Vec<String> {
+    against_schema(&serde_json::from_slice(&fs::read(folder.join(RESULT)).unwrap()).unwrap())
+}
+
+fn against_schema(result: &Value) -> Vec<String> {
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/result.schema.json")).unwrap();
+    let mut wrong = Vec::new();
+    check(&schema, &schema, result, "result", &mut wrong);
+    wrong
 }
 
 /// As much of JSON Schema as the published one uses. What is in a result must also be described.

@@ -14,7 +14,8 @@ use chatlab_kit::{
 use chatlab_load::{
     plan::Progress,
     reconcile::{Reconciliation, Snapshot},
-    report,
+    recording::{RecordedRun, TAGS},
+    report::{self, Timeline},
     resp::{
         Client, Commands, RespPlan,
         ceiling::{self, CeilingPlan},
@@ -68,6 +69,8 @@ fn plan(managed: &Managed, rate: f64, commands: Commands) -> RespPlan {
             seed: 3,
         }),
         warm_up_ms: 100,
+        settle_ms: 0,
+        record: None,
         drain_ms: 10_000,
         in_flight_cap: 100_000,
         threads: 1,
@@ -285,4 +288,46 @@ fn a_ceiling_has_a_figure_of_every_client_at_every_point() {
         assert!(point.standings.iter().all(|standing| standing.per_s > 0.0 && standing.ratio > 0.0));
     }
     assert!(text.lines().all(|line| line.chars().count() <= report::WIDTH), "{text}");
+}
+
+#[test]
+fn a_run_of_any_client_settles_first_and_is_recorded_second_by_second() {
+    for topology in Topology::ALL {
+        let managed = start(topology);
+        for client in Client::available() {
+            let folder = tempfile::tempdir().unwrap();
+            let mut plan = plan(&managed, 1_000.0, Commands { client, ..commands(&MIX) });
+            (plan.settle_ms, plan.record) = (60_000, Some(folder.path().to_owned()));
+            plan.threads = 2;
+            let result = run(plan);
+            let warm_up = result.warm_up.clone().unwrap();
+            assert!(warm_up.settled && !warm_up.fixed, "{client} {topology} {warm_up:?}");
+            assert!((2_900..60_000).contains(&warm_up.ms), "found, not waited for: {} ms", warm_up.ms);
+            reconciled(&result);
+            assert_eq!(crate::recording::as_published(folder.path()), Vec::<String>::new());
+            let recorded = RecordedRun::read(folder.path()).unwrap();
+            assert_eq!(
+                (&recorded.result.counts, &recorded.result.latency),
+                (&result.counts, &result.latency)
+            );
+            assert_eq!(recorded.result.reconciliation.unwrap().nodes.len(), managed.addrs().len());
+            let mut answered = 0;
+            for interval in recorded.response.intervals() {
+                let interval = interval.unwrap();
+                answered += if interval.tag == TAGS[0] { interval.latency.count() } else { 0 };
+            }
+            assert_eq!((answered, result.counts.acked), (result.counts.intended, result.counts.intended));
+            let page = report::run_page(&result, &Timeline::default());
+            assert!(page.contains("Beside the servers") && page.contains("executed"), "{page}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_loop_is_not_recorded_second_by_second() {
+    let managed = start(Topology::Single);
+    let mut plan = plan(&managed, 1_000.0, commands(&MIX));
+    plan.load = Load::Closed { concurrency: 6, duration_ns: 1_000_000_000 };
+    plan.record = Some("nowhere".into());
+    assert!(generate(plan, &mut |_| {}).unwrap_err().to_string().contains("closed loop"));
 }

@@ -77,6 +77,8 @@ fn plan(node: String) -> RespPlan {
             seed: 1,
         }),
         warm_up_ms: 0,
+        settle_ms: 0,
+        record: None,
         drain_ms: 10_000,
         in_flight_cap: 100_000,
         threads: 1,

@@ -52,6 +52,7 @@ pub async fn measure(
         rooms: provisioned.rooms,
         server_pids: servers.map(|i| stack.server_pid(i)).collect(),
         redis_pids: stack.redis_pids(),
+        redis_nodes: stack.managed().addrs(),
         labels,
     };
     let mut plan = Box::new(Plan::new(scenario, target)?);
@@ -90,10 +91,10 @@ pub(super) async fn measure_lab(
 /// When the generator gives no result.
 pub(super) async fn measure_redis(
     managed: &Managed,
-    scenario: &Scenario,
-    client: Option<Client>,
+    (scenario, client): (&Scenario, Option<Client>),
     program: &Path,
     mut labels: BTreeMap<String, String>,
+    record: Option<&Path>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
     let own = scenario.redis.as_ref().map(|commands| commands.client);
@@ -105,7 +106,8 @@ pub(super) async fn measure_redis(
         nodes: managed.addrs(),
         redis_pids: (0..managed.nodes().len()).filter_map(|i| managed.pid(i)).collect(),
     };
-    let plan = Box::new(RespPlan::new(scenario, place, labels)?);
+    let mut plan = Box::new(RespPlan::new(scenario, place, labels)?);
+    plan.record = record.map(Path::to_owned);
     Box::pin(process::run_plan(program, &GENERATE, &Job::Redis(plan), progress)).await
 }
 

@@ -10,7 +10,6 @@ use chatlab_kit::{
 };
 use chatlab_load::{
     preflight::preflight,
-    recording,
     result::RunResult,
     scenario::{Driver, Scenario},
 };
@@ -155,13 +154,8 @@ impl Started<'_> {
             Servers::Redis(managed) => {
                 let labels = labels(topology, ClientKind::RedisRs, &self.setting.redis);
                 let client = self.place.client;
-                let result = measure_redis(managed, scenario, client, self.program, labels, tell).await?;
-                if let Some(folder) = record {
-                    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-                    recording::write_result(folder, &result)?;
-                    recording::write_distributions(folder, &result)?;
-                }
-                Ok(result)
+                let what = (scenario, client);
+                measure_redis(managed, what, self.program, labels, record, tell).await
             }
         }
     }

@@ -3,4 +3,5 @@
 pub(super) mod compared;
 pub(super) mod knee;
 pub(super) mod matrix;
+mod reconciled;
 pub(super) mod run;

@@ -1,10 +1,13 @@
 //! The page of one run.
 
-use super::super::{
-    chart::{heat, over_time, percentiles},
-    html::{Tone, badge, charts, figure, list, page as whole, paragraph, section, table, tiles},
-    terminal::{NONE, asked_for, mib, ms, per_s, share, usage},
-    timeline::Timeline,
+use super::{
+    super::{
+        chart::{heat, over_time, percentiles},
+        html::{Tone, badge, charts, figure, list, page as whole, paragraph, section, table, tiles},
+        terminal::{NONE, asked_for, mib, ms, per_s, share, usage},
+        timeline::Timeline,
+    },
+    reconciled,
 };
 use crate::{
     recorder::{Latency, Summary},
@@ -30,6 +33,7 @@ pub fn page(result: &RunResult, timeline: &Timeline) -> String {
         section("Faults", &faults(timeline)),
         section("Who received what", &ledger(result)),
         section("CPU and memory in the window", &resources(result)),
+        reconciled_part(result),
         section("The verdict's rules", &evidence(result)),
         section("What was asked for", &configuration(result)),
         section("Where it took place", &environment(result)),
@@ -255,6 +259,11 @@ fn resources(result: &RunResult) -> String {
     table(&["", "CPU, of one core", each, "RSS MiB"], &rows, true)
 }
 
+fn reconciled_part(result: &RunResult) -> String {
+    let seen = result.reconciliation.as_ref();
+    seen.map(|seen| section("Beside the servers' own count", &reconciled::part(seen))).unwrap_or_default()
+}
+
 fn evidence(result: &RunResult) -> String {
     let rows: Vec<Vec<String>> = result
         .verdict
@@ -272,9 +281,20 @@ fn configuration(result: &RunResult) -> String {
     let c = &result.config;
     let mut entries: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, value: String| entries.push((name.to_owned(), value));
-    match &c.lab {
-        Some(driven) => add("lab and variant", format!("{}={}", driven.lab, driven.variant)),
-        None => {
+    match (&c.lab, &c.redis) {
+        (Some(driven), _) => add("lab and variant", format!("{}={}", driven.lab, driven.variant)),
+        (None, Some(commands)) => {
+            let mix: Vec<_> = commands.mix.iter().map(|(op, weight)| format!("{weight} {op}")).collect();
+            add("client", commands.client.to_string());
+            add("connections to a master", c.conns.to_string());
+            add("mix", mix.join(", "));
+            add("keys of each structure", commands.keys.to_string());
+            add("value", format!("{} B", c.body_bytes));
+            if commands.listeners > 0 {
+                add("listeners", format!("{} on {} channels", commands.listeners, commands.channels));
+            }
+        }
+        (None, None) => {
             add("connections", c.conns.to_string());
             add("rooms", format!("{}, {} a connection", c.rooms, c.rooms_per_conn));
             add("body", format!("{} B", c.body_bytes));
