@@ -1,17 +1,7 @@
-//! The one binary: parse, then dispatch.
+//! The one binary.
 
 use std::process::ExitCode;
 
-use chatlab::cli::{Cli, EXIT_ERROR};
-use clap::Parser;
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Cli::parse().run().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("chatlab: {error:#}");
-            ExitCode::from(EXIT_ERROR)
-        }
-    }
+fn main() -> ExitCode {
+    chatlab::cli::main("chatlab")
 }

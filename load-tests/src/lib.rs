@@ -14,6 +14,7 @@
 //! | [`recording`] | a run written to a folder, second by second, and read back |
 //! | [`steady`] | where latency has settled, so that the warm-up can end |
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
+//! | [`null`] | responders that do nothing: what the generator can do by itself |
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
 //! | [`compare`], [`knee`], [`matrix`] | many runs: whether A and B differ, how much load is kept, a table |
@@ -29,6 +30,7 @@ pub mod knee;
 pub mod lab;
 pub mod ledger;
 pub mod matrix;
+pub mod null;
 pub mod payload;
 pub mod plan;
 pub mod preflight;

@@ -8,6 +8,7 @@ pub use crate::config::{Config, Driven};
 use crate::{
     lab::Operation,
     ledger::Totals,
+    null::Calibration,
     procstat::{ProcStat, ThreadStat, own_threads},
     reconcile::Reconciliation,
     recorder::{Latency, Recorder, Summary},
@@ -187,6 +188,9 @@ pub struct RunResult {
     /// Drivers `lab` and `redis`: what the servers counted, beside what was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciliation: Option<Reconciliation>,
+    /// What the generator did with the same load before a responder that does nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// Counters and processes at one instant.
@@ -303,6 +307,7 @@ impl RunResult {
             warm_up: Some(run.warm_up),
             resources,
             reconciliation: None,
+            calibration: None,
             scenario: run.scenario,
             labels: run.labels,
         })

@@ -50,6 +50,8 @@ pub struct Limits {
     /// A 99.9th percentile of delivery over this, in microseconds, beside a median below a tenth
     /// of it, is a standstill.
     pub stall_us: u64,
+    /// How many times the load the generator must be able to offer to a responder that does nothing.
+    pub headroom: f64,
 }
 
 impl Default for Limits {
@@ -61,6 +63,7 @@ impl Default for Limits {
             lag_growth: 2.0,
             lag_growth_us: 10_000,
             stall_us: 250_000,
+            headroom: 1.25,
         }
     }
 }

@@ -2,16 +2,6 @@
 
 use std::process::ExitCode;
 
-use chatlab::cli::{Cli, EXIT_ERROR};
-use clap::Parser;
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Cli::parse().run().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("chatlab-play: {error:#}");
-            ExitCode::from(EXIT_ERROR)
-        }
-    }
+fn main() -> ExitCode {
+    chatlab::cli::main("chatlab-play")
 }

@@ -121,7 +121,7 @@ enum Verb {
 
 impl Cli {
     /// Runs the verb.
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
+    async fn run(self) -> anyhow::Result<ExitCode> {
         let global = &self.global;
         match self.verb {
             Verb::Demo(args) => demo::run(args, global).await,
@@ -151,6 +151,23 @@ impl Cli {
             }
         }
     }
+}
+
+/// The whole program, which calls itself `program` in its errors. Neither async nor generic, so that it is compiled once, here,
+/// and not again in every program that calls it.
+pub fn main(program: &str) -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{program}: cannot start threads: {error}");
+            return ExitCode::from(EXIT_ERROR);
+        }
+    };
+    runtime.block_on(cli.run()).unwrap_or_else(|error| {
+        eprintln!("{program}: {error:#}");
+        ExitCode::from(EXIT_ERROR)
+    })
 }
 
 /// The exit code for what could not be done.

@@ -254,6 +254,15 @@ fn resource_part(out: &mut String, result: &RunResult) {
         );
     }
     let _ = writeln!(out, "{:<24}{:>12}", "  its busiest thread", share(resources.generator_busiest_thread));
+    if let Some(calibration) = &result.calibration {
+        let headroom = calibration.headroom.map_or_else(|| NONE.into(), |times| format!("{times:.1} ×"));
+        let _ = writeln!(
+            out,
+            "  before a responder that does nothing: {} of it, p99 {} ms, headroom {headroom}",
+            share(calibration.busiest_thread),
+            ms(calibration.p99_us)
+        );
+    }
 }
 
 /// Breaks a line at spaces so that no part is wider than [`WIDTH`]; each part after the first begins with `indent`.

@@ -21,7 +21,7 @@ use chatlab_load::{
 use crate::{harness::Stack, labs, seats};
 
 /// What the generator's process is started with.
-const GENERATE: [&str; 2] = ["load", "generate"];
+pub(super) const GENERATE: [&str; 2] = ["load", "generate"];
 
 /// What a result says about the target, beside its figures.
 pub fn labels(topology: Topology, client: ClientKind, redis: &ServerBinary) -> BTreeMap<String, String> {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use chatlab_load::{
     compare::{self, Comparison, ORDER, Which},
-    report,
+    recording, report,
     result::RunResult,
 };
 
@@ -37,6 +37,10 @@ pub(super) struct RunArgs {
     /// Record the run into this folder, second by second; `load report DIR` makes a page of it
     #[arg(long, value_name = "DIR", conflicts_with = "against")]
     record: Option<PathBuf>,
+    /// Leave out the few seconds in which the same load goes to a responder that does nothing, which tell what the generator
+    /// can do by itself
+    #[arg(long)]
+    no_calibration: bool,
 }
 
 /// Runs `load run`.
@@ -55,12 +59,33 @@ pub(super) async fn run(args: RunArgs, global: &Global) -> anyhow::Result<ExitCo
 
 async fn one(args: &RunArgs, setting: &Setting, side: &Side, global: &Global) -> anyhow::Result<ExitCode> {
     let mut teller = Teller::new();
-    let result = Box::pin(setting.window(args.place, side, args.record.as_deref(), &mut teller)).await;
+    let result = Box::pin(calibrated(args, setting, side, &mut teller)).await;
     teller.finish();
     let result = result?;
     let name = format!("{}-{}.json", setting.scenario.name, args.place.topology);
     show(&args.load, global, &name, &result, || report::terminal(&result))?;
     Ok(exit_code(result.verdict.is_valid(), args.load.accept))
+}
+
+/// First the generator by itself, on a machine where nothing else has been started yet; then the run.
+async fn calibrated(
+    args: &RunArgs,
+    setting: &Setting,
+    side: &Side,
+    teller: &mut Teller,
+) -> anyhow::Result<RunResult> {
+    let calibration = match args.no_calibration {
+        true => None,
+        false => setting.calibrate(args.place, teller).await?,
+    };
+    let mut result = Box::pin(setting.window(args.place, side, args.record.as_deref(), teller)).await?;
+    if let Some(calibration) = calibration {
+        result.calibrate(calibration);
+        if let Some(folder) = &args.record {
+            recording::write_result(folder, &result)?;
+        }
+    }
+    Ok(result)
 }
 
 async fn two_against_two(

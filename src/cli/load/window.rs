@@ -9,13 +9,14 @@ use chatlab_kit::{
     servers::{Managed, ServerOptions},
 };
 use chatlab_load::{
+    null::{self, Calibration},
     preflight::preflight,
     result::RunResult,
     scenario::{Driver, Scenario},
 };
 
 use super::{
-    measure::{labels, measure, measure_lab, measure_redis},
+    measure::{GENERATE, labels, measure, measure_lab, measure_redis},
     options::{LoadArgs, PlaceArgs},
     side::Side,
     teller::Teller,
@@ -66,6 +67,17 @@ impl Setting {
             },
         };
         Ok(Some(Self { scenario, servers: usize::from(args.servers), redis, program }))
+    }
+
+    /// What the generator can do by itself; none where there is no responder for it.
+    pub(super) async fn calibrate(
+        &self,
+        place: PlaceArgs,
+        teller: &mut Teller,
+    ) -> anyhow::Result<Option<Calibration>> {
+        teller.note("the generator by itself, before a responder that does nothing");
+        let tell = &mut |progress| teller.tell(progress);
+        null::calibrate(&self.scenario, place.client, (&self.program, &GENERATE), tell).await
     }
 
     /// Starts everything anew, loads it for one window, and stops it: no window inherits from another.

@@ -256,7 +256,16 @@ fn resources(result: &RunResult) -> String {
         let busiest = share(r.generator_busiest_thread);
         rows.push(vec!["generator's busiest thread".into(), busiest, NONE.into(), NONE.into()]);
     }
-    table(&["", "CPU, of one core", each, "RSS MiB"], &rows, true)
+    let calibrated = result.calibration.as_ref().map(|calibration| {
+        let headroom = calibration.headroom.map_or_else(|| NONE.into(), |times| format!("{times:.1} ×"));
+        let text = format!(
+            "The same load, offered to a responder that does nothing: busiest thread {}, p99 {} ms, headroom {headroom}.",
+            share(calibration.busiest_thread),
+            ms(calibration.p99_us)
+        );
+        paragraph("note", &text)
+    });
+    table(&["", "CPU, of one core", each, "RSS MiB"], &rows, true) + &calibrated.unwrap_or_default()
 }
 
 fn reconciled_part(result: &RunResult) -> String {
