@@ -3,6 +3,8 @@
 //! Histograms of several threads or processes are merged, never averaged. Every duration is
 //! recorded in microseconds; what is longer than [`MAX_US`] counts as [`MAX_US`].
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::{
     Histogram,
@@ -18,6 +20,9 @@ pub const MAX_US: u64 = 60_000_000;
 pub const MIN_SAMPLES_BEYOND: f64 = 10.0;
 /// The tick of the generators that [`Recorder::ack_tick`] stands for, in nanoseconds.
 pub const TICK_NS: u64 = 10_000_000;
+
+/// How often a thread looks how late its runtime is.
+pub const LAG_TICK: Duration = Duration::from_millis(10);
 
 /// A histogram that can't be made or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,6 +175,8 @@ pub struct Recorder {
     pub ack_tick: Latency,
     /// Intended instant → actual send: the generator's own lateness.
     pub pacing: Latency,
+    /// How late the threads' runtimes woke up, looked at every [`LAG_TICK`]: what came meanwhile was stamped late.
+    pub runtime_lag: Latency,
     /// Intended instant → delivery, by the third of the window in which the message was due.
     pub delivery: [Latency; 3],
     /// Actual send → delivery.
@@ -203,6 +210,7 @@ impl Recorder {
             ack_service: empty.clone(),
             ack_tick: empty.clone(),
             pacing: empty.clone(),
+            runtime_lag: empty.clone(),
             delivery: [empty.clone(), empty.clone(), empty.clone()],
             delivery_service: empty.clone(),
             first: empty.clone(),
@@ -265,6 +273,7 @@ impl Recorder {
         self.ack_service.merge(&other.ack_service);
         self.ack_tick.merge(&other.ack_tick);
         self.pacing.merge(&other.pacing);
+        self.runtime_lag.merge(&other.runtime_lag);
         for (mine, theirs) in self.delivery.iter_mut().zip(&other.delivery) {
             mine.merge(theirs);
         }

@@ -98,6 +98,9 @@ pub struct Latencies {
     pub ack_tick: Summary,
     /// Intended instant → actual send.
     pub pacing: Summary,
+    /// How late the generator's runtimes woke up; none where the driver has no runtime.
+    #[serde(default)]
+    pub runtime_lag: Summary,
     /// Intended instant → delivery, every subscriber.
     pub delivery: Summary,
     /// Actual send → delivery.
@@ -320,6 +323,7 @@ fn latencies(recorder: &Recorder, reopen: &Latency) -> Result<Latencies, LoadErr
         ack_service: recorder.ack_service.summary()?,
         ack_tick: recorder.ack_tick.summary()?,
         pacing: recorder.pacing.summary()?,
+        runtime_lag: recorder.runtime_lag.summary()?,
         delivery: recorder.delivery_all().summary()?,
         delivery_service: recorder.delivery_service.summary()?,
         first_subscriber: recorder.first.summary()?,
@@ -355,7 +359,7 @@ fn resources(before: &Sample, after: &Sample, wall_s: f64) -> Resources {
 
 fn observe(run: &Gathered, latency: &Latencies, resources: &Resources) -> Observed {
     let by_third = latency.delivery_p50_us_by_third;
-    let Latencies { pacing, delivery, .. } = latency;
+    let Latencies { pacing, delivery, runtime_lag, .. } = latency;
     Observed {
         intended: run.intended,
         sent: run.sent,
@@ -363,6 +367,7 @@ fn observe(run: &Gathered, latency: &Latencies, resources: &Resources) -> Observ
         busiest_thread: resources.generator_busiest_thread,
         // Few samples hide the 99th percentile, not a generator that is late all the time.
         pacing_p99_us: pacing.p99_us.or(pacing.p90_us).or(pacing.p50_us),
+        runtime_lag_us: runtime_lag.p99_us.or(runtime_lag.p90_us).or(runtime_lag.p50_us),
         cap_hits: run.cap_hits,
         connect_failures: run.connect_failures + run.reopened.failures,
         disconnects: run.disconnects,

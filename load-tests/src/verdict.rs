@@ -41,6 +41,8 @@ pub struct Limits {
     pub thread_cpu: f64,
     /// The 99th percentile of the pacing error, in microseconds.
     pub pacing_p99_us: u64,
+    /// The 99th percentile of how late the generator's runtimes woke up, in microseconds.
+    pub runtime_lag_us: u64,
     /// The least share of the intended messages that must have been sent.
     pub achieved: f64,
     /// The last third's median delivery latency over the first third's …
@@ -59,6 +61,7 @@ impl Default for Limits {
         Self {
             thread_cpu: 0.85,
             pacing_p99_us: 10_000,
+            runtime_lag_us: 10_000,
             achieved: 0.99,
             lag_growth: 2.0,
             lag_growth_us: 10_000,
@@ -81,6 +84,8 @@ pub struct Observed {
     pub busiest_thread: Option<f64>,
     /// The highest pacing percentile that samples allow, up to the 99th.
     pub pacing_p99_us: Option<u64>,
+    /// The highest percentile of the runtimes' lag that samples allow, up to the 99th; none where there is no runtime.
+    pub runtime_lag_us: Option<u64>,
     /// Arrivals that had to wait for the in-flight cap.
     pub cap_hits: u64,
     /// Connections that could not be opened or joined.
@@ -203,6 +208,13 @@ fn generator_rules(seen: &Observed, limits: &Limits) -> Vec<Evidence> {
         ),
         rule(
             GeneratorBound,
+            "runtime_lag_p99",
+            seen.runtime_lag_us.is_none_or(|us| us <= limits.runtime_lag_us),
+            us(seen.runtime_lag_us),
+            us(Some(limits.runtime_lag_us)),
+        ),
+        rule(
+            GeneratorBound,
             "achieved_rate",
             excused || share >= limits.achieved,
             format!("{:.2} %", share * 100.0),
@@ -274,6 +286,7 @@ mod tests {
             acked: 1000,
             busiest_thread: Some(0.3),
             pacing_p99_us: Some(400),
+            runtime_lag_us: Some(1_200),
             delivered: 100_000,
             delivery_first_us: Some(2_000),
             delivery_last_us: Some(2_100),
@@ -298,7 +311,7 @@ mod tests {
     fn a_good_run_is_valid_and_shows_every_rule_it_kept() {
         let verdict = judge(&good(), &Limits::default());
         assert!(verdict.is_valid() && verdict.broken().count() == 0);
-        assert_eq!(verdict.evidence.len(), 13);
+        assert_eq!(verdict.evidence.len(), 14);
     }
 
     #[test]
@@ -306,6 +319,7 @@ mod tests {
         use Kind::GeneratorBound;
         assert_eq!(verdict(|o| o.busiest_thread = Some(0.9)), only(GeneratorBound, "generator_thread_cpu"));
         assert_eq!(verdict(|o| o.pacing_p99_us = Some(11_000)), only(GeneratorBound, "pacing_error_p99"));
+        assert_eq!(verdict(|o| o.runtime_lag_us = Some(11_000)), only(GeneratorBound, "runtime_lag_p99"));
         let (kind, rules) = verdict(|o| (o.sent, o.acked) = (900, 900));
         assert_eq!(kind, GeneratorBound);
         assert!(rules.contains(&"achieved_rate".into()));

@@ -93,6 +93,7 @@ where
         }
         None => None,
     };
+    runtime.spawn(run.clone().watch_lag());
     let counted = Snapshot::take(&plan.nodes);
     let measured = measure(&plan, &run, runtime.handle(), recording.as_ref(), progress);
     drain(&plan, &run, progress);

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::{LabPlan, Operation};
 use crate::{
     plan::PlanError,
-    recorder::{Instants, Latency, Recorder},
+    recorder::{Instants, LAG_TICK, Latency, Recorder},
     recording::Live,
     schedule::{Arrival, Schedule},
     steady::Pulse,
@@ -145,6 +145,20 @@ impl Run {
     /// Records each second as well.
     pub fn record_into(&self, live: Live) {
         self.record().recorder.set_live(live);
+    }
+
+    /// Looks how late the runtime is, as long as it lives.
+    pub async fn watch_lag(self: Arc<Self>) {
+        let mut due = Instant::now();
+        loop {
+            due += LAG_TICK;
+            // Ticks that were missed are not left out: each of them was late.
+            tokio::time::sleep_until(due.into()).await;
+            let (now_ns, start_ns) = (self.now_ns(), self.window_start_ns.load(Relaxed));
+            if start_ns != 0 && (start_ns..start_ns + self.schedule.duration_ns).contains(&now_ns) {
+                self.record().recorder.runtime_lag.record_ns(due.elapsed().as_nanos() as u64);
+            }
+        }
     }
 
     /// Ends the recording's second, if it is over.

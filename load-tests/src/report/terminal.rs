@@ -150,7 +150,7 @@ fn latency_row(out: &mut String, name: &str, s: &Summary) {
 fn latency_part(out: &mut String, result: &RunResult) {
     latency_head(out);
     let latency = &result.latency;
-    let rows: [(&str, &Summary); 8] = [
+    let rows: [(&str, &Summary); 9] = [
         ("ack", &latency.ack),
         ("  from the actual send", &latency.ack_service),
         ("delivery", &latency.delivery),
@@ -159,6 +159,7 @@ fn latency_part(out: &mut String, result: &RunResult) {
         ("  median subscriber", &latency.median_subscriber),
         ("  last subscriber", &latency.last_subscriber),
         ("pacing error", &latency.pacing),
+        ("runtime lag", &latency.runtime_lag),
     ];
     for (name, s) in rows {
         latency_row(out, name, s);

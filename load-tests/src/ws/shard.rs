@@ -1,7 +1,7 @@
 //! One generator thread: its share of the connections on a single-threaded runtime, with a
 //! ledger and histograms of its own that nobody else touches.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Instant};
 
 use chatlab_kit::wire::ServerFrame;
 use tokio::{
@@ -18,14 +18,12 @@ use super::{
 use crate::{
     ledger::{Ledger, Seen},
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
-    recorder::{Instants, Latency, Recorder},
+    recorder::{Instants, LAG_TICK, Latency, Recorder},
     recording::Live,
 };
 
 /// The most kinds of error that are told apart; the rest is counted as `other`.
 const MAX_ERROR_KINDS: usize = 64;
-/// How often a thread looks whether a second of its recording has ended.
-const RECORDING_TICK: Duration = Duration::from_millis(100);
 
 /// The rooms of one connection.
 #[derive(Debug, Default)]
@@ -297,18 +295,15 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -
             }
         })
         .collect();
-    let ticking =
-        shared.plan.record.is_some().then(|| local.spawn_local(tick(Arc::clone(shared), Rc::clone(&state))));
+    let ticking = local.spawn_local(tick(Arc::clone(shared), Rc::clone(&state)));
     local.block_on(&runtime, async {
         for task in tasks {
             // A task that panicked leaves its connection unaccounted for: that is no result.
             task.await.map_err(|e| LoadError::Thread(e.to_string()))?;
         }
-        if let Some(ticking) = ticking {
-            ticking.abort();
-            // Aborted as it is, this is no error; what it held is free then.
-            let _ = ticking.await;
-        }
+        ticking.abort();
+        // Aborted as it is, this is no error; what it held is free then.
+        let _ = ticking.await;
         Ok::<_, LoadError>(())
     })?;
     drop(local);
@@ -316,11 +311,18 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -
     Ok(state.into_inner())
 }
 
-/// Ends the seconds of the recording in which nothing happens.
+/// Looks how late the thread is, and ends the seconds of the recording in which nothing happens.
 async fn tick(shared: Arc<Shared>, state: Rc<RefCell<State>>) {
-    let mut ticks = tokio::time::interval(RECORDING_TICK);
+    let mut due = Instant::now();
     loop {
-        ticks.tick().await;
-        state.borrow_mut().recorder.tick(shared.now_ns());
+        due += LAG_TICK;
+        // Ticks that were missed are not left out: each of them was late.
+        tokio::time::sleep_until(due.into()).await;
+        let now_ns = shared.now_ns();
+        let recorder = &mut state.borrow_mut().recorder;
+        if shared.in_window(now_ns) {
+            recorder.runtime_lag.record_ns(due.elapsed().as_nanos() as u64);
+        }
+        recorder.tick(now_ns);
     }
 }

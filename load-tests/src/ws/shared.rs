@@ -113,6 +113,12 @@ impl Shared {
         self.origin.elapsed().as_nanos() as u64
     }
 
+    /// Whether the window has begun and its last arrival is still due.
+    pub fn in_window(&self, now_ns: u64) -> bool {
+        let start_ns = get(&self.window_start_ns);
+        start_ns != 0 && (start_ns..start_ns + self.plan.schedule.duration_ns).contains(&now_ns)
+    }
+
     /// Which third of the window a measured message was due in; none for the warm-up.
     pub fn third(&self, number: u32, intended_ns: u64) -> Option<usize> {
         if number < self.first_measured {

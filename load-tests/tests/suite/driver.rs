@@ -46,7 +46,7 @@ pub fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) 
 
 /// The tests may share the machine with a compiler.
 pub fn limits() -> Limits {
-    Limits { pacing_p99_us: 200_000, thread_cpu: 2.0, ..Limits::default() }
+    Limits { pacing_p99_us: 200_000, runtime_lag_us: 200_000, thread_cpu: 2.0, ..Limits::default() }
 }
 
 pub fn run(plan: Plan) -> RunResult {

@@ -103,7 +103,13 @@ fn plan(managed: &Managed, rate: f64) -> LabPlan {
         in_flight_cap: 1_000,
         threads: 1,
         // The tests may share the machine with a compiler.
-        limits: Limits { pacing_p99_us: 300_000, thread_cpu: 2.0, stall_us: 5_000_000, ..Limits::default() },
+        limits: Limits {
+            pacing_p99_us: 300_000,
+            runtime_lag_us: 300_000,
+            thread_cpu: 2.0,
+            stall_us: 5_000_000,
+            ..Limits::default()
+        },
         redis_pids: vec![std::process::id()],
         labels: BTreeMap::new(),
     }

@@ -77,6 +77,7 @@ fn plan(managed: &Managed, rate: f64, commands: Commands) -> RespPlan {
         // The tests may share the machine with a compiler.
         limits: Limits {
             pacing_p99_us: 3_000_000,
+            runtime_lag_us: 3_000_000,
             thread_cpu: 2.0,
             stall_us: 50_000_000,
             lag_growth_us: 50_000_000,

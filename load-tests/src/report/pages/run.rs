@@ -123,7 +123,7 @@ fn latency_table(result: &RunResult) -> String {
         rows.push((format!("{}, from the actual call", operation.name), &operation.service));
     }
     let named: &[(&str, &Summary)] = if is_operations(result) {
-        &[("all operations", &l.ack), ("pacing error", &l.pacing)]
+        &[("all operations", &l.ack), ("pacing error", &l.pacing), ("runtime lag", &l.runtime_lag)]
     } else {
         &[
             ("ack", &l.ack),
@@ -135,6 +135,7 @@ fn latency_table(result: &RunResult) -> String {
             ("median subscriber", &l.median_subscriber),
             ("last subscriber", &l.last_subscriber),
             ("pacing error", &l.pacing),
+            ("runtime lag", &l.runtime_lag),
             ("close, open and join", &l.reopen),
         ]
     };
