@@ -11,6 +11,7 @@
 //! | [`console`] | the console track: a learner's commands on a private server, judged |
 //! | [`learner`] | a learner's progress, hints, predictions, comparison with the reference |
 //! | [`plot`] | pictures of what experiments measured |
+//! | [`benches`] | what the benches measured, as tables |
 //! | [`gate`] | what every lab must pass before it ships |
 //! | [`labs`], [`seats`] | the labs that the command line knows, and those whose variants the server runs |
 //! | [`provision`] | users and rooms for load and tests, without a running server |
@@ -20,6 +21,7 @@
 
 pub mod app;
 pub mod archive;
+pub mod benches;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -1,4 +1,4 @@
-//! `chatlab bench`: criterion benches of a lab's variants, in a clone.
+//! `chatlab bench`: criterion benches of a lab's variants, in a clone. The bench program itself prints the table.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -7,21 +7,27 @@ use anyhow::{Context, bail};
 use chatlab_kit::prereq::on_path;
 
 use super::{EXIT_ERROR, Global, setup::ensure_server};
-use crate::labs;
+use crate::{benches, labs};
 
 const EXAMPLES: &str = "\
 Examples:
   chatlab bench sessions
   chatlab bench sessions touch        only what matches `touch`
   chatlab bench presence --exercise   yours beside the reference
-  chatlab bench sessions -- --quick";
+  chatlab bench sessions -- --quick
+  chatlab bench cpu                   codecs, slots, ledger, frames: no server
+  chatlab bench --table               the tables of what was measured last";
 
 /// Arguments of `chatlab bench`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The lab, as `chatlab list` shows it
-    lab: String,
+    /// The lab, as `chatlab list` shows it, or `cpu`
+    #[arg(required_unless_present = "table")]
+    lab: Option<String>,
+    /// Measure nothing: show what was measured last, of all labs
+    #[arg(long, conflicts_with_all = ["lab", "exercise"])]
+    table: bool,
     /// Your exercise takes part
     #[arg(long)]
     exercise: bool,
@@ -35,14 +41,20 @@ pub struct Args {
 /// # Errors
 /// When there is no such lab, no clone, no cargo or no Redis server.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let lab = labs::named(&args.lab)?;
     let clone = clone_root()?;
+    let Some(lab) = args.lab else {
+        print!("{}", benches::all_tables(&benches::folder()?)?);
+        return Ok(ExitCode::SUCCESS);
+    };
+    if lab != benches::CPU {
+        labs::named(&lab)?;
+    }
     let cargo = cargo()?;
     let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
     let mut command = tokio::process::Command::new(cargo);
-    command.current_dir(clone).args(["bench", "--bench", lab.id()]);
+    command.current_dir(clone).args(["bench", "--bench", &lab]);
     if args.exercise {
-        command.args(["--features", &format!("chatlab-{}/exercise", lab.id())]);
+        command.args(["--features", &format!("chatlab-{lab}/exercise")]);
     }
     let status = command
         .arg("--")

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use chatlab_kit::{
     LabError, LabResult,
     ids::{MessageId, RoomId, UserId},
-    lab::{Operation, Workload},
-    message::{Draft, MessageKind, Position},
+    lab::{Operation, Scale, Workload},
+    message::{Draft, MAX_BODY_BYTES, MessageKind, Position},
 };
+use tokio::sync::OnceCell;
 
 use crate::{History, Since};
 
@@ -22,6 +23,9 @@ const PAGE: usize = 50;
 const BEHIND: usize = 5;
 /// The body, about as long as a chat message.
 const BODY: &str = "A message as people write them: a sentence or two, and then somebody answers.";
+
+/// The bodies that benches write and read, in bytes: a line, a long message, the longest.
+const BODIES: Scale = Scale { unit: "B", sizes: &[64, 1_024, MAX_BODY_BYTES] };
 
 const OPERATIONS: &[Operation] = &[
     Operation { name: "append", weight: 60 },
@@ -43,27 +47,29 @@ pub(crate) struct HistoryWorkload {
     author: UserId,
     rooms: OnceLock<Vec<Room>>,
     growing: Vec<RoomId>,
+    /// A room for each of [`BODIES`], laid out when a bench first asks for one.
+    sized: OnceCell<Vec<(usize, Room)>>,
 }
 
 impl HistoryWorkload {
     pub(crate) fn new(history: Arc<dyn History>) -> Self {
         let growing = (0..ROOMS).map(|_| RoomId::new()).collect();
-        Self { history, author: UserId::new(), rooms: OnceLock::new(), growing }
+        Self { history, author: UserId::new(), rooms: OnceLock::new(), growing, sized: OnceCell::new() }
     }
 
-    fn draft(&self, room: RoomId) -> LabResult<Draft> {
+    fn draft(&self, room: RoomId, body: &str) -> LabResult<Draft> {
         let id = MessageId::new();
         let cid =
             id.0.as_simple().to_string().parse().map_err(|e| LabError::Other(format!("client id: {e}")))?;
-        Ok(Draft { room, id, from: self.author, cid, kind: MessageKind::Text, body: BODY.to_owned() })
+        Ok(Draft { room, id, from: self.author, cid, kind: MessageKind::Text, body: body.to_owned() })
     }
 
-    async fn room(&self) -> LabResult<Room> {
+    async fn room(&self, body: &str) -> LabResult<Room> {
         let id = RoomId::new();
         let mut messages = Vec::with_capacity(MESSAGES);
         let mut resume = None;
         for n in 0..MESSAGES {
-            let appended = self.history.append(&self.draft(id)?).await?;
+            let appended = self.history.append(&self.draft(id, body)?).await?;
             messages.push(appended.id);
             if n + 1 + BEHIND == MESSAGES {
                 resume = Some(Position { epoch: appended.epoch, seq: appended.seq, id: Some(appended.id) });
@@ -72,6 +78,36 @@ impl HistoryWorkload {
         let resume = resume.ok_or_else(|| LabError::Other("the workload's rooms are too short".into()))?;
         Ok(Room { id, messages, resume })
     }
+
+    async fn sized(&self, size: usize) -> LabResult<&Room> {
+        let lay_out = async || {
+            let mut rooms = Vec::with_capacity(BODIES.sizes.len());
+            for size in BODIES.sizes {
+                rooms.push((*size, self.room(&body(*size)).await?));
+            }
+            Ok::<_, LabError>(rooms)
+        };
+        let rooms: &Vec<(usize, Room)> = self.sized.get_or_try_init(lay_out).await?;
+        let room = rooms.iter().find(|(of, _)| *of == size).map(|(_, room)| room);
+        room.ok_or_else(|| LabError::Other(format!("no room has bodies of {size} bytes")))
+    }
+
+    async fn page(&self, room: &Room, n: usize) -> LabResult<()> {
+        let before = 1 + PAGE + n % (MESSAGES - PAGE);
+        match self.history.page(&room.id, Some(before as u64), PAGE).await?.len() {
+            PAGE => Ok(()),
+            other => Err(wrong(format!("{other} messages in a page of {PAGE}"))),
+        }
+    }
+}
+
+fn wrong(why: String) -> LabError {
+    LabError::Corrupt { key: "a prepared room".into(), why }
+}
+
+/// A body of so many bytes.
+fn body(bytes: usize) -> String {
+    BODY.chars().cycle().take(bytes).collect()
 }
 
 #[async_trait]
@@ -86,7 +122,7 @@ impl Workload for HistoryWorkload {
         }
         let mut rooms = Vec::with_capacity(ROOMS);
         for _ in 0..ROOMS {
-            rooms.push(self.room().await?);
+            rooms.push(self.room(BODY).await?);
         }
         let _ = self.rooms.set(rooms);
         Ok(())
@@ -96,16 +132,9 @@ impl Workload for HistoryWorkload {
         let n = n as usize;
         let rooms = self.rooms.get().ok_or_else(|| LabError::Other("the workload is not prepared".into()))?;
         let room = &rooms[n % rooms.len()];
-        let wrong = |why: String| LabError::Corrupt { key: "a prepared room".into(), why };
         match operation {
-            "append" => self.history.append(&self.draft(self.growing[n % ROOMS])?).await.map(drop),
-            "page" => {
-                let before = 1 + PAGE + n / ROOMS % (MESSAGES - PAGE);
-                match self.history.page(&room.id, Some(before as u64), PAGE).await?.len() {
-                    PAGE => Ok(()),
-                    other => Err(wrong(format!("{other} messages in a page of {PAGE}"))),
-                }
-            }
+            "append" => self.history.append(&self.draft(self.growing[n % ROOMS], BODY)?).await.map(drop),
+            "page" => self.page(room, n / ROOMS).await,
             "since" => match self.history.since(&room.id, &room.resume).await? {
                 Since::Continued { messages, .. } if messages.len() == BEHIND => Ok(()),
                 other => Err(wrong(format!("{BEHIND} messages were missed, and the answer is {other:?}"))),
@@ -116,6 +145,21 @@ impl Workload for HistoryWorkload {
                 edited.map(drop).ok_or_else(|| wrong("edit does not find a message".into()))
             }
             other => Err(LabError::Other(format!("there is no operation {other}"))),
+        }
+    }
+
+    fn scale(&self, operation: &str) -> Option<Scale> {
+        matches!(operation, "append" | "page").then_some(BODIES)
+    }
+
+    async fn run_sized(&self, operation: &str, n: u64, size: usize) -> LabResult<()> {
+        match operation {
+            "append" => {
+                let room = self.growing[n as usize % ROOMS];
+                self.history.append(&self.draft(room, &body(size))?).await.map(drop)
+            }
+            "page" => self.page(self.sized(size).await?, n as usize).await,
+            other => self.run(other, n).await,
         }
     }
 }

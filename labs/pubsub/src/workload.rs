@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chatlab_kit::{
     LabError, LabResult,
     ids::RoomId,
-    lab::{Operation, Workload},
+    lab::{Operation, Scale, Workload},
     subscribe::FeedItem,
 };
 use tokio::sync::Mutex;
@@ -19,6 +19,11 @@ use crate::{Fanout, Subscription};
 const ROOMS: usize = 16;
 /// The longest that a message may be under way.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+
+/// Under load a payload has about this many bytes.
+const PAYLOAD: usize = 64;
+/// The payloads of benches, in bytes: a line, a long message, the longest.
+const PAYLOADS: Scale = Scale { unit: "B", sizes: &[PAYLOAD, 1_024, 4_096] };
 
 const OPERATIONS: &[Operation] =
     &[Operation { name: "notify", weight: 50 }, Operation { name: "round_trip", weight: 50 }];
@@ -60,7 +65,15 @@ impl Workload for PubsubWorkload {
     }
 
     async fn run(&self, operation: &str, n: u64) -> LabResult<()> {
-        let payload = Bytes::from(format!("{n} and sixty-four bytes or so of something that somebody said"));
+        self.run_sized(operation, n, PAYLOAD).await
+    }
+
+    fn scale(&self, _operation: &str) -> Option<Scale> {
+        Some(PAYLOADS)
+    }
+
+    async fn run_sized(&self, operation: &str, n: u64, size: usize) -> LabResult<()> {
+        let payload = Bytes::from(format!("{n:<size$}"));
         match operation {
             "notify" => self.fanout.notify(&self.unheard[n as usize % ROOMS], payload).await,
             "round_trip" => {

@@ -29,7 +29,7 @@ pub use hints::fitting;
 pub use manifest::{Choice, Hint, Manifest, Mistake, Prediction, Step};
 pub use race::{BrokenOrder, Orders, Race, RaceReport, RaceStep};
 pub use variant::{Needs, Variant, VariantKind, check_variant};
-pub use workload::{Cost, Operation, REHEARSALS, Workload, rehearse};
+pub use workload::{Cost, Operation, REHEARSALS, Scale, Workload, rehearse};
 
 /// A lab, as the command line and the author's gate see it. Its port stays inside.
 #[async_trait]

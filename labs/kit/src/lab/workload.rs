@@ -25,6 +25,28 @@ pub trait Workload: Send + Sync {
     /// # Errors
     /// Those of the variant, and [`LabError::Corrupt`] for an answer that cannot be right.
     async fn run(&self, operation: &str, n: u64) -> LabResult<()>;
+
+    /// What a bench varies about an operation beside the variant; none where the size of something says little.
+    fn scale(&self, _operation: &str) -> Option<Scale> {
+        None
+    }
+
+    /// The same as [`Workload::run`] at one of the sizes of [`Workload::scale`]. `n` counts anew for each size.
+    ///
+    /// # Errors
+    /// Those of [`Workload::run`].
+    async fn run_sized(&self, operation: &str, n: u64, _size: usize) -> LabResult<()> {
+        self.run(operation, n).await
+    }
+}
+
+/// The sizes at which a bench asks for an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// What is counted: `B` of a body, `messages` of a batch.
+    pub unit: &'static str,
+    /// How many of it, smallest first.
+    pub sizes: &'static [usize],
 }
 
 /// One operation of a port.
