@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`scenario`] | load described in a file |
 //! | [`schedule`] | when each message is due: absolute, seeded, hashed |
-//! | [`plan`] | what a generator process is told, and the progress it reports |
+//! | [`plan`] | what a generator process is told, and the progress it reports (put together in `eye`) |
 //! | [`process`] | the generator as a process of its own |
 //! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
 //! | [`resp`] | the driver `redis`: commands straight to Redis, on time, and the most that a client can do |
@@ -25,6 +25,7 @@
 pub mod client;
 pub mod compare;
 mod config;
+mod eye;
 pub mod http;
 pub mod knee;
 pub mod lab;

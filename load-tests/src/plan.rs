@@ -240,10 +240,31 @@ pub enum Progress {
         sent: u64,
         /// Deliveries, from the warm-up on.
         delivered: u64,
+        /// The last moments.
+        #[serde(default)]
+        now: Now,
     },
     /// Waiting for what is still under way.
     Draining {
         /// Messages without an answer.
         unanswered: u64,
     },
+}
+
+/// The last moments of a run, for a person who watches: coarse, and no part of any result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Now {
+    /// How many arrivals the schedule has for this second; none in a closed loop.
+    pub due_per_s: Option<u64>,
+    /// Sends without an answer.
+    pub in_flight: u64,
+    /// Errors of all kinds, from the first connection on.
+    pub errors: u64,
+    /// The median of the last two seconds' deliveries (without a chat: answers), from the intended instant, in microseconds.
+    pub p50_us: Option<u64>,
+    /// Their 99th percentile; none with fewer than a thousand.
+    pub p99_us: Option<u64>,
+    /// The busiest generator thread's share of one core, in thousandths.
+    pub busiest_permille: Option<u32>,
 }

@@ -171,15 +171,12 @@ impl Pulse {
         if self.0.iter().map(|n| n.load(Relaxed)).fold(0, u32::saturating_add) < MIN_SAMPLES {
             return None;
         }
-        let counts: Vec<u32> = self.0.iter().map(|n| n.swap(0, Relaxed)).collect();
-        let half = counts.iter().map(|n| u64::from(*n)).sum::<u64>().div_ceil(2);
-        let mut sum = 0;
-        let at = counts.iter().position(|n| {
-            sum += u64::from(*n);
-            sum >= half
-        })?;
-        let power = (at / SUB) as u32;
-        Some(if power == 0 { at as u64 } else { ((at % SUB + SUB) as u64) << (power - 1) })
+        quantile_us(&self.take(), 0.5)
+    }
+
+    /// How many responses there were since the last look, by bucket.
+    pub(crate) fn take(&self) -> Vec<u32> {
+        self.0.iter().map(|n| n.swap(0, Relaxed)).collect()
     }
 
     /// Lets the warm-up go on until latency has settled: at least for `least`, and at most for `most` more. Blocks. `begun` is
@@ -206,6 +203,19 @@ impl Pulse {
             }
         }
     }
+}
+
+/// The value in microseconds at a quantile of what [`Pulse::take`] gave, to one part in 32; none of nothing.
+pub(crate) fn quantile_us(counts: &[u32], quantile: f64) -> Option<u64> {
+    let all: u64 = counts.iter().map(|n| u64::from(*n)).sum();
+    let rank = ((all as f64 * quantile).ceil() as u64).max(1);
+    let mut sum = 0;
+    let at = counts.iter().position(|n| {
+        sum += u64::from(*n);
+        sum >= rank
+    })?;
+    let power = (at / SUB) as u32;
+    Some(if power == 0 { at as u64 } else { ((at % SUB + SUB) as u64) << (power - 1) })
 }
 
 #[cfg(test)]

@@ -22,7 +22,15 @@ pub struct Screen {
 impl Screen {
     /// Standard output.
     pub fn stdout() -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        Self::of(std::io::stdout().is_terminal())
+    }
+
+    /// Standard error.
+    pub fn stderr() -> Self {
+        Self::of(std::io::stderr().is_terminal())
+    }
+
+    fn of(terminal: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let styled = terminal && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb");
         let width = if terminal { usize::from(termimad::terminal_size().0) } else { COLUMNS };

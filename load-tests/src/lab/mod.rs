@@ -19,6 +19,7 @@ pub use plan::{LabPlan, Place};
 
 use self::run::Run;
 use crate::{
+    eye::Watch,
     ledger::Ledger,
     plan::Progress,
     preflight::preflight,
@@ -118,6 +119,7 @@ fn measure(
     recording: Option<&Recording>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measured, LoadError> {
+    let mut watch = Watch::new(&run.eye, run.schedule().due_by_second(), THREAD_PREFIX);
     let warm_start_ns = run.now_ns() + HEAD_START_NS;
     let pacer = {
         let (run, runtime) = (run.clone(), runtime.clone());
@@ -148,6 +150,7 @@ fn measure(
             of_ms: window.as_millis() as u64,
             sent,
             delivered: completed,
+            now: watch.look(elapsed, run.in_flight()),
         });
         std::thread::sleep((window - elapsed).min(TICK * 10));
     }

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::{LabPlan, Operation};
 use crate::{
+    eye::Eye,
     plan::PlanError,
     recorder::{Instants, LAG_TICK, Latency, Recorder},
     recording::Live,
@@ -85,6 +86,8 @@ pub(super) struct Run {
     pub window_start_ns: AtomicU64,
     /// The warm-up's responses.
     pub pulse: Pulse,
+    /// The window's answers, for who watches.
+    pub eye: Eye,
     in_flight: AtomicU64,
     sent: AtomicU64,
     answered: AtomicU64,
@@ -126,6 +129,7 @@ impl Run {
             origin: Instant::now(),
             window_start_ns: AtomicU64::new(0),
             pulse: Pulse::default(),
+            eye: Eye::default(),
             in_flight: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -246,6 +250,7 @@ impl Run {
         let mut record = self.record();
         let record = &mut *record;
         if let Some(why) = error {
+            self.eye.error();
             record.error(self.operations[call.operation].0.name, why);
         }
         if !call.measured {
@@ -258,6 +263,7 @@ impl Run {
             return;
         }
         let at = Instants { intended_ns: call.intended_ns, sent_ns, done_ns };
+        self.eye.done_ns(at.response_ns());
         one.completed += 1;
         one.response.record_ns(at.response_ns());
         one.service.record_ns(at.service_ns());

@@ -86,6 +86,7 @@ impl Shard {
             if !self.closed {
                 self.tally.recorder.acked(at);
                 if self.shared.plan.commands.listeners == 0 {
+                    self.shared.eye.done_ns(at.response_ns());
                     self.tally.recorder.delivered(self.shared.third(intended_ns), at);
                 }
             }
@@ -100,6 +101,7 @@ impl Shard {
         let What::Op(op) = pending.what else { return };
         self.tally.error(&format!("{op}: {why}"));
         self.tally.recorder.error();
+        self.shared.eye.error();
         self.tally.failures += 1;
         if pending.measured {
             self.tally.ops[op.index()].failed += 1;

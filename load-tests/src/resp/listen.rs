@@ -133,6 +133,7 @@ impl Shard {
             let third = self.shared.third(intended_ns);
             self.tally.delivered_measured += 1;
             let at = Instants { intended_ns, sent_ns: intended_ns, done_ns: self.now_ns };
+            self.shared.eye.done_ns(at.response_ns());
             self.tally.recorder.delivered(third, at);
         }
     }

@@ -49,6 +49,7 @@ use self::{
     tally::Tally,
 };
 use crate::{
+    eye::{Eye, Watch},
     plan::Progress,
     preflight::preflight,
     reconcile::{Reconciliation, Sent, Snapshot, SocketMemory},
@@ -199,12 +200,18 @@ fn measure(
         window_start_ns: AtomicU64::new(0),
         pulse: Pulse::default(),
         counters: Counters::default(),
+        eye: Eye::default(),
         stop: AtomicBool::new(false),
         plan,
     });
     progress(Progress::Connecting { done: 0, of: conns as u64 });
     let threads = open_all(&shared, recording)?;
     progress(Progress::Connecting { done: conns as u64, of: conns as u64 });
+    let due = match &shared.plan.load {
+        Load::Open(schedule) => schedule.due_by_second(),
+        Load::Closed { .. } => Vec::new(),
+    };
+    let mut watch = Watch::new(&shared.eye, due, THREAD_PREFIX);
     let warm_start_ns = shared.now_ns() + HEAD_START_NS;
     shared.warm_start_ns.store(warm_start_ns, Relaxed);
     let handles = threads
@@ -225,7 +232,7 @@ fn measure(
         recording.begin(shared.origin, window_start_ns);
     }
     std::thread::sleep(Duration::from_nanos(window_start_ns.saturating_sub(shared.now_ns())));
-    let (samples, sockets) = window(&shared, window_start_ns, progress);
+    let (samples, sockets) = window(&shared, window_start_ns, &mut watch, progress);
     drain(&shared, progress);
     shared.stop.store(true, Relaxed);
     let tally = join(handles)?;
@@ -271,6 +278,7 @@ fn open_all(shared: &Arc<Shared>, recording: Option<&Recording>) -> Result<Threa
 fn window(
     shared: &Shared,
     window_start_ns: u64,
+    watch: &mut Watch<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> ((Sample, Sample), Option<SocketMemory>) {
     let sample = || {
@@ -292,6 +300,7 @@ fn window(
             of_ms: window.as_millis() as u64,
             sent: shared.counters.sent.load(Relaxed),
             delivered: shared.counters.completed.load(Relaxed),
+            now: watch.look(elapsed, shared.counters.in_flight.load(Relaxed)),
         });
         std::thread::sleep((window - elapsed).min(TICK * 10));
         sockets = SocketMemory::higher(sockets, SocketMemory::now());

@@ -12,6 +12,7 @@ use super::{
     plan::RespPlan,
 };
 use crate::{
+    eye::Eye,
     schedule::{Arrival, Load, Schedule},
     steady::Pulse,
 };
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     /// The warm-up's responses.
     pub pulse: Pulse,
     pub counters: Counters,
+    /// The window's answers or deliveries of an open load, for who watches.
+    pub eye: Eye,
     /// The run is over.
     pub stop: AtomicBool,
 }

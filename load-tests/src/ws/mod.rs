@@ -27,6 +27,7 @@ use self::{
     shared::{Counters, Shared, Slot, get},
 };
 use crate::{
+    eye::Watch,
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
     reconcile::{Reconciliation, Snapshot, SocketMemory},
@@ -167,6 +168,7 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
         first_measured: first_measured as u32,
         window_start_ns: AtomicU64::new(0),
         pulse: Pulse::default(),
+        eye: Arc::default(),
         slots: (0..messages).map(|_| Slot::default()).collect(),
         subscribers: plan.subscribers(),
         counters: Counters::default(),
@@ -246,6 +248,7 @@ fn measure(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measured, LoadError> {
     let warm_start_ns = shared.now_ns() + HEAD_START_NS;
+    let mut watch = Watch::new(&shared.eye, shared.plan.schedule.due_by_second(), THREAD_PREFIX);
     let pacer = {
         let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), warm_up.clone());
         thread::Builder::new()
@@ -278,6 +281,7 @@ fn measure(
             of_ms: window.as_millis() as u64,
             sent: get(&shared.counters.sent),
             delivered: get(&shared.counters.delivered),
+            now: watch.look(elapsed, get(&shared.counters.in_flight)),
         });
         thread::sleep((window - elapsed).min(TICK * 10));
         sockets = SocketMemory::higher(sockets, SocketMemory::now());

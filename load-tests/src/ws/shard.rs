@@ -16,6 +16,7 @@ use super::{
     shared::{Due, Shared, add, take},
 };
 use crate::{
+    eye::Eye,
     ledger::{Ledger, Seen},
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
     recorder::{Instants, LAG_TICK, Latency, Recorder},
@@ -69,10 +70,11 @@ pub(super) struct State {
     pub churn_frames: u64,
     pub reopen: Latency,
     pub reopen_failures: u64,
+    eye: Arc<Eye>,
 }
 
 impl State {
-    pub fn new(rooms: usize, live: Option<Live>) -> Result<Self, LoadError> {
+    pub fn new(rooms: usize, live: Option<Live>, eye: Arc<Eye>) -> Result<Self, LoadError> {
         Ok(Self {
             ledger: Ledger::new(rooms),
             recorder: Recorder::with_live(live)?,
@@ -88,11 +90,13 @@ impl State {
             churn_frames: 0,
             reopen: Latency::new()?,
             reopen_failures: 0,
+            eye,
         })
     }
 
     pub fn error(&mut self, kind: &str) {
         self.recorder.error();
+        self.eye.error();
         let known = self.errors.contains_key(kind) || self.errors.len() < MAX_ERROR_KINDS;
         let kind = if known { kind } else { "other" };
         *self.errors.entry(kind.to_owned()).or_default() += 1;
@@ -187,6 +191,7 @@ impl State {
         self.delivered_measured += 1;
         let at = Instants { intended_ns: payload.intended_ns, sent_ns: slot.sent_ns(), done_ns: now_ns };
         let latency_ns = at.response_ns();
+        self.eye.done_ns(latency_ns);
         let recorder = &mut self.recorder;
         recorder.delivered(third, at);
         let subscribers = shared.subscribers[usize::from(payload.room)];
@@ -279,7 +284,7 @@ pub(super) type Share = Vec<(usize, UnboundedReceiver<Due>)>;
 /// The thread's body: lives until the last of its connections ends.
 pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -> Result<State, LoadError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
-    let state = Rc::new(RefCell::new(State::new(shared.plan.rooms.len(), recording)?));
+    let state = Rc::new(RefCell::new(State::new(shared.plan.rooms.len(), recording, shared.eye.clone())?));
     let gate = Rc::new(Semaphore::new(shared.plan.connect_concurrency.div_ceil(shared.plan.threads)));
     let local = LocalSet::new();
     let tasks: Vec<_> = share

@@ -2,11 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
-use crate::{plan::Plan, steady::Pulse};
+use crate::{eye::Eye, plan::Plan, steady::Pulse};
 
 /// An arrival, handed from the pacer to the connection that sends it.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +105,8 @@ pub(super) struct Shared {
     pub window_start_ns: AtomicU64,
     /// The warm-up's responses.
     pub pulse: Pulse,
+    /// The window's deliveries, for who watches.
+    pub eye: Arc<Eye>,
     pub slots: Vec<Slot>,
     pub subscribers: Vec<u32>,
     pub counters: Counters,

@@ -47,13 +47,13 @@ pub(super) async fn run(args: CompareArgs, global: &Global) -> anyhow::Result<Ex
         return Ok(ExitCode::FAILURE);
     };
     let mut session = Session::new(&a.title, &b.title, options).accepting(args.load.accept);
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(global.json);
     while let Some(which) = session.next() {
         let side = match which {
             Which::A => &a,
             Which::B => &b,
         };
-        teller.note(&format!("run {} of {}: {which:?}, {}", session.done() + 1, session.runs(), side.title));
+        teller.title(&format!("run {} of {}: {which:?}, {}", session.done() + 1, session.runs(), side.title));
         session.put(Box::pin(setting.window(args.place, side, None, &mut teller)).await?);
     }
     teller.finish();

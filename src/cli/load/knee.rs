@@ -62,10 +62,10 @@ pub(super) async fn run(args: KneeArgs, global: &Global) -> anyhow::Result<ExitC
     };
     let title = format!("{}, {}, {}", setting.scenario.name, args.place.topology, side.title);
     let mut search = Search::new(&title, options);
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(global.json);
     let mut started: Option<Started<'_>> = None;
     while let Some(ask) = search.next() {
-        teller.note(&format!("probe {}: {:.0} a second ({})", search.done() + 1, ask.rate, ask.why));
+        teller.title(&format!("probe {}: {:.0} a second ({})", search.done() + 1, ask.rate, ask.why));
         if !ask.same_servers
             && let Some(old) = started.take()
         {

@@ -63,11 +63,11 @@ pub(super) async fn run(args: MatrixArgs, global: &Global) -> anyhow::Result<Exi
         return Ok(ExitCode::FAILURE);
     };
     let mut table = Matrix::new(&setting.scenario.name, axes);
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(global.json);
     while let Some(cell) = table.next() {
         let Cell { variant, client, topology } = &cell;
         let run = format!("run {} of {}", table.done() + 1, table.runs());
-        teller.note(&format!("{run}: {variant}, {client}, {topology}"));
+        teller.title(&format!("{run}: {variant}, {client}, {topology}"));
         match Box::pin(one(&setting, &cell, &none, &mut teller)).await {
             Ok(result) => table.put(result),
             // Such as a variant that this server lacks a command for: the others go on.

@@ -11,6 +11,7 @@ mod report;
 mod run;
 mod side;
 mod teller;
+mod view;
 mod window;
 
 use std::{io::Write, process::ExitCode};

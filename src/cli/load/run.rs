@@ -58,7 +58,8 @@ pub(super) async fn run(args: RunArgs, global: &Global) -> anyhow::Result<ExitCo
 }
 
 async fn one(args: &RunArgs, setting: &Setting, side: &Side, global: &Global) -> anyhow::Result<ExitCode> {
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(global.json);
+    teller.about(&format!("{}, {}, {}", setting.scenario.name, args.place.topology, side.title));
     let result = Box::pin(calibrated(args, setting, side, &mut teller)).await;
     teller.finish();
     let result = result?;
@@ -95,14 +96,14 @@ async fn two_against_two(
     b: &Side,
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(global.json);
     let mut runs = Vec::with_capacity(ORDER.len());
     for (i, which) in ORDER.into_iter().enumerate() {
         let side = match which {
             Which::A => a,
             Which::B => b,
         };
-        teller.note(&format!("run {} of {}: {which:?}, {}", i + 1, ORDER.len(), side.title));
+        teller.title(&format!("run {} of {}: {which:?}, {}", i + 1, ORDER.len(), side.title));
         runs.push(Box::pin(setting.window(args.place, side, None, &mut teller)).await?);
     }
     teller.finish();
