@@ -3,7 +3,12 @@
 //! What `demo`, `load run` and the integration tests measure and break. The server processes are
 //! real ones, started from the same binary, and end with whoever started them.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use chatlab_kit::{
@@ -37,6 +42,8 @@ pub struct StackOptions {
     pub client: ClientKind,
     /// How many server processes.
     pub servers: usize,
+    /// The address that they listen at; their ports are the system's choice.
+    pub host: IpAddr,
     /// The Redis server to run.
     pub redis: ServerBinary,
     /// The chatlab binary to run.
@@ -56,6 +63,7 @@ impl StackOptions {
             topology,
             client: ClientKind::RedisRs,
             servers: 1,
+            host: IpAddr::from([127, 0, 0, 1]),
             redis,
             chatlab: std::env::current_exe().context("finding the running binary")?,
             redis_options: ServerOptions::steady(),
@@ -94,7 +102,7 @@ impl Stack {
 
     /// Starts one more server process and returns its number.
     pub async fn add_server(&mut self) -> anyhow::Result<usize> {
-        let server = self.spawn("127.0.0.1:0").await?;
+        let server = self.spawn(&SocketAddr::new(self.options.host, 0).to_string()).await?;
         self.servers.push(server);
         Ok(self.servers.len() - 1)
     }

@@ -10,6 +10,7 @@ mod cli;
 mod common;
 mod conversation;
 mod crash;
+mod crew;
 mod history;
 mod learner;
 mod limits;

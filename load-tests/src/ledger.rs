@@ -69,7 +69,7 @@ impl Totals {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Room {
     epoch: Option<Box<str>>,
     known: RangeSet,
@@ -88,7 +88,7 @@ impl Room {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Subscription {
     room: u32,
     base: u64,
@@ -96,7 +96,7 @@ struct Subscription {
 }
 
 /// The ledger of one generator thread; ledgers of several are merged before they are settled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ledger {
     rooms: Vec<Room>,
     subscriptions: Vec<Subscription>,

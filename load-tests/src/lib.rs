@@ -6,6 +6,7 @@
 //! | [`schedule`] | when each message is due: absolute, seeded, hashed |
 //! | [`plan`] | what a generator process is told, and the progress it reports (put together in `eye`) |
 //! | [`process`] | the generator as a process of its own |
+//! | [`crew`] | one run by several generators, on this machine or several |
 //! | [`ws`] | the WebSocket driver: connects, joins, sends on time, receives |
 //! | [`resp`] | the driver `redis`: commands straight to Redis, on time, and the most that a client can do |
 //! | [`reconcile`] | what was sent beside what the servers counted |
@@ -25,6 +26,7 @@
 pub mod client;
 pub mod compare;
 mod config;
+pub mod crew;
 mod eye;
 pub mod http;
 pub mod knee;

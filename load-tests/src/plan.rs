@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use chatlab_kit::ids::RoomId;
 use serde::{Deserialize, Serialize};
 
-use crate::{payload::MIN_BODY_BYTES, scenario::Scenario, schedule::Schedule, verdict::Limits};
+use crate::{crew::Share, payload::MIN_BODY_BYTES, scenario::Scenario, schedule::Schedule, verdict::Limits};
 
 /// The most rooms: a message's body carries the room's number in 16 bits.
 pub const MAX_ROOMS: usize = 65_536;
@@ -32,6 +32,9 @@ pub struct Plan {
     /// Redis nodes, `HOST:PORT`, whose own counts are set beside the run's; none when they are not known.
     #[serde(default)]
     pub redis_nodes: Vec<String>,
+    /// Of several generators, which part this one carries out; none for all of it.
+    #[serde(default)]
+    pub share: Option<Share>,
     /// When each message of the measured window is due.
     pub schedule: Schedule,
     /// How long messages are sent at the same rate before the window, in milliseconds.
@@ -130,6 +133,7 @@ impl Plan {
             rooms: target.rooms,
             rooms_per_conn: scenario.rooms_per_conn,
             churn: Churn { tokens: churning[..scenario.churn_conns].to_vec(), per_s: scenario.churn_per_s },
+            share: None,
             schedule: scenario.open_load(scenario.conns as u32).map_err(PlanError)?,
             warm_up_ms: scenario.warm_up_ms,
             settle_ms: scenario.settle_ms,
@@ -176,6 +180,25 @@ impl Plan {
         self.tokens.len() + self.churn.tokens.len()
     }
 
+    /// Whether a connection of any kind is this generator's.
+    pub fn is_mine(&self, conn: usize) -> bool {
+        let steady = self.tokens.len();
+        self.share.is_none_or(|share| match conn.checked_sub(steady) {
+            None => share.has(conn, steady),
+            Some(churning) => share.has(churning, self.churn.tokens.len()),
+        })
+    }
+
+    /// How many connections of all kinds are this generator's.
+    pub fn own_conns(&self) -> usize {
+        (0..self.all_conns()).filter(|conn| self.is_mine(*conn)).count()
+    }
+
+    /// How many messages are this generator's to send, in each second of the window.
+    pub fn own_due_by_second(&self) -> Vec<u64> {
+        self.schedule.due_by_second_of(|client| self.is_mine(client as usize))
+    }
+
     /// The longest that a run can take, in milliseconds.
     pub fn longest_ms(&self) -> u64 {
         let rounds = (self.all_conns() / self.connect_concurrency.max(1) + 2) as u64;
@@ -213,6 +236,9 @@ impl Plan {
         if self.body_bytes < MIN_BODY_BYTES {
             return fail("body_bytes must be at least 61: the ledger's fields need the room");
         }
+        if let Some(share) = self.share {
+            share.check(self.tokens.len())?;
+        }
         self.schedule.check().map_err(|e| PlanError(e.to_string()))
     }
 }
@@ -228,6 +254,8 @@ pub enum Progress {
         /// Of how many.
         of: u64,
     },
+    /// One of several generators has all its connections, and waits for the others.
+    Opened,
     /// Messages flow but are not measured.
     WarmUp,
     /// The measured window.
@@ -248,6 +276,12 @@ pub enum Progress {
     Draining {
         /// Messages without an answer.
         unanswered: u64,
+        /// Deliveries, from the warm-up on.
+        #[serde(default)]
+        delivered: u64,
+        /// Deliveries that the acknowledged messages make, to all connections of all generators.
+        #[serde(default)]
+        expected: u64,
     },
 }
 

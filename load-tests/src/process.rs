@@ -2,10 +2,11 @@
 //!
 //! The plan (a [`Job`]) goes in as one line of JSON on standard input, which then stays open: when it closes,
 //! whoever asked for the run is gone, and the generator ends. Progress comes back as JSON lines on
-//! standard error, the result as one JSON document on standard output.
+//! standard error, the result as one JSON document on standard output. A generator of several (see [`crate::crew`]) gets further
+//! lines, its orders, and answers with its part.
 
 use std::{
-    io::{BufRead, Read, Write},
+    io::{BufRead, Write},
     path::Path,
     process::Stdio,
     sync::Arc,
@@ -57,7 +58,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// What the generator's exit code says when it could not give a result.
 const EXIT_ERROR: i32 = 2;
 /// Time beyond the plan's own bounds after which a generator counts as hung.
-const HUNG_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(60);
 
 /// The generator's side: reads the plan, runs it, writes the result. Blocks. `workload` finds what a plan of the driver
 /// `lab` names: this crate knows no lab.
@@ -72,8 +73,14 @@ where
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("reading the plan")?;
     let job: Job = serde_json::from_str(&line).context("the plan is not what it should be")?;
-    std::thread::Builder::new().name("watch-parent".into()).spawn(|| {
-        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+    let (give, orders) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("watch-parent".into()).spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if let Ok(order) = serde_json::from_str(&line) {
+                // A generator that runs by itself asks for none.
+                let _ = give.send(order);
+            }
+        }
         std::process::exit(EXIT_ERROR);
     })?;
     let mut last: Option<std::time::Instant> = None;
@@ -86,12 +93,19 @@ where
         }
     };
     let result = match job {
+        Job::Ws(plan) if plan.share.is_some() => {
+            return answer(&ws::generate_part(*plan, &mut tell, &orders)?);
+        }
         Job::Ws(plan) => ws::generate(*plan, &mut tell)?,
         Job::Redis(plan) => resp::generate(*plan, &mut tell)?,
         Job::Lab(plan) => lab::generate((*plan).clone(), || workload(*plan), &mut tell)?,
     };
+    answer(&result)
+}
+
+fn answer(result: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, &result)?;
+    serde_json::to_writer(&mut out, result)?;
     out.flush()?;
     Ok(())
 }

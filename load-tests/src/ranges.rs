@@ -1,9 +1,11 @@
 //! Sets of sequences that are nearly without holes, in little memory.
 
+use serde::{Deserialize, Serialize};
+
 /// The most separate ranges in one set of sequences.
 pub const MAX_RANGES: usize = 4096;
 /// A set of sequences as sorted, separate, inclusive ranges.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeSet {
     pub(crate) ranges: Vec<(u64, u64)>,
     pub(crate) overflowed: u64,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::{Config, Driven};
 use crate::{
+    crew::Generator,
     lab::Operation,
     ledger::Totals,
     null::Calibration,
@@ -188,6 +189,9 @@ pub struct RunResult {
     pub operations: Vec<Operation>,
     /// CPU and memory.
     pub resources: Resources,
+    /// Of a run by several generators, each by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generators: Vec<Generator>,
     /// Drivers `lab` and `redis`: what the servers counted, beside what was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciliation: Option<Reconciliation>,
@@ -273,7 +277,22 @@ impl RunResult {
         let rate = |which| after.rate_since(before, which);
         let resources = resources(before, after, wall_s);
         let latency = latencies(&run.recorder, &run.reopened.latency)?;
-        let observed = observe(&run, &latency, &resources);
+        let counts = Counts {
+            intended: run.intended,
+            sent: run.sent,
+            acked: run.acked,
+            delivered: run.delivered,
+            cap_hits: run.cap_hits,
+            unsent: run.unsent,
+            connect_failures: run.connect_failures,
+            disconnects: run.disconnects,
+            error_frames: run.error_frames,
+            reopened: run.reopened.latency.count(),
+            reopen_failures: run.reopened.failures,
+            presence_frames: run.presence_frames,
+            errors: run.errors,
+        };
+        let observed = observe(&counts, &run.ledger, &latency, &resources, &run.warm_up);
         let verdict = verdict::judge(&observed, &run.config.limits);
         let (acked_per_s, delivered_per_s) = (rate(1), rate(2));
         let headline = verdict.is_valid().then_some(Headline {
@@ -289,24 +308,11 @@ impl RunResult {
             headline,
             acked_per_s,
             delivered_per_s,
-            counts: Counts {
-                intended: run.intended,
-                sent: run.sent,
-                acked: run.acked,
-                delivered: run.delivered,
-                cap_hits: run.cap_hits,
-                unsent: run.unsent,
-                connect_failures: run.connect_failures,
-                disconnects: run.disconnects,
-                error_frames: run.error_frames,
-                reopened: run.reopened.latency.count(),
-                reopen_failures: run.reopened.failures,
-                presence_frames: run.presence_frames,
-                errors: run.errors,
-            },
+            counts,
             ledger: run.ledger,
             latency,
             operations: run.operations,
+            generators: Vec::new(),
             warm_up: Some(run.warm_up),
             resources,
             reconciliation: None,
@@ -357,27 +363,34 @@ fn resources(before: &Sample, after: &Sample, wall_s: f64) -> Resources {
     }
 }
 
-fn observe(run: &Gathered, latency: &Latencies, resources: &Resources) -> Observed {
+/// What the verdict on a result rests on.
+pub(crate) fn observe(
+    counts: &Counts,
+    ledger: &Totals,
+    latency: &Latencies,
+    resources: &Resources,
+    warm_up: &WarmUp,
+) -> Observed {
     let by_third = latency.delivery_p50_us_by_third;
     let Latencies { pacing, delivery, runtime_lag, .. } = latency;
     Observed {
-        intended: run.intended,
-        sent: run.sent,
-        acked: run.acked,
+        intended: counts.intended,
+        sent: counts.sent,
+        acked: counts.acked,
         busiest_thread: resources.generator_busiest_thread,
         // Few samples hide the 99th percentile, not a generator that is late all the time.
         pacing_p99_us: pacing.p99_us.or(pacing.p90_us).or(pacing.p50_us),
         runtime_lag_us: runtime_lag.p99_us.or(runtime_lag.p90_us).or(runtime_lag.p50_us),
-        cap_hits: run.cap_hits,
-        connect_failures: run.connect_failures + run.reopened.failures,
-        disconnects: run.disconnects,
-        error_frames: run.error_frames,
-        ledger_faults: run.ledger.faults(),
-        delivered: run.delivered,
+        cap_hits: counts.cap_hits,
+        connect_failures: counts.connect_failures + counts.reopen_failures,
+        disconnects: counts.disconnects,
+        error_frames: counts.error_frames,
+        ledger_faults: ledger.faults(),
+        delivered: counts.delivered,
         delivery_first_us: by_third[0],
         delivery_last_us: by_third[2],
         delivery_p50_us: delivery.p50_us,
         delivery_tail_us: delivery.p999_us.or(delivery.max_us),
-        unsettled: (!run.warm_up.fixed).then(|| (!run.warm_up.settled, run.warm_up.told())),
+        unsettled: (!warm_up.fixed).then(|| (!warm_up.settled, warm_up.told())),
     }
 }

@@ -169,7 +169,7 @@ fn drain(plan: &LabPlan, run: &Run, progress: &mut dyn FnMut(Progress)) {
     loop {
         run.tick();
         let unanswered = run.in_flight();
-        progress(Progress::Draining { unanswered });
+        progress(Progress::Draining { unanswered, delivered: 0, expected: 0 });
         if unanswered == 0 || Instant::now() >= give_up {
             return;
         }

@@ -48,6 +48,7 @@ pub fn terminal(result: &RunResult) -> String {
         ledger_part(&mut out, result);
     }
     resource_part(&mut out, result);
+    generators_part(&mut out, result);
     if let Some(warm_up) = &result.warm_up {
         let _ = writeln!(out, "\n  warm-up: {}", warm_up.told());
     }
@@ -262,6 +263,32 @@ fn resource_part(out: &mut String, result: &RunResult) {
             "  before a responder that does nothing: {} of it, p99 {} ms, headroom {headroom}",
             share(calibration.busiest_thread),
             ms(calibration.p99_us)
+        );
+    }
+}
+
+/// Of a run by several generators, a line each.
+fn generators_part(out: &mut String, result: &RunResult) {
+    if result.generators.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<16}{:<16}{:>9}{:>11}{:>8}{:>9}{:>11}",
+        "Generators", "verdict", "sent", "delivered", "CPU", "busiest", "clock ± µs"
+    );
+    for (number, one) in result.generators.iter().enumerate() {
+        let name: String = format!("{} {}", number + 1, one.place).chars().take(15).collect();
+        let clock =
+            one.clock_uncertain_ns.map_or_else(|| NONE.into(), |ns| format!("{:.0}", ns as f64 / 1e3));
+        let _ = writeln!(
+            out,
+            "{name:<16}{:<16}{:>9}{:>11}{:>8}{:>9}{clock:>11}",
+            one.verdict.to_string(),
+            one.sent,
+            one.delivered,
+            share(one.cores),
+            share(one.busiest_thread),
         );
     }
 }

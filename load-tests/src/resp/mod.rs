@@ -315,7 +315,7 @@ fn drain(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
     loop {
         std::thread::sleep(TICK);
         let unanswered = all.in_flight.load(Relaxed);
-        progress(Progress::Draining { unanswered });
+        progress(Progress::Draining { unanswered, delivered: 0, expected: 0 });
         let delivered = all.delivered.load(Relaxed) >= all.expected.load(Relaxed);
         if (unanswered == 0 && delivered) || Instant::now() >= give_up {
             break;

@@ -197,8 +197,13 @@ impl Schedule {
 
     /// How many arrivals are due in each second.
     pub fn due_by_second(&self) -> Vec<u64> {
+        self.due_by_second_of(|_| true)
+    }
+
+    /// The same of some clients' arrivals.
+    pub fn due_by_second_of(&self, mine: impl Fn(u32) -> bool) -> Vec<u64> {
         let mut due = vec![0; self.duration_ns.div_ceil(1_000_000_000).min(MAX_SECS) as usize];
-        for arrival in self.arrivals() {
+        for arrival in self.arrivals().filter(|arrival| mine(arrival.client)) {
             if let Some(second) = due.get_mut((arrival.at_ns / 1_000_000_000) as usize) {
                 *second += 1;
             }

@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 
 use super::{
     shard::{Member, State},
-    shared::{Due, Shared, add, get, take},
+    shared::{Due, Shared, add, take},
 };
 use crate::{client::socket_config, payload::Payload};
 
@@ -249,9 +249,4 @@ pub(super) fn kind_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
         Error::Capacity(_) => "frame too large".into(),
         _ => "websocket".into(),
     }
-}
-
-/// Whether every connection has come to an end of its opening, good or bad.
-pub(super) fn all_opened(shared: &Shared) -> bool {
-    get(&shared.counters.ready) + get(&shared.counters.failed) >= shared.plan.all_conns() as u64
 }

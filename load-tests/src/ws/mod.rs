@@ -13,7 +13,7 @@ mod shared;
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64, mpsc::Receiver},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -27,7 +27,9 @@ use self::{
     shared::{Counters, Shared, Slot, get},
 };
 use crate::{
+    crew::{Order, Orders, Part, clock, next_order},
     eye::Watch,
+    ledger::Ledger,
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
     reconcile::{Reconciliation, Snapshot, SocketMemory},
@@ -89,8 +91,33 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`] when there is nothing to judge. A run that went badly is a result, not an error.
 pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
+    carry_out(plan, progress, None).map(|part| part.0)
+}
+
+/// Carries out one generator's share of a plan, together with the others as `orders` say. Blocks likewise.
+///
+/// # Errors
+/// As [`generate`]; and when the orders do not come.
+pub fn generate_part(
+    plan: Plan,
+    progress: &mut dyn FnMut(Progress),
+    orders: &Receiver<Order>,
+) -> Result<Part, LoadError> {
+    let (result, books) = carry_out(plan, progress, Some(orders))?;
+    let (ledger, thirds) = books.ok_or_else(|| PlanError("the plan names no share".into()))?;
+    Ok(Part { result, ledger, thirds })
+}
+
+/// What only several generators together can close: the ledger, and deliveries by third.
+type Books = Option<(Ledger, [String; 3])>;
+
+fn carry_out(
+    plan: Plan,
+    progress: &mut dyn FnMut(Progress),
+    orders: Orders<'_>,
+) -> Result<(RunResult, Books), LoadError> {
     plan.check()?;
-    let resources = preflight(plan.all_conns())?;
+    let resources = preflight(plan.own_conns())?;
     let warm_up = plan.schedule.warm_up(plan.warm_up_ms + plan.settle_ms);
     let counted = Snapshot::take(&plan.redis_nodes);
     let shared = Arc::new(share_out(plan, resources.addresses, &warm_up)?);
@@ -103,17 +130,22 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
         let kinds: Vec<_> = state.errors.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
         return Err(LoadError::NoConnection(kinds.join(", ")));
     }
+    let times = (begin(&shared, progress, orders)?, &warm_up);
     let (pacer, warm_up, (before, after), sockets) =
-        measure(&shared, &queues, &warm_up, recording.as_ref(), progress)?;
-    drain(&shared, progress);
+        measure(&shared, &queues, times, recording.as_ref(), progress)?;
+    drain(&shared, progress, orders);
     // What a chat server sends for a message is its own affair: its calls are shown, and nothing is judged.
     let reconciliation =
         Reconciliation::new(&counted, &Snapshot::take(&shared.plan.redis_nodes)).sockets(sockets);
     drop(queues);
     let failed = get(&shared.counters.failed);
-    let state = join_shards(shards)?;
+    let mut state = join_shards(shards)?;
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
-    let intended = shared.plan.schedule.count();
+    let intended = shared.plan.own_due_by_second().iter().sum();
+    let books = match shared.plan.share {
+        None => None,
+        Some(_) => Some((state.ledger.clone(), state.take_thirds()?)),
+    };
     let config = Config::of(&shared.plan);
     let mut result = RunResult::gather(Gathered {
         scenario: shared.plan.scenario,
@@ -145,7 +177,22 @@ pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunRes
     if let Some(recording) = recording {
         recording.finish(&result)?;
     }
-    Ok(result)
+    Ok((result, books))
+}
+
+/// When the warm-up begins: soon, or when the orders say, after all generators have opened their connections.
+fn begin(shared: &Shared, progress: &mut dyn FnMut(Progress), orders: Orders<'_>) -> Result<u64, LoadError> {
+    let Some(orders) = orders else { return Ok(shared.now_ns() + HEAD_START_NS) };
+    let give_up = Instant::now() + Duration::from_millis(shared.plan.longest_ms());
+    while Instant::now() < give_up {
+        progress(Progress::Opened);
+        match next_order(orders, TICK) {
+            Some(Order::Begin(at_ns)) => return Ok(at_ns),
+            Some(Order::End) => break,
+            None => {}
+        }
+    }
+    Err(LoadError::Thread("the order to begin did not come".into()))
 }
 
 fn recording(plan: &Plan) -> Result<Option<Recording>, LoadError> {
@@ -163,8 +210,8 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
     Ok(Shared {
         targets,
         source_addresses,
-        run: uuid::Uuid::new_v4().as_u128() as u32,
-        origin: Instant::now(),
+        run: plan.share.map_or_else(|| uuid::Uuid::new_v4().as_u128() as u32, |share| share.run),
+        origin: plan.share.map_or_else(Instant::now, |share| clock::instant_of(share.origin_unix_ns)),
         first_measured: first_measured as u32,
         window_start_ns: AtomicU64::new(0),
         pulse: Pulse::default(),
@@ -195,10 +242,16 @@ fn start_shards(shared: &Arc<Shared>, recording: Option<&Recording>) -> Result<(
     let mut shares: Vec<Share> = (0..threads).map(|_| Vec::new()).collect();
     let mut queues = Vec::new();
     // The churning ones come last, and nobody hands them anything: their queue only tells them the end.
+    let mut mine = 0;
     for conn in 0..shared.plan.all_conns() {
+        if !shared.plan.is_mine(conn) {
+            queues.push(None);
+            continue;
+        }
         let (queue, receiver) = unbounded_channel();
-        queues.push(queue);
-        shares[conn % threads].push((conn, receiver));
+        queues.push(Some(queue));
+        shares[mine % threads].push((conn, receiver));
+        mine += 1;
     }
     let mut shards = Vec::new();
     for (number, share) in shares.into_iter().enumerate() {
@@ -226,11 +279,12 @@ fn join_shards(shards: Shards) -> Result<State, LoadError> {
 }
 
 fn connect(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
-    let of = shared.plan.all_conns() as u64;
+    let of = shared.plan.own_conns();
     // Each connection has its own time limit; this one covers threads that are gone.
-    let rounds = (shared.plan.all_conns() / shared.plan.connect_concurrency + 2) as u64;
+    let rounds = (of / shared.plan.connect_concurrency + 2) as u64;
     let give_up = Instant::now() + Duration::from_millis(shared.plan.connect_ms * rounds);
-    while !conn::all_opened(shared) && Instant::now() < give_up {
+    let of = of as u64;
+    while get(&shared.counters.ready) + get(&shared.counters.failed) < of && Instant::now() < give_up {
         progress(Progress::Connecting { done: get(&shared.counters.ready), of });
         thread::sleep(TICK);
     }
@@ -243,12 +297,11 @@ type Measured = (PacerReport, WarmUp, (Sample, Sample), Option<SocketMemory>);
 fn measure(
     shared: &Arc<Shared>,
     queues: &Queues,
-    warm_up: &Schedule,
+    (warm_start_ns, warm_up): (u64, &Schedule),
     recording: Option<&Recording>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measured, LoadError> {
-    let warm_start_ns = shared.now_ns() + HEAD_START_NS;
-    let mut watch = Watch::new(&shared.eye, shared.plan.schedule.due_by_second(), THREAD_PREFIX);
+    let mut watch = Watch::new(&shared.eye, shared.plan.own_due_by_second(), THREAD_PREFIX);
     let pacer = {
         let (shared, queues, warm_up) = (Arc::clone(shared), Arc::clone(queues), warm_up.clone());
         thread::Builder::new()
@@ -321,21 +374,24 @@ fn sample(shared: &Shared) -> Sample {
 }
 
 /// Waits until every send is answered and every acknowledged message is with all its subscribers,
-/// or the plan's bound passes.
-fn drain(shared: &Shared, progress: &mut dyn FnMut(Progress)) {
+/// or the plan's bound passes. Of several generators none knows by itself what is still to come: they are told.
+fn drain(shared: &Shared, progress: &mut dyn FnMut(Progress), orders: Orders<'_>) {
     let give_up = Instant::now() + Duration::from_millis(shared.plan.drain_ms);
     let counters = &shared.counters;
-    let done = || {
-        let unanswered = get(&counters.in_flight);
-        (unanswered == 0 && get(&counters.delivered) >= get(&counters.expected), unanswered)
-    };
     loop {
-        let (finished, unanswered) = done();
-        progress(Progress::Draining { unanswered });
-        if finished || Instant::now() >= give_up {
+        let unanswered = get(&counters.in_flight);
+        let (delivered, expected) = (get(&counters.delivered), get(&counters.expected));
+        progress(Progress::Draining { unanswered, delivered, expected });
+        let over = match orders {
+            None => unanswered == 0 && delivered >= expected,
+            Some(orders) => next_order(orders, TICK) == Some(Order::End),
+        };
+        if over || Instant::now() >= give_up {
             break;
         }
-        thread::sleep(TICK);
+        if orders.is_none() {
+            thread::sleep(TICK);
+        }
     }
     thread::sleep(GRACE);
 }

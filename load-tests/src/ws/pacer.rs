@@ -19,7 +19,8 @@ const WAKE_UP: Duration = Duration::from_micros(120);
 pub(crate) const CAP_POLL: Duration = Duration::from_micros(200);
 
 /// The connections' queues. They are not bounded themselves: the in-flight cap bounds their sum.
-pub(super) type Queues = Arc<Vec<UnboundedSender<Due>>>;
+/// None for a connection of another generator.
+pub(super) type Queues = Arc<Vec<Option<UnboundedSender<Due>>>>;
 
 /// What the pacer could not do as planned.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +42,10 @@ pub(super) fn pace(shared: &Shared, queues: &Queues, warm_up: &Schedule, warm_st
     let mut report = PacerReport::default();
     let latest_end_ns = warm_start_ns + warm_up.duration_ns + schedule.duration_ns + drain_ns;
     for (number, Arrival { at_ns, client }) in warm_up.arrivals().enumerate() {
+        // Numbers are those of the whole run, whoever sends.
+        if !shared.plan.is_mine(client as usize) {
+            continue;
+        }
         let intended_ns = warm_start_ns + at_ns;
         if !wait_in_warm_up(shared.origin, intended_ns, &shared.window_start_ns) {
             break;
@@ -50,6 +55,9 @@ pub(super) fn pace(shared: &Shared, queues: &Queues, warm_up: &Schedule, warm_st
     }
     let window_start_ns = window_start(&shared.window_start_ns);
     for (nth, Arrival { at_ns, client }) in schedule.arrivals().enumerate() {
+        if !shared.plan.is_mine(client as usize) {
+            continue;
+        }
         let intended_ns = window_start_ns + at_ns;
         wait_until(shared.origin + Duration::from_nanos(intended_ns));
         let due = Due { number: shared.first_measured + nth as u32, intended_ns };
@@ -79,7 +87,8 @@ fn hand_out(
         return;
     }
     add(in_flight, 1);
-    let sent = queues.get(client as usize).is_some_and(|queue| queue.send(due).is_ok());
+    let sent =
+        queues.get(client as usize).and_then(Option::as_ref).is_some_and(|queue| queue.send(due).is_ok());
     if !sent {
         take(in_flight, 1);
         report.unsent += 1;

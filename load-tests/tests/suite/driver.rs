@@ -26,6 +26,7 @@ pub fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) 
         rooms: (0..rooms).map(|_| RoomId::new()).collect(),
         rooms_per_conn: 1,
         churn: Churn::default(),
+        share: None,
         schedule,
         warm_up_ms: 100,
         settle_ms: 0,

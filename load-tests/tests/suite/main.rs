@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod client;
+mod crew;
 mod driver;
 mod lab;
 mod recording;

@@ -18,6 +18,7 @@ use chatlab_load::{
     scenario::Scenario,
 };
 
+use super::crew::Crew;
 use crate::{harness::Stack, labs, seats};
 
 /// What the generator's process is started with.
@@ -44,6 +45,21 @@ pub async fn measure(
     record: Option<&Path>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
+    measure_by(&Crew::default(), stack, scenario, labels, record, progress).await
+}
+
+/// The same by one or several generators.
+///
+/// # Errors
+/// As [`measure`].
+pub(super) async fn measure_by(
+    crew: &Crew,
+    stack: &Stack,
+    scenario: &Scenario,
+    labels: BTreeMap<String, String>,
+    record: Option<&Path>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
     let provisioned = stack.provision(scenario.users(), scenario.rooms).await?;
     let servers = 0..stack.servers();
     let target = Target {
@@ -55,10 +71,10 @@ pub async fn measure(
         redis_nodes: stack.managed().addrs(),
         labels,
     };
-    let mut plan = Box::new(Plan::new(scenario, target)?);
+    let mut plan = Plan::new(scenario, target)?;
     plan.record = record.map(Path::to_owned);
     let program = std::env::current_exe().context("finding the running binary")?;
-    Box::pin(process::run_plan(&program, &GENERATE, &Job::Ws(plan), progress)).await
+    Box::pin(crew.run(&program, plan, progress)).await
 }
 
 /// Loads a variant of the scenario's lab on running Redis servers, in a process of `program`, which has that variant.

@@ -2,6 +2,7 @@
 
 mod ceiling;
 mod compare;
+mod crew;
 mod knee;
 mod matrix;
 mod measure;
@@ -42,6 +43,9 @@ Examples:
   chatlab load knee fanout --p99-ms 50
   chatlab load matrix history --clients redis-rs,fred
   chatlab load ceiling
+  chatlab load run ws-10k --generators 2
+  chatlab load worker --join redis://10.0.0.9:6379/tuesday          (on each machine)
+  chatlab load run ws-10k --workers 2 --join redis://10.0.0.9:6379/tuesday --host 10.0.0.7
 
 Exit codes:
   0  VALID (`knee`: an edge was found), or --accept was given
@@ -74,6 +78,9 @@ enum Verb {
     Matrix(matrix::MatrixArgs),
     /// The most commands a second that each Redis client can send, beside redis-benchmark
     Ceiling(ceiling::CeilingArgs),
+    /// Wait in a Redis for a share of a run that `load run --workers` asks for, and generate it here
+    #[command(after_help = EXAMPLES)]
+    Worker(crew::WorkerArgs),
     /// Pages (HTML) and summaries of recorded results
     Report(report::ReportArgs),
     /// The generator's own process: a plan in, a result out
@@ -97,6 +104,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             let global = global.clone();
             tokio::task::spawn_blocking(move || ceiling::run(&args, &global)).await?
         }
+        Verb::Worker(args) => Box::pin(crew::work(args)).await,
         Verb::Report(args) => report::run(&args),
         Verb::Generate => {
             tokio::task::spawn_blocking(|| process::serve_plan(measure::workload)).await??;

@@ -9,6 +9,7 @@ use chatlab_load::{
 };
 
 use super::{
+    crew::CrewArgs,
     options::{LoadArgs, PlaceArgs},
     output::{exit_code, show},
     side::Side,
@@ -27,6 +28,8 @@ pub(super) struct RunArgs {
     pub load: LoadArgs,
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    crew: CrewArgs,
     /// Load this variant of a lab instead of the reference; may be repeated where the chat server
     /// is loaded. `exercise` is yours: it is built first
     #[arg(long, value_name = "LAB=NAME")]
@@ -48,9 +51,11 @@ pub(super) async fn run(args: RunArgs, global: &Global) -> anyhow::Result<ExitCo
     let side = Side::new(Variants::new(args.variant.iter().cloned()));
     let other = args.against.as_deref().map(|what| Side::named(what, &side.variants)).transpose()?;
     let sides: Vec<_> = [Some(&side), other.as_ref()].into_iter().flatten().collect();
-    let Some(setting) = Setting::prepare(&args.load, &sides, global).await? else {
+    let crew = args.crew.crew(&args.load.scenario()?, args.record.is_some())?;
+    let Some(mut setting) = Setting::prepare(&args.load, &sides, global).await? else {
         return Ok(ExitCode::FAILURE);
     };
+    setting.crew = crew;
     match other {
         None => one(&args, &setting, &side, global).await,
         Some(other) => two_against_two(&args, &setting, &side, &other, global).await,
@@ -75,7 +80,8 @@ async fn calibrated(
     side: &Side,
     teller: &mut Teller,
 ) -> anyhow::Result<RunResult> {
-    let calibration = match args.no_calibration {
+    // The whole load offered to one generator says nothing about several.
+    let calibration = match args.no_calibration || !setting.crew.is_one() {
         true => None,
         false => setting.calibrate(args.place, teller).await?,
     };

@@ -56,6 +56,7 @@ impl View {
     pub(super) fn phase(progress: &Progress) -> &'static str {
         match progress {
             Progress::Connecting { .. } => "connecting and joining",
+            Progress::Opened => "waiting for the other generators",
             Progress::WarmUp => "warming up",
             Progress::Measuring { .. } => "measuring",
             Progress::Draining { .. } => "waiting for what is under way",
@@ -72,12 +73,12 @@ impl View {
                 }
                 self.done = Some((done, of, ""));
             }
-            Progress::WarmUp => self.done = None,
+            Progress::Opened | Progress::WarmUp => self.done = None,
             Progress::Measuring { elapsed_ms, of_ms, sent, delivered, now } => {
                 self.done = Some((elapsed_ms / 1000, of_ms / 1000, " s"));
                 self.measuring(elapsed_ms, sent, delivered, now);
             }
-            Progress::Draining { unanswered } => {
+            Progress::Draining { unanswered, .. } => {
                 self.done = None;
                 if let Some(now) = &mut self.now {
                     now.in_flight = unanswered;
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(lines[3], "  latency     p50 1.23 ms, p99 8.00 ms: the last 2 s, from the due instant");
         assert_eq!(lines[4], "  p99          ▁█  up to 8.00 ms");
         assert_eq!(lines[5], "  in flight   12    errors 1,000    busiest generator thread 23 %");
-        view.see(Progress::Draining { unanswered: 3 });
+        view.see(Progress::Draining { unanswered: 3, delivered: 0, expected: 0 });
         assert_eq!(view.lines(80)[0], "waiting for what is under way");
         // The next window begins with nothing.
         view.see(Progress::Connecting { done: 0, of: 10 });

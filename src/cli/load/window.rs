@@ -16,7 +16,8 @@ use chatlab_load::{
 };
 
 use super::{
-    measure::{GENERATE, labels, measure, measure_lab, measure_redis},
+    crew::Crew,
+    measure::{GENERATE, labels, measure_by, measure_lab, measure_redis},
     options::{LoadArgs, PlaceArgs},
     side::Side,
     teller::Teller,
@@ -31,6 +32,8 @@ use crate::{
 pub(super) struct Setting {
     /// What is loaded.
     pub scenario: Scenario,
+    /// Who generates the load.
+    pub crew: Crew,
     servers: usize,
     redis: ServerBinary,
     /// The program that has all variants of all sides.
@@ -66,7 +69,7 @@ impl Setting {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Self { scenario, servers: usize::from(args.servers), redis, program }))
+        Ok(Some(Self { scenario, crew: Crew::default(), servers: usize::from(args.servers), redis, program }))
     }
 
     /// What the generator can do by itself; none where there is no responder for it.
@@ -111,6 +114,7 @@ impl Setting {
                     servers: self.servers,
                     chatlab: program.clone(),
                     variants: side.variants.clone(),
+                    host: self.crew.host,
                     ..StackOptions::new(topology, self.redis.clone())?
                 };
                 Servers::Chat(Box::new(Box::pin(Stack::start(options)).await?))
@@ -155,7 +159,7 @@ impl Started<'_> {
                 if self.side.variants != Variants::default() {
                     labels.insert("variants".to_owned(), self.side.title.clone());
                 }
-                measure(stack, scenario, labels, record, tell).await
+                measure_by(&self.setting.crew, stack, scenario, labels, record, tell).await
             }
             Servers::Redis(managed) if scenario.driver == Driver::Lab => {
                 let client = self.place.library()?;
