@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{plan::Plan, resp::Commands, verdict};
+use crate::{
+    http_load,
+    plan::{Plan, Receive, Storm},
+    resp::Commands,
+    sql, verdict,
+};
 
 /// The variant of a lab that was driven without the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +27,24 @@ pub struct Config {
     /// Driver `redis`: what was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Commands>,
+    /// Driver `sql`: what was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<sql::Asked>,
+    /// Driver `http`: what was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<http_load::Asked>,
     /// Connections that came and went beside the others.
     #[serde(default)]
     pub churn_conns: usize,
     /// How often one of them did, a second.
     #[serde(default)]
     pub churn_per_s: f64,
+    /// Connections that came and went broke all together, and resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
+    /// Messages came from a connection a room that only sends; how the others received them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Receive>,
     /// Connections.
     pub conns: usize,
     /// Rooms.
@@ -63,7 +80,7 @@ pub struct Config {
 impl Config {
     /// Whether it was operations that were measured, one by one, and not messages and their deliveries.
     pub fn is_operations(&self) -> bool {
-        self.lab.is_some() || self.redis.is_some()
+        self.lab.is_some() || self.redis.is_some() || self.sql.is_some() || self.http.is_some()
     }
 
     /// What a plan asks for.
@@ -71,9 +88,13 @@ impl Config {
         Self {
             lab: None,
             redis: None,
+            sql: None,
+            http: None,
             churn_conns: plan.churn.tokens.len(),
             churn_per_s: plan.churn.per_s,
-            conns: plan.tokens.len(),
+            storm: plan.churn.storm,
+            receive: plan.receive,
+            conns: plan.receivers(),
             rooms: plan.rooms.len(),
             rooms_per_conn: plan.rooms_per_conn,
             rate_per_s: plan.schedule.rate_per_s,

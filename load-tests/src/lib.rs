@@ -11,6 +11,8 @@
 //! | [`resp`] | the driver `redis`: commands straight to Redis, on time, and the most that a client can do |
 //! | [`reconcile`] | what was sent beside what the servers counted |
 //! | [`lab`] | the lab driver: calls a variant's operations on time, without the server |
+//! | [`sql`] | the driver `sql`: statements to SQLite or PostgreSQL |
+//! | [`http_load`] | the driver `http`: requests over connections that stay open |
 //! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
 //! | [`recording`] | a run written to a folder, second by second, and read back |
 //! | [`steady`] | where latency has settled, so that the warm-up can end |
@@ -19,6 +21,8 @@
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
 //! | [`compare`], [`knee`], [`matrix`] | many runs: whether A and B differ, how much load is kept, a table |
+//! | [`dialect`] | how to talk to WebSocket servers that are not ours |
+//! | [`template`] | texts with places that are filled in |
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
 //!
 //! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
@@ -27,8 +31,10 @@ pub mod client;
 pub mod compare;
 mod config;
 pub mod crew;
+pub mod dialect;
 mod eye;
 pub mod http;
+pub mod http_load;
 pub mod knee;
 pub mod lab;
 pub mod ledger;
@@ -40,6 +46,7 @@ pub mod preflight;
 pub mod process;
 pub mod procstat;
 mod ranges;
+mod receivers;
 pub mod reconcile;
 pub mod recorder;
 pub mod recording;
@@ -48,7 +55,9 @@ pub mod resp;
 pub mod result;
 pub mod scenario;
 pub mod schedule;
+pub mod sql;
 pub mod steady;
+pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod verdict;

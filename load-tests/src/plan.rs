@@ -7,7 +7,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 use chatlab_kit::ids::RoomId;
 use serde::{Deserialize, Serialize};
 
-use crate::{crew::Share, payload::MIN_BODY_BYTES, scenario::Scenario, schedule::Schedule, verdict::Limits};
+use crate::{
+    crew::Share, dialect::Dialect, payload::MIN_BODY_BYTES, scenario::Scenario, schedule::Schedule,
+    verdict::Limits,
+};
+
+pub use crate::receivers::{By, Churn, Receive, Storm};
 
 /// The most rooms: a message's body carries the room's number in 16 bits.
 pub const MAX_ROOMS: usize = 65_536;
@@ -35,6 +40,13 @@ pub struct Plan {
     /// Of several generators, which part this one carries out; none for all of it.
     #[serde(default)]
     pub share: Option<Share>,
+    /// Where it is said how messages are received: the first connections, one for each room, only send, and the others only
+    /// receive.
+    #[serde(default)]
+    pub receive: Option<Receive>,
+    /// How to talk to servers that are not ours.
+    #[serde(default)]
+    pub dialect: Option<Box<Dialect>>,
     /// When each message of the measured window is due.
     pub schedule: Schedule,
     /// How long messages are sent at the same rate before the window, in milliseconds.
@@ -65,24 +77,6 @@ pub struct Plan {
     pub redis_pids: Vec<u32>,
     /// What else is to be known from the result: topology, client, versions.
     pub labels: BTreeMap<String, String>,
-}
-
-/// Connections that only listen, and close and open again during the window.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Churn {
-    /// A connection each: the access token it says hello with, of a user of its own.
-    pub tokens: Vec<String>,
-    /// How often one of them closes and opens again, a second, all together.
-    pub per_s: f64,
-}
-
-impl Churn {
-    /// When connection `me` goes for the `nth` time, in nanoseconds after the window's start: equal gaps, in turn.
-    pub fn due_ns(&self, me: usize, nth: u64) -> u64 {
-        let turn = nth as f64 * self.tokens.len() as f64 + me as f64;
-        (turn / self.per_s * 1e9) as u64
-    }
 }
 
 /// What a scenario is run against.
@@ -125,16 +119,24 @@ impl Plan {
             return Err(PlanError(format!("{} tokens for {} users", target.tokens.len(), scenario.users())));
         }
         let (steady, churning) = target.tokens.split_at(users);
+        let (senders, steady) = steady.split_at(if scenario.receive.is_some() { scenario.rooms } else { 0 });
+        // Round the users, so that one user's devices are on several servers and in several rooms.
+        let devices = (0..scenario.conns).map(|conn| steady[conn % steady.len().max(1)].clone());
         let plan = Self {
             scenario: scenario.name.clone(),
             ws_urls: target.ws_urls,
-            // Round the users, so that one user's devices are on several servers and in several rooms.
-            tokens: (0..scenario.conns).map(|conn| steady[conn % users.max(1)].clone()).collect(),
+            tokens: senders.iter().cloned().chain(devices).collect(),
             rooms: target.rooms,
             rooms_per_conn: scenario.rooms_per_conn,
-            churn: Churn { tokens: churning[..scenario.churn_conns].to_vec(), per_s: scenario.churn_per_s },
+            churn: Churn {
+                tokens: churning[..scenario.churn_conns].to_vec(),
+                per_s: scenario.churn_per_s,
+                storm: scenario.storm,
+            },
             share: None,
-            schedule: scenario.open_load(scenario.conns as u32).map_err(PlanError)?,
+            receive: scenario.receive,
+            dialect: None,
+            schedule: scenario.open_load(scenario.senders() as u32).map_err(PlanError)?,
             warm_up_ms: scenario.warm_up_ms,
             settle_ms: scenario.settle_ms,
             record: None,
@@ -169,10 +171,34 @@ impl Plan {
     /// How many subscribers each room has.
     pub fn subscribers(&self) -> Vec<u32> {
         let mut counts = vec![0; self.rooms.len()];
-        for conn in 0..self.tokens.len() {
+        for conn in (0..self.tokens.len()).filter(|conn| !self.only_sends(*conn)) {
             self.rooms_of(conn).for_each(|room| counts[room] += 1);
         }
         counts
+    }
+
+    /// Connections that messages are sent from: the first ones.
+    pub fn senders(&self) -> usize {
+        if self.receive.is_some() { self.rooms.len() } else { self.tokens.len() }
+    }
+
+    /// Connections that messages are to reach.
+    pub fn receivers(&self) -> usize {
+        if self.receive.is_some() {
+            self.tokens.len().saturating_sub(self.rooms.len())
+        } else {
+            self.tokens.len()
+        }
+    }
+
+    /// Whether a connection is there only to send.
+    pub fn only_sends(&self, conn: usize) -> bool {
+        self.receive.is_some() && conn < self.senders()
+    }
+
+    /// How a connection polls, if it does.
+    pub fn polls(&self, conn: usize) -> Option<Receive> {
+        self.receive.filter(|receive| receive.by == By::Poll && !self.only_sends(conn))
     }
 
     /// Connections of all kinds.
@@ -217,7 +243,19 @@ impl Plan {
         if self.ws_urls.is_empty() {
             return fail("ws_urls is empty");
         }
-        if self.tokens.is_empty() || self.tokens.len() != self.schedule.clients as usize {
+        if let Some(dialect) = &self.dialect {
+            dialect.ready().map_err(PlanError)?;
+            if self.receive.is_some() || !self.churn.tokens.is_empty() {
+                return fail("by a dialect connections stay, and listen: leave out churn_conns and receive");
+            }
+        }
+        if let Some(receive) = &self.receive {
+            receive.check().map_err(PlanError)?;
+            if receive.by == By::Both || self.receivers() == 0 {
+                return fail("receive.by = \"both\" is two runs: say push or poll, and let somebody receive");
+            }
+        }
+        if self.tokens.is_empty() || self.senders() != self.schedule.clients as usize {
             return fail("there must be a token for each client of the schedule");
         }
         if self.rooms.is_empty() || self.rooms.len() > MAX_ROOMS {
@@ -230,7 +268,8 @@ impl Plan {
             return fail("threads (1 to 64), connect_concurrency and in_flight_cap must be positive");
         }
         let per_s_in_bounds = self.churn.per_s > 0.0 && self.churn.per_s <= 1e6;
-        if !self.churn.tokens.is_empty() && !per_s_in_bounds {
+        self.churn.storm.map_or(Ok(()), |storm| storm.check()).map_err(PlanError)?;
+        if !self.churn.tokens.is_empty() && self.churn.storm.is_none() && !per_s_in_bounds {
             return fail("churn.per_s must be over 0 and at most 1000000");
         }
         if self.body_bytes < MIN_BODY_BYTES {
@@ -238,6 +277,9 @@ impl Plan {
         }
         if let Some(share) = self.share {
             share.check(self.tokens.len())?;
+            if self.dialect.is_some() || self.receive.is_some() {
+                return fail("a dialect, or a `receive` part, has one generator: it numbers what it sends");
+            }
         }
         self.schedule.check().map_err(|e| PlanError(e.to_string()))
     }

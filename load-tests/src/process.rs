@@ -23,10 +23,12 @@ use chatlab_kit::lab::Workload;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    http_load::{self, HttpPlan},
     lab::{self, LabPlan},
     plan::{Plan, Progress},
     resp::{self, RespPlan},
     result::RunResult,
+    sql::{self, SqlPlan},
     ws,
 };
 
@@ -40,6 +42,10 @@ pub enum Job {
     Lab(Box<LabPlan>),
     /// Load Redis itself.
     Redis(Box<RespPlan>),
+    /// Load a database.
+    Sql(Box<SqlPlan>),
+    /// Load an HTTP server.
+    Http(Box<HttpPlan>),
 }
 
 impl Job {
@@ -49,6 +55,8 @@ impl Job {
             Self::Ws(plan) => plan.longest_ms(),
             Self::Lab(plan) => plan.longest_ms(),
             Self::Redis(plan) => plan.longest_ms(),
+            Self::Sql(plan) => plan.longest_ms(),
+            Self::Http(plan) => plan.longest_ms(),
         }
     }
 }
@@ -98,6 +106,8 @@ where
         }
         Job::Ws(plan) => ws::generate(*plan, &mut tell)?,
         Job::Redis(plan) => resp::generate(*plan, &mut tell)?,
+        Job::Sql(plan) => sql::generate(*plan, &mut tell)?,
+        Job::Http(plan) => http_load::generate(*plan, &mut tell)?,
         Job::Lab(plan) => lab::generate((*plan).clone(), || workload(*plan), &mut tell)?,
     };
     answer(&result)

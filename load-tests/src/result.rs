@@ -82,6 +82,12 @@ pub struct Counts {
     /// Presence frames that came, from the first connection on.
     #[serde(default)]
     pub presence_frames: u64,
+    /// Looks at a room's history by connections that ask instead of listening, from the first one on.
+    #[serde(default)]
+    pub polls: u64,
+    /// Of them, those in which nothing was new.
+    #[serde(default)]
+    pub empty_polls: u64,
     /// Every error by kind.
     pub errors: BTreeMap<String, u64>,
 }
@@ -256,6 +262,8 @@ pub(crate) struct Gathered {
     pub disconnects: u64,
     pub error_frames: u64,
     pub presence_frames: u64,
+    /// All, and those that brought nothing.
+    pub polls: [u64; 2],
     pub errors: BTreeMap<String, u64>,
     pub ledger: Totals,
     pub recorder: Recorder,
@@ -290,6 +298,8 @@ impl RunResult {
             reopened: run.reopened.latency.count(),
             reopen_failures: run.reopened.failures,
             presence_frames: run.presence_frames,
+            polls: run.polls[0],
+            empty_polls: run.polls[1],
             errors: run.errors,
         };
         let observed = observe(&counts, &run.ledger, &latency, &resources, &run.warm_up);

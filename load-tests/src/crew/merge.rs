@@ -133,6 +133,8 @@ fn counts(results: &[&RunResult]) -> Counts {
         reopened,
         reopen_failures,
         presence_frames,
+        polls,
+        empty_polls,
         errors,
     } in results.iter().map(|result| &result.counts)
     {
@@ -148,6 +150,8 @@ fn counts(results: &[&RunResult]) -> Counts {
         sum.reopened += reopened;
         sum.reopen_failures += reopen_failures;
         sum.presence_frames += presence_frames;
+        sum.polls += polls;
+        sum.empty_polls += empty_polls;
         for (kind, n) in errors {
             *sum.errors.entry(kind.clone()).or_default() += n;
         }

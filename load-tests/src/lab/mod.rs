@@ -8,6 +8,7 @@ mod plan;
 mod run;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -50,6 +51,9 @@ pub struct Operation {
     pub completed: u64,
     /// Calls that failed; `errors` of the result says by what.
     pub failed: u64,
+    /// Driver `http`: answers by their class (`2xx`), from the warm-up on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statuses: BTreeMap<String, u64>,
     /// Intended instant → answer.
     pub response: Summary,
     /// Actual call → answer.
@@ -71,8 +75,25 @@ where
     Fut: Future<Output = Result<Arc<dyn Workload>, E>>,
     E: std::fmt::Display,
 {
+    drive((plan, CONNECTIONS), make, |_| {}, async || {}, progress)
+}
+
+/// The same for another driver whose load is calls: it may open so many connections, `adjust` has the last word on the result
+/// before it is written, and `finish` puts things away when all calls have ended.
+pub(crate) fn drive<F, Fut, E>(
+    (plan, connections): (LabPlan, usize),
+    make: F,
+    adjust: impl FnOnce(&mut RunResult),
+    finish: impl AsyncFnOnce(),
+    progress: &mut dyn FnMut(Progress),
+) -> Result<RunResult, LoadError>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<Arc<dyn Workload>, E>>,
+    E: std::fmt::Display,
+{
     plan.check()?;
-    let resources = preflight(CONNECTIONS)?;
+    let resources = preflight(connections)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(plan.threads)
         .thread_name(format!("{THREAD_PREFIX}io"))
@@ -87,7 +108,8 @@ where
     let run = Arc::new(Run::new(&plan, workload)?);
     let recording = match &plan.record {
         Some(dir) => {
-            let observe = Observe { server_pids: Vec::new(), redis_pids: plan.redis_pids.clone() };
+            let observe =
+                Observe { server_pids: plan.server_pids.clone(), redis_pids: plan.redis_pids.clone() };
             let recording = Recording::start(dir, 1, Some(run.schedule().due_by_second()), observe)?;
             run.record_into(recording.source(0)?);
             Some(recording)
@@ -98,11 +120,16 @@ where
     let counted = Snapshot::take(&plan.nodes);
     let measured = measure(&plan, &run, runtime.handle(), recording.as_ref(), progress);
     drain(&plan, &run, progress);
+    runtime.block_on(finish());
     runtime.shutdown_timeout(LAST_OPERATIONS);
-    let reconciliation = Reconciliation::new(&counted, &Snapshot::take(&plan.nodes));
+    let reconciliation =
+        (!plan.nodes.is_empty()).then(|| Reconciliation::new(&counted, &Snapshot::take(&plan.nodes)));
     let mut result = gather(plan, &run, resources.nofile, measured?)?;
     // What a variant sends is its own affair: the servers' side is shown, and nothing is judged.
-    result.reconcile(reconciliation);
+    if let Some(reconciliation) = reconciliation {
+        result.reconcile(reconciliation);
+    }
+    adjust(&mut result);
     if let Some(recording) = recording {
         recording.finish(&result)?;
     }
@@ -160,7 +187,7 @@ fn measure(
 }
 
 fn sample(plan: &LabPlan, run: &Run) -> Sample {
-    Sample::take(run.counters(), &[], &plan.redis_pids, THREAD_PREFIX)
+    Sample::take(run.counters(), &plan.server_pids, &plan.redis_pids, THREAD_PREFIX)
 }
 
 /// Waits until every operation is answered, or the plan's bound passes.
@@ -204,6 +231,7 @@ fn gather(
         disconnects: 0,
         error_frames: record.failures,
         presence_frames: 0,
+        polls: [0, 0],
         errors: record.errors,
         ledger: Ledger::new(0).settle(),
         recorder: record.recorder,
@@ -219,8 +247,12 @@ fn config(plan: &LabPlan, schedule: &Schedule) -> Config {
     Config {
         lab: Some(Driven { lab: plan.lab.clone(), variant: plan.variant.clone() }),
         redis: None,
+        sql: None,
+        http: None,
         churn_conns: 0,
         churn_per_s: 0.0,
+        storm: None,
+        receive: None,
         conns: 0,
         rooms: 0,
         rooms_per_conn: 0,

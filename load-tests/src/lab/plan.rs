@@ -46,6 +46,9 @@ pub struct LabPlan {
     pub threads: usize,
     /// Where the verdict draws its lines.
     pub limits: Limits,
+    /// Processes of another server that is called, to observe.
+    #[serde(default)]
+    pub server_pids: Vec<u32>,
     /// Processes of Redis, to observe.
     pub redis_pids: Vec<u32>,
     /// What else is to be known from the result.
@@ -77,10 +80,21 @@ impl LabPlan {
         labels: BTreeMap<String, String>,
     ) -> Result<Self, PlanError> {
         let lab = scenario.lab.clone().ok_or_else(|| PlanError("the scenario names no lab".into()))?;
+        Self::of(&lab, scenario, variant, place, labels)
+    }
+
+    /// The plan of a scenario of any driver whose load is calls.
+    pub(crate) fn of(
+        lab: &str,
+        scenario: &Scenario,
+        variant: &str,
+        place: Place,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Self, PlanError> {
         let schedule = scenario.open_load(1).map_err(PlanError)?.kind;
         let plan = Self {
             scenario: scenario.name.clone(),
-            lab,
+            lab: lab.to_owned(),
             variant: variant.to_owned(),
             topology: place.topology,
             client: place.client,
@@ -96,6 +110,7 @@ impl LabPlan {
             in_flight_cap: scenario.in_flight_cap,
             threads: scenario.threads,
             limits: scenario.limits,
+            server_pids: Vec::new(),
             redis_pids: place.redis_pids,
             labels,
         };

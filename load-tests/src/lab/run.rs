@@ -307,6 +307,7 @@ impl Run {
                 sent: one.sent,
                 completed: one.completed,
                 failed: one.failed,
+                statuses: BTreeMap::new(),
                 response: one.response.summary()?,
                 service: one.service.summary()?,
             })

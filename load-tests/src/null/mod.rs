@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     lab::Place,
-    plan::{Plan, Progress, Target},
+    plan::{By, Plan, Progress, Receive, Target},
     process::{self, Job},
     resp::{Client, RespPlan},
     result::RunResult,
@@ -108,7 +108,7 @@ pub async fn calibrate(
 /// The responder, and what loads it.
 fn job(scenario: &Scenario, client: Option<Client>) -> anyhow::Result<Option<Job>> {
     let LoadKind::Open(kind) = &scenario.schedule else { return Ok(None) };
-    let mean = scenario.open_load(scenario.conns.max(1) as u32).map_err(anyhow::Error::msg)?.rate_per_s;
+    let mean = scenario.open_load(scenario.senders().max(1) as u32).map_err(anyhow::Error::msg)?.rate_per_s;
     let steady = matches!(kind, ScheduleKind::Constant | ScheduleKind::Poisson);
     let schedule = if steady { kind.clone() } else { ScheduleKind::Poisson };
     let scenario = Scenario {
@@ -119,6 +119,8 @@ fn job(scenario: &Scenario, client: Option<Client>) -> anyhow::Result<Option<Job
         settle_ms: 0,
         churn_conns: 0,
         churn_per_s: 0.0,
+        storm: None,
+        receive: scenario.receive.map(|receive| Receive { by: By::Push, ..receive }),
         ..scenario.clone()
     };
     match scenario.driver {
@@ -149,7 +151,7 @@ fn job(scenario: &Scenario, client: Option<Client>) -> anyhow::Result<Option<Job
             };
             Ok(Some(Job::Redis(Box::new(RespPlan::new(&scenario, place, Default::default())?))))
         }
-        Driver::Lab => Ok(None),
+        Driver::Lab | Driver::Sql | Driver::Http => Ok(None),
     }
 }
 
@@ -178,7 +180,7 @@ mod tests {
         match job(&scenario, None).unwrap().unwrap() {
             Job::Ws(plan) => crate::ws::generate(*plan, &mut |_| {}).unwrap(),
             Job::Redis(plan) => crate::resp::generate(*plan, &mut |_| {}).unwrap(),
-            Job::Lab(_) => unreachable!("a lab has no responder"),
+            _ => unreachable!("there is no responder for it"),
         }
     }
 

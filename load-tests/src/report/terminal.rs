@@ -89,6 +89,15 @@ pub(super) fn asked_for(result: &RunResult) -> String {
             config.conns, commands.client, commands.keys, config.body_bytes, config.seed
         );
     }
+    if let Some(sql) = &config.sql {
+        return format!(
+            "{}, {} connections, operations/s {rate}, seed {}",
+            sql.database, sql.conns, config.seed
+        );
+    }
+    if let Some(http) = &config.http {
+        return format!("{} connections, requests/s {rate}, seed {}", http.conns, config.seed);
+    }
     match &config.lab {
         Some(driven) => {
             format!(
@@ -188,6 +197,9 @@ fn operations_part(out: &mut String, result: &RunResult) {
             "  {:<22}{:>9} succeeded, {} failed (weight {})",
             operation.name, operation.completed, operation.failed, operation.weight
         );
+        for (class, n) in &operation.statuses {
+            let _ = writeln!(out, "    {n:>29} × {class}");
+        }
     }
     for (name, n) in [("never called", counts.unsent), ("in-flight cap hits", counts.cap_hits)] {
         if n > 0 {
@@ -231,6 +243,8 @@ fn ledger_part(out: &mut String, result: &RunResult) {
         ("closed and opened again", counts.reopened),
         ("closed and not opened again", counts.reopen_failures),
         ("presence frames", counts.presence_frames),
+        ("looks at a room's history", counts.polls),
+        ("of them with nothing new", counts.empty_polls),
     ];
     for (name, n) in rest.iter().filter(|(_, n)| *n > 0) {
         let _ = writeln!(out, "  {n} {name}");
@@ -246,7 +260,8 @@ fn resource_part(out: &mut String, result: &RunResult) {
     let each = if lab { "CPU µs/operation" } else { "CPU µs/delivery" };
     let _ = writeln!(out, "\n{:<24}{:>12}{each:>17}{:>12}", "In the window", "CPU", "RSS MiB");
     let rows = [("server", resources.server), ("redis", resources.redis), ("generator", resources.generator)];
-    for (name, used) in rows.into_iter().skip(usize::from(lab)) {
+    // A server of its own has a row where one is observed.
+    for (name, used) in rows.into_iter().skip(usize::from(lab && resources.server.is_none())) {
         let _ = writeln!(
             out,
             "{name:<24}{:>12}{:>17}{:>12}",

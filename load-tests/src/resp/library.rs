@@ -181,6 +181,7 @@ fn lab_plan(plan: &RespPlan) -> Result<LabPlan, LoadError> {
         in_flight_cap: plan.in_flight_cap,
         threads: plan.threads,
         limits: plan.limits,
+        server_pids: Vec::new(),
         redis_pids: plan.redis_pids.clone(),
         labels: plan.labels.clone(),
     })

@@ -174,6 +174,7 @@ impl Tally {
                     sent: one.sent,
                     completed: one.completed,
                     failed: one.failed,
+                    statuses: BTreeMap::new(),
                     response: one.response.summary()?,
                     service: one.service.summary()?,
                 })

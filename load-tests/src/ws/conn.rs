@@ -1,6 +1,12 @@
 //! One connection of the generator: open, say hello, join, then send when told and receive.
 
-use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use chatlab_kit::{
     ids::RoomId,
@@ -15,7 +21,9 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, http::header},
+    tungstenite::{
+        Message, client::IntoClientRequest, handshake::client::Request, http::HeaderValue, http::header,
+    },
 };
 
 use super::{
@@ -81,6 +89,10 @@ async fn open(shared: &Shared, state: &Rc<RefCell<State>>, index: usize) -> Resu
     for room in shared.plan.rooms_of(index) {
         let id = shared.plan.rooms[room];
         let head = join(&mut socket, id).await?;
+        if shared.plan.only_sends(index) {
+            member.only_sends(room as u16, &id.to_string());
+            continue;
+        }
         let (epoch, base) = head.as_ref().map_or((None, 0), |head| (Some(head.epoch.0.as_str()), head.seq));
         let subscription = state.borrow_mut().ledger.subscribe(room as u32, epoch, base);
         member.add(room as u16, &id.to_string(), subscription);
@@ -113,7 +125,15 @@ pub(super) async fn join(socket: &mut Socket, room: RoomId) -> Result<Option<Pos
 
 async fn dial(shared: &Shared, index: usize) -> Result<Socket, String> {
     let server = shared.plan.server_of(index);
-    let (url, target) = (&shared.plan.ws_urls[server], shared.targets[server]);
+    let stream = connect(shared, index, shared.targets[server]).await?;
+    let mut request =
+        shared.plan.ws_urls[server].as_str().into_client_request().map_err(|e| format!("upgrade: {e}"))?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    upgrade(request, stream).await
+}
+
+/// A TCP connection for connection `index`, from one of the source addresses.
+pub(super) async fn connect(shared: &Shared, index: usize, target: SocketAddr) -> Result<TcpStream, String> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |e: std::io::Error| format!("{what}: {}", e.kind())
@@ -126,8 +146,11 @@ async fn dial(shared: &Shared, index: usize) -> Result<Socket, String> {
     }
     let stream = tcp.connect(target).await.map_err(io("connect"))?;
     stream.set_nodelay(true).map_err(io("nodelay"))?;
-    let mut request = url.into_client_request().map_err(|e| format!("upgrade: {e}"))?;
-    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    Ok(stream)
+}
+
+/// Makes a WebSocket of it.
+pub(super) async fn upgrade(request: Request, stream: TcpStream) -> Result<Socket, String> {
     let (socket, _) = client_async_with_config(request, stream, Some(socket_config()))
         .await
         .map_err(|e| format!("upgrade: {e}"))?;
@@ -199,12 +222,12 @@ async fn send_due(
     socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
 }
 
-async fn send(socket: &mut Socket, frame: &ClientFrame) -> Result<(), String> {
+pub(super) async fn send(socket: &mut Socket, frame: &ClientFrame) -> Result<(), String> {
     let text = serde_json::to_string(frame).map_err(|e| format!("json: {e}"))?;
     socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
 }
 
-async fn reply(socket: &mut Socket) -> Result<ServerFrame, String> {
+pub(super) async fn reply(socket: &mut Socket) -> Result<ServerFrame, String> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => {
@@ -230,7 +253,7 @@ pub(super) async fn close(socket: &mut Socket) {
     let _ = timeout(CLOSE_WAIT, goodbye).await;
 }
 
-fn refusal(what: &str, frame: &ServerFrame) -> String {
+pub(super) fn refusal(what: &str, frame: &ServerFrame) -> String {
     match frame {
         ServerFrame::Error { code, .. } | ServerFrame::Bye { code, .. } => {
             format!("{what} refused: {code:?}")

@@ -7,7 +7,9 @@
 
 mod churn;
 mod conn;
+mod foreign;
 pub(crate) mod pacer;
+mod poll;
 mod shard;
 mod shared;
 
@@ -22,6 +24,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use self::{
+    foreign::Foreign,
     pacer::{PacerReport, Queues},
     shard::{Share, State},
     shared::{Counters, Shared, Slot, get},
@@ -162,6 +165,7 @@ fn carry_out(
         disconnects: state.disconnects,
         error_frames: state.error_frames,
         presence_frames: state.presence_frames,
+        polls: [state.polls, state.empty_polls],
         errors: state.errors,
         ledger: state.ledger.settle(),
         recorder: state.recorder,
@@ -207,6 +211,11 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
     let messages = first_measured + plan.schedule.count();
     let too_many = || PlanError("more than 4 billion messages".into());
     u32::try_from(messages).map_err(|_| too_many())?;
+    let foreign = Foreign::of(&plan, messages).map_err(PlanError)?;
+    let mut subscribers = plan.subscribers();
+    if let Some(foreign) = &foreign {
+        subscribers.iter_mut().for_each(|count| *count = foreign.reached(*count));
+    }
     Ok(Shared {
         targets,
         source_addresses,
@@ -217,7 +226,8 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
         pulse: Pulse::default(),
         eye: Arc::default(),
         slots: (0..messages).map(|_| Slot::default()).collect(),
-        subscribers: plan.subscribers(),
+        subscribers,
+        foreign,
         counters: Counters::default(),
         plan,
     })

@@ -13,7 +13,8 @@ use tokio::{
 use super::{
     LoadError, churn,
     conn::{Context, live},
-    shared::{Due, Shared, add, take},
+    foreign, poll,
+    shared::{Due, Shared, Slot, add, take},
 };
 use crate::{
     eye::Eye,
@@ -30,6 +31,8 @@ const MAX_ERROR_KINDS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Member {
     rooms: Vec<Membership>,
+    /// What comes to it is nobody's delivery.
+    deaf: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,12 @@ struct Membership {
 impl Member {
     pub fn add(&mut self, room: u16, id: &str, subscription: usize) {
         self.rooms.push(Membership { room, id: id.into(), subscription });
+    }
+
+    /// The same for a connection that is there to send.
+    pub fn only_sends(&mut self, room: u16, id: &str) {
+        self.deaf = true;
+        self.add(room, id, usize::MAX);
     }
 
     /// The room that the connection sends to.
@@ -71,6 +80,9 @@ pub(super) struct State {
     pub reopen: Latency,
     pub reopen_failures: u64,
     eye: Arc<Eye>,
+    /// Looks at a room's history by those who ask, and those of them in which nothing was new.
+    pub polls: u64,
+    pub empty_polls: u64,
 }
 
 impl State {
@@ -91,6 +103,8 @@ impl State {
             reopen: Latency::new()?,
             reopen_failures: 0,
             eye,
+            polls: 0,
+            empty_polls: 0,
         })
     }
 
@@ -152,7 +166,10 @@ impl State {
         }
     }
 
-    fn deliver(&mut self, shared: &Shared, member: &Member, delivery: &Delivery<'_>) {
+    pub fn deliver(&mut self, shared: &Shared, member: &Member, delivery: &Delivery<'_>) {
+        if member.deaf {
+            return;
+        }
         let now_ns = shared.now_ns();
         let Some(membership) = member.rooms.iter().find(|m| *m.id == *delivery.room) else {
             self.ledger.counts.misrouted += 1;
@@ -185,22 +202,33 @@ impl State {
             self.ledger.counts.stored_twice += 1;
             return;
         }
+        let at = Instants { intended_ns: payload.intended_ns, sent_ns: slot.sent_ns(), done_ns: now_ns };
+        self.reached(shared, slot, (payload.room, payload.number), at);
+    }
+
+    /// A message has reached one more of its room's subscribers; true for the first one.
+    pub fn reached(
+        &mut self,
+        shared: &Shared,
+        slot: &Slot,
+        (room, number): (u16, u32),
+        at: Instants,
+    ) -> bool {
         add(&shared.counters.delivered, 1);
         let reached = slot.reach();
-        let Some(third) = shared.third(payload.number, payload.intended_ns) else { return };
+        let Some(third) = shared.third(number, at.intended_ns) else { return reached == 1 };
         self.delivered_measured += 1;
         // Of several generators only the sender knows when a message was sent, and none who of all was the first.
         let alone = shared.plan.share.is_none();
-        let sent_ns = if alone { slot.sent_ns() } else { payload.intended_ns };
-        let at = Instants { intended_ns: payload.intended_ns, sent_ns, done_ns: now_ns };
+        let at = if alone { at } else { Instants { sent_ns: at.intended_ns, ..at } };
         let latency_ns = at.response_ns();
         self.eye.done_ns(latency_ns);
         let recorder = &mut self.recorder;
         recorder.delivered(third, at);
         if !alone {
-            return;
+            return reached == 1;
         }
-        let subscribers = shared.subscribers[usize::from(payload.room)];
+        let subscribers = shared.subscribers[usize::from(room)];
         if reached == 1 {
             recorder.first.record_ns(latency_ns);
         }
@@ -210,6 +238,7 @@ impl State {
         if reached == subscribers {
             recorder.last.record_ns(latency_ns);
         }
+        reached == 1
     }
 
     fn acknowledge(
@@ -240,18 +269,23 @@ impl State {
             self.ledger.counts.stored_twice += 1;
         }
         self.ledger.acknowledge(u32::from(home.room), epoch, seq);
+        self.acknowledged(shared, slot, (home.room, number as u32), now_ns);
+        true
+    }
+
+    /// A message is acknowledged: it must reach all of its room.
+    pub fn acknowledged(&mut self, shared: &Shared, slot: &Slot, (room, number): (u16, u32), now_ns: u64) {
         let counters = &shared.counters;
-        add(&counters.expected, u64::from(shared.subscribers[usize::from(home.room)]));
+        add(&counters.expected, u64::from(shared.subscribers[usize::from(room)]));
         add(&counters.acked, 1);
         take(&counters.in_flight, 1);
-        if number >= u64::from(shared.first_measured) {
+        if number >= shared.first_measured {
             self.acked_measured += 1;
             let at = Instants { intended_ns: slot.intended_ns(), sent_ns: slot.sent_ns(), done_ns: now_ns };
             self.recorder.acked(at);
         } else {
             shared.pulse.record_ns(now_ns.saturating_sub(slot.intended_ns()));
         }
-        true
     }
 
     /// Deliveries by third, for a result of several generators, and forgets what they can't tell: see [`crate::crew`].
@@ -288,6 +322,8 @@ impl State {
         self.churn_frames += other.churn_frames;
         self.reopen.merge(&other.reopen);
         self.reopen_failures += other.reopen_failures;
+        self.polls += other.polls;
+        self.empty_polls += other.empty_polls;
     }
 }
 
@@ -306,10 +342,13 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -
             let (shared, state, gate) = (Arc::clone(shared), Rc::clone(&state), Rc::clone(&gate));
             let churns = index >= shared.plan.tokens.len();
             let context = Context { shared, state, gate, index };
-            if churns {
-                local.spawn_local(churn::live(context, queue))
-            } else {
-                local.spawn_local(live(context, queue))
+            let foreign = context.shared.foreign.is_some();
+            let asks = context.shared.plan.polls(index);
+            match asks {
+                _ if foreign => local.spawn_local(foreign::live(context, queue)),
+                _ if churns => local.spawn_local(churn::live(context, queue)),
+                Some(receive) => local.spawn_local(poll::live(context, receive, queue)),
+                None => local.spawn_local(live(context, queue)),
             }
         })
         .collect();

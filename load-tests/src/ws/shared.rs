@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use super::foreign::Foreign;
 use crate::{eye::Eye, plan::Plan, steady::Pulse};
 
 /// An arrival, handed from the pacer to the connection that sends it.
@@ -57,6 +58,11 @@ impl Slot {
             Ok(_) => true,
             Err(known) => known == seq,
         }
+    }
+
+    /// The message's sequence; 0 before it is known.
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Relaxed)
     }
 
     /// How many subscribers the message has reached with this one.
@@ -109,6 +115,8 @@ pub(super) struct Shared {
     pub eye: Arc<Eye>,
     pub slots: Vec<Slot>,
     pub subscribers: Vec<u32>,
+    /// Where the server is not ours.
+    pub foreign: Option<Foreign>,
     pub counters: Counters,
 }
 

@@ -192,6 +192,7 @@ fn planned_stalls_of_a_resp_server_are_measured_as_computed() {
         in_flight_cap: CAP,
         threads: 1,
         limits: limits(),
+        server_pids: vec![],
         redis_pids: vec![],
         labels: Default::default(),
     };

@@ -27,6 +27,8 @@ pub fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) 
         rooms_per_conn: 1,
         churn: Churn::default(),
         share: None,
+        receive: None,
+        dialect: None,
         schedule,
         warm_up_ms: 100,
         settle_ms: 0,
@@ -114,7 +116,7 @@ fn a_good_server_gives_a_valid_run_with_every_delivery_in_it() {
 fn connections_that_come_and_go_are_timed_and_cost_no_message() {
     let server = crate::scripted::start(Faults::default());
     let mut plan = plan(server, 12, 3, 200.0, 1_000);
-    plan.churn = Churn { tokens: vec!["good".into(); 5], per_s: 20.0 };
+    plan.churn = Churn { tokens: vec!["good".into(); 5], per_s: 20.0, storm: None };
     let due = plan.churn.clone();
     assert_eq!([due.due_ns(0, 0), due.due_ns(1, 0), due.due_ns(0, 1)], [0, 50_000_000, 250_000_000]);
     let result = run(plan);

@@ -110,6 +110,7 @@ fn plan(managed: &Managed, rate: f64) -> LabPlan {
             stall_us: 5_000_000,
             ..Limits::default()
         },
+        server_pids: vec![],
         redis_pids: vec![std::process::id()],
         labels: BTreeMap::new(),
     }

@@ -4,21 +4,24 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Context;
 use chatlab_kit::{
+    ids::RoomId,
     lab::Workload,
     prereq::ServerBinary,
     redis::{ClientKind, Redis, RedisConfig},
     servers::{Managed, Topology},
 };
 use chatlab_load::{
+    http_load::{HttpPlan, HttpTarget},
     lab::{LabPlan, Place},
     plan::{Plan, Progress, Target},
     process::{self, Job},
     resp::{Client, RespPlan},
     result::RunResult,
     scenario::Scenario,
+    sql::SqlPlan,
 };
 
-use super::crew::Crew;
+use super::{crew::Crew, window::Elsewhere};
 use crate::{harness::Stack, labs, seats};
 
 /// What the generator's process is started with.
@@ -125,6 +128,85 @@ pub(super) async fn measure_redis(
     let mut plan = Box::new(RespPlan::new(scenario, place, labels)?);
     plan.record = record.map(Path::to_owned);
     Box::pin(process::run_plan(program, &GENERATE, &Job::Redis(plan), progress)).await
+}
+
+/// Sends a scenario's requests to a running stack, or to a server elsewhere.
+///
+/// # Errors
+/// When users can't be provisioned or the generator gives no result.
+pub(super) async fn measure_http(
+    servers: Result<&Stack, &Elsewhere>,
+    scenario: &Scenario,
+    labels: BTreeMap<String, String>,
+    record: Option<&Path>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let mut target = HttpTarget { labels, ..HttpTarget::default() };
+    match servers {
+        Ok(stack) => {
+            let users = scenario.http.as_ref().map_or(0, |http| http.users);
+            if users > 0 {
+                target.tokens = stack.provision(users, 0).await?.tokens;
+            }
+            target.urls = (0..stack.servers()).map(|i| stack.http_url(i)).collect();
+            target.server_pids = (0..stack.servers()).map(|i| stack.server_pid(i)).collect();
+            target.redis_pids = stack.redis_pids();
+        }
+        Err(elsewhere) => {
+            target.urls = vec![elsewhere.url.clone()];
+            target.server_pids = elsewhere.pids.clone();
+        }
+    }
+    let mut plan = Box::new(HttpPlan::new(scenario, target)?);
+    plan.run.record = record.map(Path::to_owned);
+    generate(Job::Http(plan), progress).await
+}
+
+/// Loads a WebSocket server elsewhere by its dialect. Its rooms are r0, r1, …, its users u0, u1, …: nobody has to be made.
+///
+/// # Errors
+/// When the generator gives no result.
+pub(super) async fn measure_foreign(
+    elsewhere: &Elsewhere,
+    scenario: &Scenario,
+    labels: BTreeMap<String, String>,
+    record: Option<&Path>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let target = Target {
+        ws_urls: vec![elsewhere.url.clone()],
+        tokens: vec![String::new(); scenario.users()],
+        rooms: (0..scenario.rooms).map(|_| RoomId::new()).collect(),
+        server_pids: elsewhere.pids.clone(),
+        labels,
+        ..Target::default()
+    };
+    let mut plan = Box::new(Plan::new(scenario, target)?);
+    plan.dialect = elsewhere.dialect.clone().map(Box::new);
+    plan.record = record.map(Path::to_owned);
+    plan.check()?;
+    generate(Job::Ws(plan), progress).await
+}
+
+/// Sends a scenario's statements to a database.
+///
+/// # Errors
+/// When the generator gives no result.
+pub(super) async fn measure_sql(
+    (url, pids): (&str, &[u32]),
+    scenario: &Scenario,
+    record: Option<&Path>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let mut plan = Box::new(SqlPlan::new(scenario, url, pids.to_vec(), BTreeMap::new())?);
+    plan.run.record = record.map(Path::to_owned);
+    generate(Job::Sql(plan), progress).await
+}
+
+/// Carries out a job in a process of this program.
+async fn generate(job: Job, progress: &mut (dyn FnMut(Progress) + Send)) -> anyhow::Result<RunResult> {
+    let program = std::env::current_exe().context("finding the running binary")?;
+    Box::pin(process::run_plan(&program, &GENERATE, &job, progress)).await
 }
 
 /// In the generator's process: what a plan is to drive.

@@ -42,6 +42,8 @@ Examples:
   chatlab load compare chat-steady --a reference --b history=list
   chatlab load knee fanout --p99-ms 50
   chatlab load matrix history --clients redis-rs,fred
+  chatlab load run sql-5k --target postgres://chat@localhost/chat
+  chatlab load run fanout --target ws://127.0.0.1:3000 --dialect load-tests/dialects/socketio.toml
   chatlab load ceiling
   chatlab load run ws-10k --generators 2
   chatlab load worker --join redis://10.0.0.9:6379/tuesday          (on each machine)
@@ -127,6 +129,8 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
             Driver::Ws => format!("{} connections, {} rooms, msg/s", s.all_conns(), s.rooms),
             Driver::Lab => "without the chat server, operations/s".to_owned(),
             Driver::Redis => format!("{} connections to Redis, commands/s", s.conns),
+            Driver::Sql => format!("{} connections to SQLite (or --target), operations/s", s.conns),
+            Driver::Http => format!("{} connections, requests/s", s.conns),
         };
         let rate = s.open_load(1).map_or(s.rate, |load| load.rate_per_s);
         writeln!(out, "{:<20}{what} {rate:.0} {}, {} s\n", "", s.schedule, s.secs)?;

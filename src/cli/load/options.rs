@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use chatlab_kit::{redis::ClientKind, servers::Topology};
-use chatlab_load::{resp::Client, scenario::Scenario};
+use chatlab_load::{plan::By, resp::Client, scenario::Scenario};
 
 /// The load, and where its result goes.
 #[derive(Debug, clap::Args)]
@@ -29,9 +29,22 @@ pub(super) struct LoadArgs {
     /// The length of a message's body, in bytes
     #[arg(long)]
     body_bytes: Option<usize>,
+    /// Scenarios with a `receive` part: how messages are received, push, poll or both
+    #[arg(long, value_name = "HOW")]
+    receive: Option<By>,
     /// Chat server processes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub servers: u8,
+    /// Load this instead of servers that are started for it: ws://HOST:PORT (with --dialect), http://HOST:PORT,
+    /// postgres://USER@HOST/NAME or sqlite:FILE, as the scenario's driver wants
+    #[arg(long, value_name = "URL")]
+    pub target: Option<String>,
+    /// Driver `ws` with --target ws://HOST:PORT: how to talk to that server; see load-tests/dialects/*.toml
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub dialect: Option<PathBuf>,
+    /// Processes of the target, to observe: their CPU and memory are in the result
+    #[arg(long, value_name = "PID,…", value_delimiter = ',', requires = "target")]
+    pub target_pids: Vec<u32>,
     /// Write the result into this folder, as JSON; `load report` makes a page of it
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -57,6 +70,12 @@ impl LoadArgs {
         set(&mut scenario.secs, self.secs);
         set(&mut scenario.seed, self.seed);
         set(&mut scenario.body_bytes, self.body_bytes);
+        if let Some(by) = self.receive {
+            let Some(receive) = &mut scenario.receive else {
+                bail!("--receive: {} has no `receive` part", self.scenario);
+            };
+            receive.by = by;
+        }
         scenario.check().map_err(|why| anyhow!("{}: {why}", self.scenario))?;
         Ok(scenario)
     }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use chatlab_load::{
     compare::{self, Comparison, ORDER, Which},
+    plan::By,
     recording, report,
     result::RunResult,
 };
@@ -57,6 +58,9 @@ pub(super) async fn run(args: RunArgs, global: &Global) -> anyhow::Result<ExitCo
     };
     setting.crew = crew;
     match other {
+        None if setting.scenario.receive.is_some_and(|receive| receive.by == By::Both) => {
+            polled_and_pushed(&args, setting, &side, global).await
+        }
         None => one(&args, &setting, &side, global).await,
         Some(other) => two_against_two(&args, &setting, &side, &other, global).await,
     }
@@ -93,6 +97,34 @@ async fn calibrated(
         }
     }
     Ok(result)
+}
+
+/// One run of each, on servers of its own, side by side.
+async fn polled_and_pushed(
+    args: &RunArgs,
+    mut setting: Setting,
+    side: &Side,
+    global: &Global,
+) -> anyhow::Result<ExitCode> {
+    let mut teller = Teller::new();
+    let mut results = Vec::with_capacity(2);
+    for (by, name) in [(By::Poll, "poll"), (By::Push, "push")] {
+        teller.note(&format!("received by {name}"));
+        if let Some(receive) = &mut setting.scenario.receive {
+            receive.by = by;
+        }
+        let record = args.record.as_ref().map(|folder| folder.join(name));
+        results.push(Box::pin(setting.window(args.place, side, record.as_deref(), &mut teller)).await?);
+    }
+    teller.finish();
+    let valid = results.iter().all(|result| result.verdict.is_valid());
+    let name = format!("{}-{}.json", setting.scenario.name, args.place.topology);
+    show(&args.load, global, &name, &results, || {
+        let (poll, push) = (&results[0], &results[1]);
+        let table = report::side_by_side(&[("poll", poll), ("push", push)]);
+        format!("{}\n{}\n{table}", report::terminal(poll), report::terminal(push))
+    })?;
+    Ok(exit_code(valid, args.load.accept))
 }
 
 async fn two_against_two(

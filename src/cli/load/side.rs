@@ -52,7 +52,7 @@ impl Side {
     /// Whether there is what this side names.
     pub(super) fn check(&self, scenario: &Scenario) -> anyhow::Result<()> {
         match scenario.driver {
-            Driver::Ws => seats::all(&self.variants).map(drop),
+            Driver::Ws | Driver::Http => seats::all(&self.variants).map(drop),
             Driver::Lab => {
                 let lab = scenario.lab.as_deref().unwrap_or_default();
                 if let Some(other) = self.variants.choices().find(|choice| choice.lab != lab) {
@@ -64,9 +64,9 @@ impl Side {
                 }
                 self.variant_of(scenario).map(drop)
             }
-            Driver::Redis => match self.variants.choices().next() {
+            Driver::Redis | Driver::Sql => match self.variants.choices().next() {
                 Some(choice) => {
-                    bail!("{} sends commands to Redis: {choice} has no part in it", scenario.name)
+                    bail!("{} loads Redis or a database itself: {choice} has no part in it", scenario.name)
                 }
                 None => Ok(()),
             },

@@ -1,15 +1,20 @@
 //! Servers for one window of load, and the window itself.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use chatlab_kit::{
     prereq::ServerBinary,
     redis::ClientKind,
     servers::{Managed, ServerOptions},
 };
 use chatlab_load::{
+    dialect::Dialect,
     null::{self, Calibration},
+    plan::Progress,
     preflight::preflight,
     result::RunResult,
     scenario::{Driver, Scenario},
@@ -17,7 +22,9 @@ use chatlab_load::{
 
 use super::{
     crew::Crew,
-    measure::{GENERATE, labels, measure_by, measure_lab, measure_redis},
+    measure::{
+        GENERATE, labels, measure_by, measure_foreign, measure_http, measure_lab, measure_redis, measure_sql,
+    },
     options::{LoadArgs, PlaceArgs},
     side::Side,
     teller::Teller,
@@ -35,7 +42,10 @@ pub(super) struct Setting {
     /// Who generates the load.
     pub crew: Crew,
     servers: usize,
-    redis: ServerBinary,
+    /// None where no Redis takes part.
+    redis: Option<ServerBinary>,
+    /// What is loaded instead of servers that are started for it.
+    target: Option<Elsewhere>,
     /// The program that has all variants of all sides.
     program: PathBuf,
 }
@@ -58,9 +68,16 @@ impl Setting {
         exercises.dedup();
         // Also raises the limit for the server processes, which inherit it.
         preflight(scenario.all_conns())?;
+        if args.target.is_some() && matches!(scenario.driver, Driver::Lab | Driver::Redis) {
+            bail!("--target: {} is loaded on servers that are started for it", scenario.name);
+        }
         let (server, yes) = (global.redis_server.clone(), global.yes);
-        let redis =
-            tokio::task::spawn_blocking(move || setup::ensure_server(server.as_deref(), yes)).await??;
+        let redis = match scenario.driver == Driver::Sql || args.target.is_some() {
+            true => None,
+            false => Some(
+                tokio::task::spawn_blocking(move || setup::ensure_server(server.as_deref(), yes)).await??,
+            ),
+        };
         let program = match exercises.is_empty() {
             true => std::env::current_exe().context("finding the running binary")?,
             // For all sides: they shall differ by nothing but the variant.
@@ -69,7 +86,18 @@ impl Setting {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Self { scenario, crew: Crew::default(), servers: usize::from(args.servers), redis, program }))
+        let dialect = args.dialect.as_deref().map(Dialect::read).transpose()?;
+        if args.target.is_some() && (scenario.driver == Driver::Ws) != dialect.is_some() {
+            bail!("--target and --dialect go together for the driver `ws`, and only for it");
+        }
+        let target =
+            args.target.clone().map(|url| Elsewhere { url, dialect, pids: args.target_pids.clone() });
+        let servers = usize::from(args.servers);
+        Ok(Some(Self { scenario, crew: Crew::default(), servers, redis, target, program }))
+    }
+
+    fn redis(&self) -> anyhow::Result<&ServerBinary> {
+        self.redis.as_ref().context("this load has no Redis")
     }
 
     /// What the generator can do by itself; none where there is no responder for it.
@@ -78,6 +106,11 @@ impl Setting {
         place: PlaceArgs,
         teller: &mut Teller,
     ) -> anyhow::Result<Option<Calibration>> {
+        // The responder speaks our dialect only, and theirs costs the generator more; for calls there is none.
+        let has_responder = matches!(self.scenario.driver, Driver::Ws | Driver::Redis);
+        if self.target.is_some() || !has_responder {
+            return Ok(None);
+        }
         teller.note("the generator by itself, before a responder that does nothing");
         let tell = &mut |progress| teller.tell(progress);
         null::calibrate(&self.scenario, place.client, (&self.program, &GENERATE), tell).await
@@ -106,8 +139,16 @@ impl Setting {
     ) -> anyhow::Result<Started<'a>> {
         let topology = place.topology;
         let program = side.program.as_ref().unwrap_or(&self.program);
+        if let Some(target) = &self.target {
+            let servers = Servers::Elsewhere(target.clone());
+            return Ok(Started { setting: self, place, side, program, servers });
+        }
         let servers = match self.scenario.driver {
-            Driver::Ws => {
+            Driver::Sql => {
+                teller.note("making a SQLite file");
+                Servers::File(tempfile::tempdir().context("making a folder for SQLite's file")?)
+            }
+            Driver::Ws | Driver::Http => {
                 teller.note(&format!("starting {topology} Redis and {} chat server(s)", self.servers));
                 let options = StackOptions {
                     client: place.library()?,
@@ -115,14 +156,14 @@ impl Setting {
                     chatlab: program.clone(),
                     variants: side.variants.clone(),
                     host: self.crew.host,
-                    ..StackOptions::new(topology, self.redis.clone())?
+                    ..StackOptions::new(topology, self.redis()?.clone())?
                 };
                 Servers::Chat(Box::new(Box::pin(Stack::start(options)).await?))
             }
             Driver::Lab | Driver::Redis => {
                 teller.note(&format!("starting {topology} Redis"));
                 let options = ServerOptions::steady();
-                Servers::Redis(Managed::start_async(topology, &self.redis, &options).await?)
+                Servers::Redis(Managed::start_async(topology, self.redis()?, &options).await?)
             }
         };
         Ok(Started { setting: self, place, side, program, servers })
@@ -132,6 +173,18 @@ impl Setting {
 enum Servers {
     Chat(Box<Stack>),
     Redis(Managed),
+    /// SQLite's file is in it, and goes with it.
+    File(tempfile::TempDir),
+    Elsewhere(Elsewhere),
+}
+
+/// Servers that are there already.
+#[derive(Clone)]
+pub(super) struct Elsewhere {
+    pub url: String,
+    pub dialect: Option<Dialect>,
+    /// Processes to observe.
+    pub pids: Vec<u32>,
 }
 
 /// Running servers that can be loaded.
@@ -155,20 +208,28 @@ impl Started<'_> {
         let topology = self.place.topology;
         match &self.servers {
             Servers::Chat(stack) => {
-                let mut labels = labels(topology, self.place.library()?, &self.setting.redis);
+                let mut labels = labels(topology, self.place.library()?, self.setting.redis()?);
                 if self.side.variants != Variants::default() {
                     labels.insert("variants".to_owned(), self.side.title.clone());
                 }
+                if scenario.driver == Driver::Http {
+                    return measure_http(Ok(stack.as_ref()), scenario, labels, record, tell).await;
+                }
                 measure_by(&self.setting.crew, stack, scenario, labels, record, tell).await
             }
+            Servers::File(folder) => {
+                let url = format!("sqlite:{}", folder.path().join("load.db").display());
+                measure_sql((&url, &[]), scenario, record, tell).await
+            }
+            Servers::Elsewhere(target) => load_elsewhere(target, scenario, record, tell).await,
             Servers::Redis(managed) if scenario.driver == Driver::Lab => {
                 let client = self.place.library()?;
-                let labels = labels(topology, client, &self.setting.redis);
+                let labels = labels(topology, client, self.setting.redis()?);
                 let what = (scenario, self.side.variant_of(scenario)?);
                 measure_lab(managed, client, what, self.program, labels, record, tell).await
             }
             Servers::Redis(managed) => {
-                let labels = labels(topology, ClientKind::RedisRs, &self.setting.redis);
+                let labels = labels(topology, ClientKind::RedisRs, self.setting.redis()?);
                 let client = self.place.client;
                 let what = (scenario, client);
                 measure_redis(managed, what, self.program, labels, record, tell).await
@@ -179,8 +240,29 @@ impl Started<'_> {
     /// Stops them.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         match self.servers {
+            Servers::File(_) | Servers::Elsewhere(_) => Ok(()),
             Servers::Chat(stack) => stack.stop().await,
             Servers::Redis(managed) => Ok(tokio::task::spawn_blocking(move || managed.stop()).await?),
+        }
+    }
+}
+
+async fn load_elsewhere(
+    target: &Elsewhere,
+    scenario: &Scenario,
+    record: Option<&Path>,
+    tell: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let url = &target.url;
+    // A password stays out of the result.
+    let shown = url.split_once('@').map_or(url.as_str(), |(_, host)| host);
+    let labels = BTreeMap::from([("target".to_owned(), shown.to_owned())]);
+    match scenario.driver {
+        Driver::Sql => measure_sql((url, &target.pids), scenario, record, tell).await,
+        Driver::Http => measure_http(Err(target), scenario, labels, record, tell).await,
+        Driver::Ws => measure_foreign(target, scenario, labels, record, tell).await,
+        Driver::Lab | Driver::Redis => {
+            bail!("--target: {} is loaded on servers that are started for it", scenario.name)
         }
     }
 }

@@ -1,33 +1,42 @@
 //! Scenarios: load described in a file, with the defaults that make it reproducible.
 
+mod check;
+
 use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    http_load::Requests,
+    plan::{Receive, Storm},
     resp::Commands,
     schedule::{Load, LoadKind, Schedule, ScheduleError, ScheduleKind, Trace},
+    sql::Statements,
     verdict::Limits,
 };
 
 /// The files in `scenarios/`, by name.
 const EMBEDDED: &[(&str, &str)] = &[
-    ("chat-steady", include_str!("../scenarios/chat-steady.toml")),
-    ("fanout", include_str!("../scenarios/fanout.toml")),
-    ("ws-10k", include_str!("../scenarios/ws-10k.toml")),
-    ("senders-1k", include_str!("../scenarios/senders-1k.toml")),
-    ("chat-100k-per-min", include_str!("../scenarios/chat-100k-per-min.toml")),
-    ("sessions", include_str!("../scenarios/sessions.toml")),
-    ("presence", include_str!("../scenarios/presence.toml")),
-    ("history", include_str!("../scenarios/history.toml")),
-    ("audit", include_str!("../scenarios/audit.toml")),
-    ("ratelimit", include_str!("../scenarios/ratelimit.toml")),
-    ("pubsub", include_str!("../scenarios/pubsub.toml")),
-    ("pipelining", include_str!("../scenarios/pipelining.toml")),
-    ("cluster", include_str!("../scenarios/cluster.toml")),
-    ("redis-50k", include_str!("../scenarios/redis-50k.toml")),
-    ("redis-publish", include_str!("../scenarios/redis-publish.toml")),
-    ("redis-spublish", include_str!("../scenarios/redis-spublish.toml")),
+    ("chat-steady", include_str!("../../scenarios/chat-steady.toml")),
+    ("fanout", include_str!("../../scenarios/fanout.toml")),
+    ("ws-10k", include_str!("../../scenarios/ws-10k.toml")),
+    ("senders-1k", include_str!("../../scenarios/senders-1k.toml")),
+    ("chat-100k-per-min", include_str!("../../scenarios/chat-100k-per-min.toml")),
+    ("sessions", include_str!("../../scenarios/sessions.toml")),
+    ("presence", include_str!("../../scenarios/presence.toml")),
+    ("history", include_str!("../../scenarios/history.toml")),
+    ("audit", include_str!("../../scenarios/audit.toml")),
+    ("ratelimit", include_str!("../../scenarios/ratelimit.toml")),
+    ("pubsub", include_str!("../../scenarios/pubsub.toml")),
+    ("pipelining", include_str!("../../scenarios/pipelining.toml")),
+    ("cluster", include_str!("../../scenarios/cluster.toml")),
+    ("sql-5k", include_str!("../../scenarios/sql-5k.toml")),
+    ("http-sessions", include_str!("../../scenarios/http-sessions.toml")),
+    ("reconnect-storm", include_str!("../../scenarios/reconnect-storm.toml")),
+    ("polling-vs-push", include_str!("../../scenarios/polling-vs-push.toml")),
+    ("redis-50k", include_str!("../../scenarios/redis-50k.toml")),
+    ("redis-publish", include_str!("../../scenarios/redis-publish.toml")),
+    ("redis-spublish", include_str!("../../scenarios/redis-spublish.toml")),
 ];
 
 /// What drives the load. Others join here.
@@ -40,10 +49,11 @@ pub enum Driver {
     Lab,
     /// Commands straight to Redis.
     Redis,
+    /// Statements to a database.
+    Sql,
+    /// Requests to an HTTP server.
+    Http,
 }
-
-/// The most reconnects a second of one churning connection: a slower one would still be opening.
-const MAX_CHURN_PER_CONN: f64 = 2.0;
 
 /// One scenario; see `scenarios/chat-steady.toml`, `scenarios/presence.toml` and `scenarios/history.toml` for each
 /// field's meaning.
@@ -83,6 +93,12 @@ pub struct Scenario {
     /// How often one of them does, a second, of all together.
     #[serde(default)]
     pub churn_per_s: f64,
+    /// Instead of one by one: all of them break together, and resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
+    /// A further connection for each room sends, and all others only receive: by push, or by polling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Receive>,
     /// Messages (driver `lab`: operations) a second, all together. Left out where the schedule has rates of its own.
     #[serde(default)]
     pub rate: f64,
@@ -110,6 +126,12 @@ pub struct Scenario {
     /// Driver `redis`: which commands, to which keys, by which client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Commands>,
+    /// Driver `sql`: tables, rows and statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<Statements>,
+    /// Driver `http`: which requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Requests>,
     /// Where the verdict draws its lines; all have defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -142,13 +164,6 @@ fn settle_ms() -> u64 {
 
 fn one() -> usize {
     1
-}
-
-fn at_least_one(fields: &[(&str, u64)]) -> Result<(), String> {
-    match fields.iter().find(|(_, value)| *value == 0) {
-        Some((field, _)) => Err(format!("{field} must be at least 1")),
-        None => Ok(()),
-    }
 }
 
 impl Scenario {
@@ -185,46 +200,6 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Checks bounds; again after flags have changed something.
-    ///
-    /// # Errors
-    /// One sentence that names the field.
-    pub fn check(&self) -> Result<(), String> {
-        at_least_one(&[
-            ("secs", self.secs),
-            ("in_flight_cap", self.in_flight_cap),
-            ("threads", self.threads as u64),
-        ])?;
-        self.check_schedule()?;
-        match self.driver {
-            Driver::Ws => self.check_ws(),
-            Driver::Lab => self.check_lab(),
-            Driver::Redis => self.check_redis(),
-        }
-    }
-
-    fn check_redis(&self) -> Result<(), String> {
-        let foreign = [("rooms", self.rooms), ("rooms_per_conn", self.rooms_per_conn)];
-        if let Some((field, _)) = foreign.iter().find(|(_, value)| *value > 0) {
-            return Err(format!("{field} belongs to the driver `ws`"));
-        }
-        match &self.redis {
-            Some(commands) => commands.check(self.conns, self.body_bytes),
-            None => Err("[redis] is missing: which commands are to be sent?".into()),
-        }
-    }
-
-    fn check_schedule(&self) -> Result<(), String> {
-        if self.schedule.has_own_rate() {
-            if self.rate != 0.0 {
-                return Err(format!("rate must be left out: a {} has none, or its own", self.schedule));
-            }
-        } else if !(self.rate > 0.0 && self.rate <= 1e6) {
-            return Err("rate must be over 0 and at most 1000000 a second".into());
-        }
-        self.load(1).map(drop).map_err(|e| e.to_string())
-    }
-
     /// The load that so many clients make.
     ///
     /// # Errors
@@ -253,68 +228,20 @@ impl Scenario {
         }
     }
 
-    fn check_ws(&self) -> Result<(), String> {
-        self.open_load(1)?;
-        at_least_one(&[
-            ("conns", self.conns as u64),
-            ("rooms", self.rooms as u64),
-            ("rooms_per_conn", self.rooms_per_conn as u64),
-            ("devices", self.devices as u64),
-        ])?;
-        if self.lab.is_some() || self.variant.is_some() {
-            return Err("lab and variant belong to the driver `lab`".into());
-        }
-        if self.devices > self.conns {
-            return Err("devices must not be more than conns".into());
-        }
-        if self.rooms > self.conns {
-            return Err(format!("rooms ({}) must not be more than conns ({})", self.rooms, self.conns));
-        }
-        if self.rooms_per_conn > self.rooms {
-            return Err("rooms_per_conn must not be more than rooms".into());
-        }
-        if (self.churn_conns > 0) != (self.churn_per_s > 0.0) {
-            return Err("churn_conns and churn_per_s must both be set, or neither".into());
-        }
-        if self.churn_per_s.is_nan() || self.churn_per_s > self.churn_conns as f64 * MAX_CHURN_PER_CONN {
-            return Err(format!(
-                "churn_per_s must be at most {MAX_CHURN_PER_CONN} for each of the {} churn_conns",
-                self.churn_conns
-            ));
-        }
-        if !(crate::payload::MIN_BODY_BYTES..=chatlab_kit::message::MAX_BODY_BYTES).contains(&self.body_bytes)
-        {
-            return Err("body_bytes must be 61 to 4096".into());
-        }
-        Ok(())
-    }
-
-    fn check_lab(&self) -> Result<(), String> {
-        self.open_load(1)?;
-        if self.lab.is_none() {
-            return Err("lab is missing: which lab's variant is to be driven?".into());
-        }
-        let foreign = [
-            ("conns", self.conns),
-            ("rooms", self.rooms),
-            ("rooms_per_conn", self.rooms_per_conn),
-            ("churn_conns", self.churn_conns),
-            ("body_bytes", self.body_bytes),
-        ];
-        match foreign.iter().find(|(_, value)| *value > 0) {
-            Some((field, _)) => Err(format!("{field} belongs to the driver `ws`")),
-            None => Ok(()),
-        }
-    }
-
     /// Connections of all kinds.
     pub fn all_conns(&self) -> usize {
-        self.conns + self.churn_conns
+        self.conns + self.churn_conns + if self.receive.is_some() { self.rooms } else { 0 }
     }
 
-    /// Users: one for `devices` connections, and one for each that churns.
+    /// Connections that send: all, or one for each room where the others only receive.
+    pub fn senders(&self) -> usize {
+        if self.receive.is_some() { self.rooms } else { self.conns }
+    }
+
+    /// Users: one for `devices` connections, and one for each that churns or only sends.
     pub fn users(&self) -> usize {
-        self.conns.div_ceil(self.devices.max(1)) + self.churn_conns
+        let only_send = if self.receive.is_some() { self.rooms } else { 0 };
+        self.conns.div_ceil(self.devices.max(1)) + self.churn_conns + only_send
     }
 
     /// A scenario that comes with chatlab.
