@@ -221,7 +221,10 @@ impl Started<'_> {
                 let url = format!("sqlite:{}", folder.path().join("load.db").display());
                 measure_sql((&url, &[]), scenario, record, tell).await
             }
-            Servers::Elsewhere(target) => load_elsewhere(target, scenario, record, tell).await,
+            Servers::Elsewhere(target) => {
+                anyhow::ensure!(self.setting.crew.is_one(), "--target is loaded by one generator");
+                load_elsewhere(target, scenario, record, tell).await
+            }
             Servers::Redis(managed) if scenario.driver == Driver::Lab => {
                 let client = self.place.library()?;
                 let labels = labels(topology, client, self.setting.redis()?);
