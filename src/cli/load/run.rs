@@ -106,7 +106,7 @@ async fn polled_and_pushed(
     side: &Side,
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
-    let mut teller = Teller::new();
+    let mut teller = Teller::new(global.json);
     let mut results = Vec::with_capacity(2);
     for (by, name) in [(By::Poll, "poll"), (By::Push, "push")] {
         teller.note(&format!("received by {name}"));
