@@ -85,10 +85,10 @@ fn slots(group: &mut Group<'_>) {
     let (tagged, plain) =
         ("chatlab:{p17}:history:room:0191e2a0:messages", "chatlab:history:room:0191e2a0:messages");
     group.bench_function(BenchmarkId::new("slot", "with a tag"), |b| {
-        b.iter(|| slot(black_box(tagged.as_bytes())))
+        b.iter(|| slot(black_box(tagged.as_bytes())));
     });
     group.bench_function(BenchmarkId::new("slot", "whole key"), |b| {
-        b.iter(|| slot(black_box(plain.as_bytes())))
+        b.iter(|| slot(black_box(plain.as_bytes())));
     });
     let room = RoomId::new();
     group.bench_function(BenchmarkId::new("slot", "partition of a room"), |b| {
@@ -166,7 +166,7 @@ fn frames(group: &mut Group<'_>) -> Result<(), Failure> {
             b.iter(|| serde_json::from_str::<ClientFrame>(black_box(&send)).is_ok());
         });
         group.bench_function(case("frame write draft"), |b| {
-            b.iter(|| serde_json::to_string(black_box(&draft)).is_ok())
+            b.iter(|| serde_json::to_string(black_box(&draft)).is_ok());
         });
         group.bench_function(case("frame splice envelope"), |b| {
             b.iter(|| Envelope::parse(black_box(stored.as_bytes())).map(|envelope| envelope.frame()));
@@ -175,7 +175,7 @@ fn frames(group: &mut Group<'_>) -> Result<(), Failure> {
             b.iter(|| quick_parse(black_box(&frame)).is_some());
         });
         group.bench_function(case("frame read message, JSON"), |b| {
-            b.iter(|| slow_parse(black_box(&frame)).is_ok())
+            b.iter(|| slow_parse(black_box(&frame)).is_ok());
         });
     }
     let ack = ServerFrame::Pong { id: 7 };

@@ -176,8 +176,8 @@ fn start<Fut: Future<Output = io::Result<()>>>(
 mod tests {
     use super::*;
 
-    fn calibrated(scenario: Scenario) -> RunResult {
-        match job(&scenario, None).unwrap().unwrap() {
+    fn calibrated(scenario: &Scenario) -> RunResult {
+        match job(scenario, None).unwrap().unwrap() {
             Job::Ws(plan) => crate::ws::generate(*plan, &mut |_| {}).unwrap(),
             Job::Redis(plan) => crate::resp::generate(*plan, &mut |_| {}).unwrap(),
             _ => unreachable!("there is no responder for it"),
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_offered_comes_back_whole() {
         let chat = Scenario { conns: 20, rooms: 4, rate: 100.0, ..Scenario::find("chat-steady").unwrap() };
-        let result = calibrated(chat);
+        let result = calibrated(&chat);
         let counts = &result.counts;
         assert_eq!((counts.acked, counts.error_frames, counts.disconnects), (counts.intended, 0, 0));
         assert_eq!(
@@ -200,7 +200,7 @@ mod tests {
         let text = include_str!("../../scenarios/redis-50k.toml").replace("schedule = \"poisson\"", burst);
         let text = text.lines().filter(|line| !line.starts_with("rate")).collect::<Vec<_>>().join("\n");
         let commands = Scenario::parse("redis", &text).unwrap();
-        let result = calibrated(Scenario { conns: 4, ..commands });
+        let result = calibrated(&Scenario { conns: 4, ..commands });
         let counts = &result.counts;
         assert_eq!((counts.acked, counts.error_frames), (counts.intended, 0));
         // A burst is offered at its mean.

@@ -11,14 +11,14 @@ use chatlab_load::{
     report,
     result::RunResult,
     scenario::Scenario,
-    verdict::{Kind, Limits},
+    verdict::Kind,
     ws::LoadError,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 
-use crate::driver::ONE_AT_A_TIME;
+use crate::driver::{ONE_AT_A_TIME, patient};
 
 const SCENARIO: &str = r#"
 title = "t"
@@ -118,14 +118,7 @@ fn run(server: SocketAddr, text: &str) -> Result<RunResult, LoadError> {
         ..HttpTarget::default()
     };
     let mut plan = HttpPlan::new(&Scenario::parse("t", text).unwrap(), target).unwrap();
-    // The tests may share the machine with a compiler.
-    plan.run.limits = Limits {
-        pacing_p99_us: 400_000,
-        runtime_lag_us: 400_000,
-        thread_cpu: 2.0,
-        stall_us: 5_000_000,
-        ..Limits::default()
-    };
+    plan.run.limits = patient();
     generate(plan, &mut |_| {})
 }
 

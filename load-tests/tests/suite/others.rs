@@ -6,13 +6,14 @@ use chatlab_load::{
 };
 
 use crate::{
-    driver::{broken, plan, run},
+    driver::{broken, patient, plan, run},
     scripted::{Act, Faults},
 };
 
 fn stormy(storm: Storm, faults: Faults) -> chatlab_load::result::RunResult {
     let mut plan = plan(crate::scripted::start(faults), 12, 3, 200.0, 1_000);
     plan.churn = Churn { tokens: vec!["good".into(); 30], per_s: 0.0, storm: Some(storm) };
+    plan.limits = patient();
     run(plan)
 }
 
@@ -55,6 +56,7 @@ fn received(by: By) -> Plan {
     let mut plan = plan(crate::scripted::start(Faults::default()), 15, 3, 60.0, 1_000);
     plan.receive = Some(Receive { by, every_ms: 200, page: 3 });
     plan.schedule.clients = 3;
+    plan.limits = patient();
     plan
 }
 

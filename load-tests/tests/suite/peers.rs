@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::Message as Ws;
 
 use crate::{
-    driver::{broken, plan, run},
+    driver::{broken, patient, plan, run},
     scripted::Act,
 };
 
@@ -117,6 +117,7 @@ fn say(room: &mut Room, (message, sender): (&Value, &UnboundedSender<String>), (
 fn foreign(server: SocketAddr, dialect: &str, conns: usize, rooms: usize) -> Plan {
     let mut plan = plan(server, conns, rooms, 300.0, 1_000);
     plan.ws_urls = vec![format!("ws://{server}/")];
+    plan.limits = patient();
     plan.dialect = Some(Box::new(Dialect::parse("test", dialect).unwrap()));
     plan
 }

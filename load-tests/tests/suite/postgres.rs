@@ -20,9 +20,7 @@ fn program(name: &str) -> Option<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = debian.map(|version| version.path().join("bin").join(name));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(name)).chain(debian).find(|p| p.exists());
-    found
+    std::env::split_paths(&path).map(|folder| folder.join(name)).chain(debian).find(|p| p.exists())
 }
 
 /// The server refuses to run as root: then the user that Debian made for it.

@@ -7,12 +7,15 @@ use chatlab_load::{
     result::RunResult,
     scenario::Scenario,
     sql::{SqlPlan, generate},
-    verdict::{Kind, Limits},
+    verdict::Kind,
     ws::LoadError,
 };
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use crate::{driver::ONE_AT_A_TIME, postgres::Postgres};
+use crate::{
+    driver::{ONE_AT_A_TIME, patient},
+    postgres::Postgres,
+};
 
 /// 400 operations of a second: 200 reads, 100 inserts, 100 transactions of two inserts; and 40 before it.
 const SCENARIO: &str = r#"
@@ -69,14 +72,7 @@ fn scenario(change: impl Fn(&str) -> String) -> Scenario {
 fn run(scenario: &Scenario, url: &str, pids: Vec<u32>) -> Result<RunResult, LoadError> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut plan = SqlPlan::new(scenario, url, pids, BTreeMap::new()).unwrap();
-    // The tests may share the machine with a compiler.
-    plan.run.limits = Limits {
-        pacing_p99_us: 400_000,
-        runtime_lag_us: 400_000,
-        thread_cpu: 2.0,
-        stall_us: 5_000_000,
-        ..Limits::default()
-    };
+    plan.run.limits = patient();
     generate(plan, &mut |_| {})
 }
 

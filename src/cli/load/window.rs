@@ -140,7 +140,7 @@ impl Setting {
         let topology = place.topology;
         let program = side.program.as_ref().unwrap_or(&self.program);
         if let Some(target) = &self.target {
-            let servers = Servers::Elsewhere(target.clone());
+            let servers = Servers::Elsewhere(Box::new(target.clone()));
             return Ok(Started { setting: self, place, side, program, servers });
         }
         let servers = match self.scenario.driver {
@@ -175,7 +175,7 @@ enum Servers {
     Redis(Managed),
     /// SQLite's file is in it, and goes with it.
     File(tempfile::TempDir),
-    Elsewhere(Elsewhere),
+    Elsewhere(Box<Elsewhere>),
 }
 
 /// Servers that are there already.
