@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`clock`] | one origin for the clocks of several processes and machines |
 //! | [`conductor`] | when all begin and when all may end, decided from what they tell |
-//! | [`merge`] | the parts become one result: histograms added, ledgers closed together |
+//! | [`mod@merge`] | the parts become one result: histograms added, ledgers closed together |
 //! | [`local`] | generators as processes of this machine |
 //! | [`remote`] | generators of other machines, joined through Redis |
 //!
