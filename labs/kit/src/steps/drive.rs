@@ -13,6 +13,8 @@ use crate::redis::Redis;
 
 /// How long a look at the proxy stays fresh while a command waits that may not have reached the server.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a message that the step published may take to reach the learner.
+const DELIVERY_MAX: Duration = Duration::from_secs(2);
 
 /// Where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub(super) async fn drive(
     progress: Arc<Progress>,
     mut typist: Typist,
 ) {
+    // The frames that the learner will have got when all that was published so far has arrived.
+    let mut on_their_way = 0;
     for action in actions {
         match action {
             Drive::AwaitSent { verb, times } => {
@@ -79,6 +83,8 @@ pub(super) async fn drive(
                 await_sent(&redis, &proxy, &verb, times).await;
             }
             Drive::Run { commands } => {
+                let before = pushes(&proxy);
+                let mut published = 0;
                 for command in commands {
                     progress.set(Stage::Acting(format!("`{command}`")));
                     let typed = typist.line(&command).await;
@@ -86,16 +92,44 @@ pub(super) async fn drive(
                         progress.set(Stage::Failed(format!("`{command}` gave {}", typed.text)));
                         return;
                     }
+                    published += receivers(&command, &typed.text);
                 }
+                on_their_way = before + published;
             }
             Drive::Cut { all } => {
                 progress.set(Stage::Acting("a cut".to_owned()));
+                await_pushes(&proxy, on_their_way).await;
                 proxy.cut(if all { Cut::All } else { Cut::Subscribers });
             }
             Drive::Latency { ms } => proxy.set_latency(Duration::from_millis(ms)),
         }
     }
     progress.set(Stage::Done);
+}
+
+/// How many clients of the node a line published to, by its reply.
+fn receivers(line: &str, reply: &str) -> usize {
+    let verb = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let published = matches!(verb.as_str(), "PUBLISH" | "SPUBLISH");
+    let count = reply.strip_prefix("(integer) ").filter(|_| published);
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
+/// How many frames have come to the learner that no command asked for.
+fn pushes(proxy: &Proxy) -> usize {
+    proxy.trace().entries().iter().filter(|entry| entry.push).count()
+}
+
+/// The publisher may have its reply before the message has reached the subscriber: a cut must not overtake it. A
+/// subscriber that is not the learner's never shows here, so the wait is bounded.
+async fn await_pushes(proxy: &Proxy, count: usize) {
+    let mut changes = proxy.changes();
+    let arrived = async {
+        while pushes(proxy) < count {
+            let _ = changes.changed().await;
+        }
+    };
+    let _ = tokio::time::timeout(DELIVERY_MAX, arrived).await;
 }
 
 /// Waits as long as the learner takes; the attempt's end ends it.
