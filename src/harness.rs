@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -85,13 +86,14 @@ pub struct Stack {
     servers: Vec<Server>,
     options: StackOptions,
     jwt_secret: String,
-    managed: Managed,
+    managed: Arc<Managed>,
 }
 
 impl Stack {
     /// Starts Redis, waits until it is ready, and starts the server processes one after the other.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
         let managed = Managed::start_async(options.topology, &options.redis, &options.redis_options).await?;
+        let managed = Arc::new(managed);
         let jwt_secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let mut stack = Self { servers: Vec::new(), options, jwt_secret, managed };
         for _ in 0..stack.options.servers {
@@ -161,6 +163,16 @@ impl Stack {
     /// The managed Redis nodes.
     pub fn managed(&self) -> &Managed {
         &self.managed
+    }
+
+    /// The same for somebody who breaks them meanwhile; they live as long as the last who holds them.
+    pub fn shared_managed(&self) -> Arc<Managed> {
+        Arc::clone(&self.managed)
+    }
+
+    /// After which silence a cluster takes a node for dead.
+    pub fn node_timeout(&self) -> Duration {
+        Duration::from_millis(self.options.redis_options.cluster_node_timeout_ms)
     }
 
     /// How to reach Redis.

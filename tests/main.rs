@@ -11,6 +11,7 @@ mod common;
 mod conversation;
 mod crash;
 mod crew;
+mod faults;
 mod history;
 mod learner;
 mod limits;

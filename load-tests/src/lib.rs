@@ -17,6 +17,7 @@
 //! | [`recording`] | a run written to a folder, second by second, and read back |
 //! | [`steady`] | where latency has settled, so that the warm-up can end |
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
+//! | [`faults`] | what is broken on purpose under load, and the fate of each message |
 //! | [`null`] | responders that do nothing: what the generator can do by itself |
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
@@ -33,6 +34,7 @@ mod config;
 pub mod crew;
 pub mod dialect;
 mod eye;
+pub mod faults;
 pub mod http;
 pub mod http_load;
 pub mod knee;

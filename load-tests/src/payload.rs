@@ -100,6 +100,8 @@ pub struct Delivery<'a> {
     pub seq: u64,
     /// The room's id as text.
     pub room: &'a str,
+    /// The message's id as text.
+    pub id: &'a str,
     /// The body, as it stands in the JSON.
     pub body: &'a str,
 }
@@ -116,14 +118,14 @@ pub fn quick_parse(frame: &str) -> Option<Delivery<'_>> {
     let rest = rest.strip_prefix(r#","room":""#)?;
     let (room, rest) = rest.split_at_checked(36)?;
     // `","id":"` UUID `","from":"` UUID `","cid":"`
-    let rest = skip(rest, r#"","id":""#, 36)?;
+    let (id, rest) = rest.strip_prefix(r#"","id":""#)?.split_at_checked(36)?;
     let rest = skip(rest, r#"","from":""#, 36)?;
     let rest = rest.strip_prefix(r#"","cid":""#)?;
     let (_, rest) = rest.split_once('"')?;
     let rest = rest.strip_prefix(r#","kind":"text","body":""#)?;
     let body = rest.strip_suffix(r#""}"#)?;
     let plain = !body.bytes().any(|b| b == b'"' || b == b'\\');
-    plain.then_some(Delivery { epoch, seq, room, body })
+    plain.then_some(Delivery { epoch, seq, room, id, body })
 }
 
 fn skip<'a>(text: &'a str, prefix: &str, bytes: usize) -> Option<&'a str> {
@@ -194,7 +196,8 @@ mod tests {
         let (text, draft) = frame(&body);
         let got = quick_parse(&text).unwrap();
         let room = draft.room.to_string();
-        assert_eq!(got, Delivery { epoch: "ep-1", seq: 42, room: &room, body: &body });
+        let id = draft.id.to_string();
+        assert_eq!(got, Delivery { epoch: "ep-1", seq: 42, room: &room, id: &id, body: &body });
     }
 
     #[test]

@@ -8,7 +8,12 @@ use chatlab_kit::ids::RoomId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crew::Share, dialect::Dialect, payload::MIN_BODY_BYTES, scenario::Scenario, schedule::Schedule,
+    crew::Share,
+    dialect::Dialect,
+    faults::{self, Fault, MAX_FAULTS},
+    payload::MIN_BODY_BYTES,
+    scenario::Scenario,
+    schedule::Schedule,
     verdict::Limits,
 };
 
@@ -71,6 +76,10 @@ pub struct Plan {
     pub threads: usize,
     /// Where the verdict draws its lines.
     pub limits: Limits,
+    /// What somebody else breaks during the window. With any, connections that break are opened again and resume, and what
+    /// was not answered is sent again; see [`Plan::with_faults`].
+    #[serde(default)]
+    pub faults: Vec<Fault>,
     /// Processes of the chat server, to observe.
     pub server_pids: Vec<u32>,
     /// Processes of Redis, to observe.
@@ -102,6 +111,13 @@ pub struct Target {
 const CONNECT_MS: u64 = 15_000;
 /// How many connections are opened at once: well below any listener's backlog.
 const CONNECT_CONCURRENCY: usize = 64;
+/// So many seconds of the load may wait unanswered while a fault lasts: an arrival that a cap held back would no longer be on
+/// time, and it is the fault that is measured.
+const OUTAGE_S: f64 = 60.0;
+/// The least time for what is still under way after a window with faults, in milliseconds.
+const OUTAGE_DRAIN_MS: u64 = 15_000;
+/// The longest that reading all rooms' histories after a run with faults may take, in milliseconds.
+pub const HISTORY_MS: u64 = 60_000;
 
 /// A plan that can't be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +163,7 @@ impl Plan {
             in_flight_cap: scenario.in_flight_cap,
             threads: scenario.threads,
             limits: scenario.limits,
+            faults: Vec::new(),
             server_pids: target.server_pids,
             redis_pids: target.redis_pids,
             redis_nodes: target.redis_nodes,
@@ -154,6 +171,33 @@ impl Plan {
         };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// The same load while things break: the cap and the drain leave room for an outage.
+    ///
+    /// # Errors
+    /// [`PlanError`] when there are too many faults, or one does not fit into the window.
+    pub fn with_faults(mut self, faults: Vec<Fault>) -> Result<Self, PlanError> {
+        if !faults.is_empty() {
+            self.in_flight_cap = self.in_flight_cap.max((self.schedule.rate_per_s * OUTAGE_S) as u64);
+            self.drain_ms = self.drain_ms.max(OUTAGE_DRAIN_MS);
+        }
+        self.faults = faults;
+        self.check()?;
+        Ok(self)
+    }
+
+    fn check_faults(&self) -> Result<(), PlanError> {
+        if self.faults.len() > MAX_FAULTS {
+            return Err(PlanError(format!("at most {MAX_FAULTS} faults")));
+        }
+        let plain = self.share.is_none() && self.dialect.is_none() && self.receive.is_none();
+        if !self.faults.is_empty() && !(plain && self.churn.storm.is_none()) {
+            let why = "faults go with one generator, our own protocol, and no storm or `receive` part";
+            return Err(PlanError(why.to_owned()));
+        }
+        let window_ms = self.schedule.duration_ns / 1_000_000;
+        self.faults.iter().try_for_each(|fault| fault.check(window_ms)).map_err(PlanError)
     }
 
     /// The rooms of a connection, the one it sends to first. Connections go round the rooms, so
@@ -231,7 +275,12 @@ impl Plan {
         // The pacer may wait for the cap until the drain's bound, and then comes the drain.
         let sending =
             self.warm_up_ms + self.settle_ms + self.schedule.duration_ns / 1_000_000 + 2 * self.drain_ms;
-        self.connect_ms * rounds + sending
+        let faults = match self.faults.is_empty() {
+            true => 0,
+            // Until the last is told of, and all histories are read.
+            false => faults::REPORT_BOUND.as_millis() as u64 + HISTORY_MS,
+        };
+        self.connect_ms * rounds + sending + faults
     }
 
     /// Checks what [`Plan`]'s types can't say.
@@ -281,6 +330,7 @@ impl Plan {
                 return fail("a dialect, or a `receive` part, has one generator: it numbers what it sends");
             }
         }
+        self.check_faults()?;
         self.schedule.check().map_err(|e| PlanError(e.to_string()))
     }
 }
@@ -300,6 +350,11 @@ pub enum Progress {
     Opened,
     /// Messages flow but are not measured.
     WarmUp,
+    /// It is known when the window begins, which is told only when faults are planned.
+    Begins {
+        /// On the clock of [`crate::faults::monotonic_ns`].
+        monotonic_ns: u64,
+    },
     /// The measured window.
     Measuring {
         /// Milliseconds into the window.

@@ -2,8 +2,8 @@
 //!
 //! The plan (a [`Job`]) goes in as one line of JSON on standard input, which then stays open: when it closes,
 //! whoever asked for the run is gone, and the generator ends. Progress comes back as JSON lines on
-//! standard error, the result as one JSON document on standard output. A generator of several (see [`crate::crew`]) gets further
-//! lines, its orders, and answers with its part.
+//! standard error, the result as one JSON document on standard output. Further lines of the input are faults that were done
+//! ([`Injected`]) or, for a generator of several (see [`crate::crew`]), its orders; of several each answers with its part.
 
 use std::{
     io::{BufRead, Write},
@@ -16,13 +16,15 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    process::Command,
+    process::{ChildStdin, Command},
+    sync::mpsc::Receiver,
 };
 
 use chatlab_kit::lab::Workload;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    faults::{Injected, Told},
     http_load::{self, HttpPlan},
     lab::{self, LabPlan},
     plan::{Plan, Progress},
@@ -82,18 +84,23 @@ where
     std::io::stdin().lock().read_line(&mut line).context("reading the plan")?;
     let job: Job = serde_json::from_str(&line).context("the plan is not what it should be")?;
     let (give, orders) = std::sync::mpsc::channel();
+    let told = Told::default();
+    let tell_of = told.clone();
     std::thread::Builder::new().name("watch-parent".into()).spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             if let Ok(order) = serde_json::from_str(&line) {
                 // A generator that runs by itself asks for none.
                 let _ = give.send(order);
+            } else if let Ok(injected) = serde_json::from_str(&line) {
+                tell_of.push(injected);
             }
         }
         std::process::exit(EXIT_ERROR);
     })?;
     let mut last: Option<std::time::Instant> = None;
     let mut tell = |progress: Progress| {
-        if last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
+        let must = matches!(progress, Progress::Begins { .. });
+        if must || last.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY) {
             last = Some(std::time::Instant::now());
             if let Ok(line) = serde_json::to_string(&progress) {
                 eprintln!("{line}");
@@ -104,7 +111,7 @@ where
         Job::Ws(plan) if plan.share.is_some() => {
             return answer(&ws::generate_part(*plan, &mut tell, &orders)?);
         }
-        Job::Ws(plan) => ws::generate(*plan, &mut tell)?,
+        Job::Ws(plan) => ws::generate_told(*plan, &told, &mut tell)?,
         Job::Redis(plan) => resp::generate(*plan, &mut tell)?,
         Job::Sql(plan) => sql::generate(*plan, &mut tell)?,
         Job::Http(plan) => http_load::generate(*plan, &mut tell)?,
@@ -120,6 +127,25 @@ fn answer(result: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Passes on what was done, for ever; only ends with an error.
+async fn forward(injected: Option<Receiver<Injected>>, stdin: &mut ChildStdin) -> anyhow::Error {
+    let Some(mut injected) = injected else { return std::future::pending().await };
+    while let Some(one) = injected.recv().await {
+        let line = serde_json::to_vec(&one).map(|mut line| {
+            line.push(b'\n');
+            line
+        });
+        let written = match line {
+            Ok(line) => stdin.write_all(&line).await.context("telling the generator of a fault"),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            return error;
+        }
+    }
+    std::future::pending().await
+}
+
 /// The asking side: runs `program args…`, which must end up in [`serve_plan`].
 ///
 /// # Errors
@@ -129,6 +155,20 @@ pub async fn run_plan(
     args: &[&str],
     job: &Job,
     progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    run_plan_with_faults(program, args, job, progress, None).await
+}
+
+/// The same; what comes from `injected` is told to the generator. It ends by itself: the sender may live on.
+///
+/// # Errors
+/// As of [`run_plan`].
+pub async fn run_plan_with_faults(
+    program: &Path,
+    args: &[&str],
+    job: &Job,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    injected: Option<Receiver<Injected>>,
 ) -> anyhow::Result<RunResult> {
     let mut child = Command::new(program)
         .args(args)
@@ -159,7 +199,11 @@ pub async fn run_plan(
             }
             Ok::<_, std::io::Error>(())
         };
-        tokio::try_join!(listen, stdout.read_to_end(&mut output)).context("listening to the generator")?;
+        let hear = async { tokio::try_join!(listen, stdout.read_to_end(&mut output)) };
+        tokio::select! {
+            heard = hear => heard.context("listening to the generator")?,
+            stuck = forward(injected, &mut stdin) => return Err(stuck),
+        };
         let status = child.wait().await?;
         if !status.success() {
             bail!("the generator ended with {status}: {}", said.join("; "));

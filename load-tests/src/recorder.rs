@@ -234,6 +234,14 @@ impl Recorder {
         }
     }
 
+    /// A message of the window was sent that had to wait for its connection to come back: how late it was says nothing
+    /// about the generator.
+    pub fn sent_late(&mut self, sent_ns: u64) {
+        if let Some(live) = &mut self.live {
+            live.sent_late(sent_ns);
+        }
+    }
+
     /// A message of the window was answered.
     pub fn acked(&mut self, at: Instants) {
         self.ack.record_ns(at.response_ns());

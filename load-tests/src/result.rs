@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::config::{Config, Driven};
 use crate::{
     crew::Generator,
+    faults::{self, Books, FaultResult, account::Accounts},
     lab::Operation,
     ledger::Totals,
     null::Calibration,
@@ -175,7 +176,7 @@ pub struct RunResult {
     pub config: Config,
     /// The verdict and its evidence.
     pub verdict: Verdict,
-    /// None when the verdict is not `VALID`.
+    /// None when the verdict is not `VALID`, or faults were planned: its figures would be those of two states.
     pub headline: Option<Headline>,
     /// Acknowledged messages a second in the window, by the clock; valid or not.
     pub acked_per_s: f64,
@@ -193,6 +194,12 @@ pub struct RunResult {
     /// Driver `lab`: each operation by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
+    /// What was broken on purpose, and what became of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultResult>,
+    /// With faults: the fate of every message of the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Accounts>,
     /// CPU and memory.
     pub resources: Resources,
     /// Of a run by several generators, each by itself.
@@ -269,6 +276,8 @@ pub(crate) struct Gathered {
     pub recorder: Recorder,
     pub reopened: Reopened,
     pub operations: Vec<Operation>,
+    /// Only with faults.
+    pub books: Option<Books>,
     pub warm_up: WarmUp,
     pub before: Sample,
     pub after: Sample,
@@ -303,9 +312,13 @@ impl RunResult {
             errors: run.errors,
         };
         let observed = observe(&counts, &run.ledger, &latency, &resources, &run.warm_up);
-        let verdict = verdict::judge(&observed, &run.config.limits);
+        let faulted = run.books.as_ref().map(faults::close);
+        let verdict = match (&run.books, &faulted) {
+            (Some(books), Some(faulted)) => faults::judge(observed, books, faulted, &run.config.limits),
+            _ => verdict::judge(&observed, &run.config.limits),
+        };
         let (acked_per_s, delivered_per_s) = (rate(1), rate(2));
-        let headline = verdict.is_valid().then_some(Headline {
+        let headline = (verdict.is_valid() && faulted.is_none()).then_some(Headline {
             messages_per_s: acked_per_s,
             deliveries_per_s: delivered_per_s,
             delivery_p99_us: latency.delivery.p99_us,
@@ -323,6 +336,8 @@ impl RunResult {
             latency,
             operations: run.operations,
             generators: Vec::new(),
+            accounts: faulted.as_ref().map(|faulted| faulted.accounts),
+            faults: faulted.map(|faulted| faulted.faults).unwrap_or_default(),
             warm_up: Some(run.warm_up),
             resources,
             reconciliation: None,

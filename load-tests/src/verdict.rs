@@ -132,6 +132,9 @@ pub struct Verdict {
     pub kind: Kind,
     /// All rules, in the order in which they were applied.
     pub evidence: Vec<Evidence>,
+    /// Faults that were planned: rules that they are expected to break were judged outside their spans only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart_from: Option<String>,
 }
 
 impl Verdict {
@@ -164,7 +167,7 @@ pub fn judge(seen: &Observed, limits: &Limits) -> Verdict {
         .into_iter()
         .find(|kind| broken(*kind))
         .unwrap_or(Kind::Valid);
-    Verdict { kind, evidence }
+    Verdict { kind, evidence, apart_from: None }
 }
 
 /// The rule that what was sent and what the servers counted are the same, but for what can be explained.

@@ -49,7 +49,7 @@ impl Conductor {
         match *progress {
             Progress::Connecting { done, of } => told.connecting = (done, of),
             Progress::Opened => told.opened = true,
-            Progress::WarmUp => told.warming_up = true,
+            Progress::WarmUp | Progress::Begins { .. } => told.warming_up = true,
             Progress::Measuring { elapsed_ms, of_ms, sent, delivered, now } => {
                 told.measuring = Some((elapsed_ms, of_ms, sent, delivered, now));
             }

@@ -232,6 +232,7 @@ fn gather(
         error_frames: record.failures,
         presence_frames: 0,
         polls: [0, 0],
+        books: None,
         errors: record.errors,
         ledger: Ledger::new(0).settle(),
         recorder: record.recorder,

@@ -129,6 +129,12 @@ impl Live {
         self.block.sent += 1;
     }
 
+    /// A send whose lateness is not the generator's.
+    pub fn sent_late(&mut self, now_ns: u64) {
+        self.tick(now_ns);
+        self.block.sent += 1;
+    }
+
     /// An answer or a delivery, from the intended instant and from the actual send.
     pub fn done(&mut self, stage: Stage, now_ns: u64, response_ns: u64, service_ns: u64) {
         let histograms = self.histograms(now_ns);

@@ -140,7 +140,8 @@ fn run(file: &Path, text: &str) -> Result<(String, String), ReportError> {
         }
         None => {
             let result: RunResult = parsed(file, text)?;
-            Ok((run_page(&result, &Timeline::default()), terminal(&result)))
+            let timeline = Timeline { seconds: Vec::new(), faults: recorded::faults(&result) };
+            Ok((run_page(&result, &timeline), terminal(&result)))
         }
     }
 }

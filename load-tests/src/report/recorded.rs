@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::timeline::{Second, Timeline};
+use super::timeline::{Fault, Second, Timeline};
 use crate::{
+    faults::show,
     recorder::Latency,
     recording::{RecordedRun, RecordingError, TAGS},
+    result::RunResult,
 };
 
 /// What happened over time. An interval that the log lacks, because nothing was answered in it, is there without samples.
@@ -49,5 +51,16 @@ pub(super) fn timeline(run: &RecordedRun) -> Result<Timeline, RecordingError> {
             },
         }
     });
-    Ok(Timeline { seconds: seconds.collect(), faults: Vec::new() })
+    Ok(Timeline { seconds: seconds.collect(), faults: faults(&run.result) })
+}
+
+/// What was broken on purpose, as the charts and the page show it.
+pub(super) fn faults(result: &RunResult) -> Vec<Fault> {
+    let one = |fault: &crate::faults::FaultResult| Fault {
+        what: fault.fault.clone(),
+        at_s: fault.at_ms / 1000.0,
+        whole_s: fault.recovered_ms.map(|ms| (fault.at_ms + ms) / 1000.0),
+        found: show::found(fault),
+    };
+    result.faults.iter().map(one).collect()
 }

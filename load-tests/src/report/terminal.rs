@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    reconcile,
+    faults, reconcile,
     recorder::Summary,
     result::{RunResult, Usage},
 };
@@ -46,6 +46,7 @@ pub fn terminal(result: &RunResult) -> String {
     } else {
         latency_part(&mut out, result);
         ledger_part(&mut out, result);
+        out.push_str(&faults::show::terminal(&result.faults, result.accounts.as_ref()));
     }
     resource_part(&mut out, result);
     generators_part(&mut out, result);
@@ -114,6 +115,9 @@ pub(super) fn asked_for(result: &RunResult) -> String {
 
 fn verdict_part(out: &mut String, result: &RunResult) {
     let _ = writeln!(out, "\nVerdict  {}", result.verdict.kind);
+    if let Some(faults) = &result.verdict.apart_from {
+        let _ = writeln!(out, "{}", wrap(&format!("  judged apart from {faults}"), "    "));
+    }
     for broken in result.verdict.broken() {
         let _ = writeln!(out, "  broken: {}: {} (limit {})", broken.rule, broken.seen, broken.limit);
     }
@@ -137,6 +141,10 @@ fn verdict_part(out: &mut String, result: &RunResult) {
                     )
                 }
             );
+        }
+        None if result.verdict.is_valid() => {
+            let _ =
+                writeln!(out, "  No headline: figures of the whole window mix what is usual with the fault.");
         }
         None => {
             let _ = writeln!(out, "  No headline: the figures below do not stand for the server.");

@@ -155,6 +155,7 @@ fn lean(
         error_frames: tally.failures,
         presence_frames: 0,
         polls: [0, 0],
+        books: None,
         recorder: tally.take_recorder(listens, config(plan).closed_concurrency.is_some())?,
         errors: tally.errors,
         ledger: tally.ledger.settle(),

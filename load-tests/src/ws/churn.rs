@@ -71,9 +71,7 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
                 }
                 Err(kind) => {
                     socket = None;
-                    let mut state = state.borrow_mut();
-                    state.error(&kind);
-                    state.disconnects += 1;
+                    state.borrow_mut().disconnected(&kind);
                 }
             },
         }

@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    shard::{Member, State},
+    shard::{Heard, Member, State},
     shared::{Due, Shared, add, take},
 };
 use crate::{client::socket_config, payload::Payload};
@@ -56,7 +56,7 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
         }
         Err(_) => return,
     };
-    let (mut socket, member) = match opened {
+    let (mut socket, mut member) = match opened {
         Ok(opened) => opened,
         Err(kind) => {
             state.borrow_mut().error(&kind);
@@ -66,12 +66,11 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
     };
     add(&shared.counters.ready, 1);
     let mut unanswered = 0;
-    match drive(shared, state, &mut socket, &member, &mut queue, &mut unanswered).await {
+    match drive(shared, state, &mut socket, &mut member, &mut queue, &mut unanswered).await {
         Ok(()) => close(&mut socket).await,
         Err(kind) => {
             let mut state = state.borrow_mut();
-            state.error(&kind);
-            state.disconnects += 1;
+            state.disconnected(&kind);
             // What will never be answered must not hold the in-flight cap.
             queue.close();
             while queue.try_recv().is_ok() {
@@ -83,12 +82,21 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
     }
 }
 
-async fn open(shared: &Shared, state: &Rc<RefCell<State>>, index: usize) -> Result<(Socket, Member), String> {
+pub(super) async fn open(
+    shared: &Shared,
+    state: &Rc<RefCell<State>>,
+    index: usize,
+) -> Result<(Socket, Member), String> {
     let mut socket = greet(shared, index, &shared.plan.tokens[index]).await?;
     let mut member = Member::default();
     for room in shared.plan.rooms_of(index) {
         let id = shared.plan.rooms[room];
         let head = join(&mut socket, id).await?;
+        if let Some(audit) = &shared.audit {
+            let ordinal = audit.ordinal(index, member.rooms.len());
+            member.join(room as u16, &id.to_string(), 0, ordinal, head);
+            continue;
+        }
         if shared.plan.only_sends(index) {
             member.only_sends(room as u16, &id.to_string());
             continue;
@@ -102,7 +110,17 @@ async fn open(shared: &Shared, state: &Rc<RefCell<State>>, index: usize) -> Resu
 
 /// Connects to the server of connection `index` and says hello.
 pub(super) async fn greet(shared: &Shared, index: usize, token: &str) -> Result<Socket, String> {
-    let mut socket = dial(shared, index).await?;
+    greet_at(shared, index, shared.plan.server_of(index), token).await
+}
+
+/// The same at any of the servers.
+pub(super) async fn greet_at(
+    shared: &Shared,
+    index: usize,
+    server: usize,
+    token: &str,
+) -> Result<Socket, String> {
+    let mut socket = dial(shared, index, server).await?;
     send(&mut socket, &ClientFrame::Hello { v: VERSION, token: token.to_owned() }).await?;
     match reply(&mut socket).await? {
         ServerFrame::Welcome { .. } => Ok(socket),
@@ -123,8 +141,7 @@ pub(super) async fn join(socket: &mut Socket, room: RoomId) -> Result<Option<Pos
     }
 }
 
-async fn dial(shared: &Shared, index: usize) -> Result<Socket, String> {
-    let server = shared.plan.server_of(index);
+async fn dial(shared: &Shared, index: usize, server: usize) -> Result<Socket, String> {
     let stream = connect(shared, index, shared.targets[server]).await?;
     let mut request =
         shared.plan.ws_urls[server].as_str().into_client_request().map_err(|e| format!("upgrade: {e}"))?;
@@ -161,7 +178,7 @@ async fn drive(
     shared: &Shared,
     state: &RefCell<State>,
     socket: &mut Socket,
-    member: &Member,
+    member: &mut Member,
     queue: &mut UnboundedReceiver<Due>,
     unanswered: &mut u64,
 ) -> Result<(), String> {
@@ -177,8 +194,8 @@ async fn drive(
             },
             frame = socket.next() => match frame {
                 Some(Ok(Message::Text(text))) => {
-                    let answered = state.borrow_mut().receive(shared, member, &text);
-                    if answered {
+                    let heard = state.borrow_mut().receive(shared, member, &text);
+                    if heard != Heard::Nothing {
                         *unanswered = unanswered.saturating_sub(1);
                     }
                 }
@@ -205,6 +222,17 @@ async fn send_due(
     let (Some(room), Some(slot)) = (member.home(), shared.slots.get(number as usize)) else {
         return Err("no room to send to".into());
     };
+    let text = text_of(shared, room, due)?;
+    let now_ns = shared.now_ns();
+    slot.mark_sent(intended_ns, now_ns);
+    state.borrow_mut().note_sent(shared, number, intended_ns, now_ns);
+    add(&shared.counters.sent, 1);
+    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+}
+
+/// The frame of an arrival: the same, with the same id, however often it is sent.
+pub(super) fn text_of(shared: &Shared, room: u16, due: Due) -> Result<String, String> {
+    let Due { number, intended_ns } = due;
     let body = Payload { run: shared.run, room, number, intended_ns }.body(shared.plan.body_bytes);
     let cid = format!("r{:08x}-{number}", shared.run);
     let frame = ClientFrame::Send {
@@ -214,12 +242,7 @@ async fn send_due(
         kind: MessageKind::Text,
         body,
     };
-    let text = serde_json::to_string(&frame).map_err(|e| format!("json: {e}"))?;
-    let now_ns = shared.now_ns();
-    slot.mark_sent(intended_ns, now_ns);
-    state.borrow_mut().note_sent(shared, number, intended_ns, now_ns);
-    add(&shared.counters.sent, 1);
-    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+    serde_json::to_string(&frame).map_err(|e| format!("json: {e}"))
 }
 
 pub(super) async fn send(socket: &mut Socket, frame: &ClientFrame) -> Result<(), String> {

@@ -5,11 +5,16 @@
 //! single-threaded runtime. Nothing is locked on the way of a delivery. The time from the intended
 //! instant to the write is the pacing error, whichever thread lost it.
 
+mod audit;
+mod audited;
+mod books;
 mod churn;
 mod conn;
 mod foreign;
+mod history;
 pub(crate) mod pacer;
 mod poll;
+mod resume;
 mod shard;
 mod shared;
 
@@ -24,6 +29,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use self::{
+    audit::Audit,
     foreign::Foreign,
     pacer::{PacerReport, Queues},
     shard::{Share, State},
@@ -32,6 +38,7 @@ use self::{
 use crate::{
     crew::{Order, Orders, Part, clock, next_order},
     eye::Watch,
+    faults::{self, REPORT_BOUND, Told},
     ledger::Ledger,
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
@@ -94,7 +101,20 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`] when there is nothing to judge. A run that went badly is a result, not an error.
 pub fn generate(plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
-    carry_out(plan, progress, None).map(|part| part.0)
+    generate_told(plan, &Told::default(), progress)
+}
+
+/// The same with the plan's faults: whoever does them is told when the window begins ([`Progress::Begins`]) and notes in
+/// `told` what was done.
+///
+/// # Errors
+/// As of [`generate`].
+pub fn generate_told(
+    plan: Plan,
+    told: &Told,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<RunResult, LoadError> {
+    carry_out(plan, progress, None, told).map(|part| part.0)
 }
 
 /// Carries out one generator's share of a plan, together with the others as `orders` say. Blocks likewise.
@@ -106,7 +126,7 @@ pub fn generate_part(
     progress: &mut dyn FnMut(Progress),
     orders: &Receiver<Order>,
 ) -> Result<Part, LoadError> {
-    let (result, books) = carry_out(plan, progress, Some(orders))?;
+    let (result, books) = carry_out(plan, progress, Some(orders), &Told::default())?;
     let (ledger, thirds) = books.ok_or_else(|| PlanError("the plan names no share".into()))?;
     Ok(Part { result, ledger, thirds })
 }
@@ -118,6 +138,7 @@ fn carry_out(
     plan: Plan,
     progress: &mut dyn FnMut(Progress),
     orders: Orders<'_>,
+    told: &Told,
 ) -> Result<(RunResult, Books), LoadError> {
     plan.check()?;
     let resources = preflight(plan.own_conns())?;
@@ -136,6 +157,7 @@ fn carry_out(
     let times = (begin(&shared, progress, orders)?, &warm_up);
     let (pacer, warm_up, (before, after), sockets) =
         measure(&shared, &queues, times, recording.as_ref(), progress)?;
+    let injected = await_faults(&shared, told, progress);
     drain(&shared, progress, orders);
     // What a chat server sends for a message is its own affair: its calls are shown, and nothing is judged.
     let reconciliation =
@@ -143,6 +165,12 @@ fn carry_out(
     drop(queues);
     let failed = get(&shared.counters.failed);
     let mut state = join_shards(shards)?;
+    let fates = shared.audit.as_ref().map(|audit| books::gather(&shared, audit, &mut state, injected));
+    let closed = state.ledger.clone().settle();
+    let ledger = match (&shared.audit, &fates) {
+        (Some(audit), Some(fates)) => books::totals(closed, audit, fates),
+        _ => closed,
+    };
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
     let intended = shared.plan.own_due_by_second().iter().sum();
     let books = match shared.plan.share {
@@ -167,10 +195,11 @@ fn carry_out(
         presence_frames: state.presence_frames,
         polls: [state.polls, state.empty_polls],
         errors: state.errors,
-        ledger: state.ledger.settle(),
+        ledger,
         recorder: state.recorder,
         reopened: Reopened { latency: state.reopen, failures: state.reopen_failures },
         operations: Vec::new(),
+        books: fates,
         warm_up,
         before,
         after,
@@ -211,6 +240,7 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
     let messages = first_measured + plan.schedule.count();
     let too_many = || PlanError("more than 4 billion messages".into());
     u32::try_from(messages).map_err(|_| too_many())?;
+    let audit = (!plan.faults.is_empty()).then(|| Audit::new(&plan, messages)).transpose()?;
     let foreign = Foreign::of(&plan, messages).map_err(PlanError)?;
     let mut subscribers = plan.subscribers();
     if let Some(foreign) = &foreign {
@@ -221,6 +251,8 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
         source_addresses,
         run: plan.share.map_or_else(|| uuid::Uuid::new_v4().as_u128() as u32, |share| share.run),
         origin: plan.share.map_or_else(Instant::now, |share| clock::instant_of(share.origin_unix_ns)),
+        origin_ns: faults::monotonic_ns(),
+        audit,
         first_measured: first_measured as u32,
         window_start_ns: AtomicU64::new(0),
         pulse: Pulse::default(),
@@ -327,6 +359,9 @@ fn measure(
         &shared.window_start_ns,
     );
     let window_start_ns = get(&shared.window_start_ns);
+    if shared.audit.is_some() {
+        progress(Progress::Begins { monotonic_ns: shared.origin_ns + window_start_ns });
+    }
     if let Some(recording) = recording {
         recording.begin(shared.origin, window_start_ns);
     }
@@ -381,6 +416,14 @@ fn sample(shared: &Shared) -> Sample {
         &shared.plan.redis_pids,
         THREAD_PREFIX,
     )
+}
+
+/// Waits until all faults were told of, repairs included, or the bound passes. Connections live on meanwhile.
+fn await_faults(shared: &Shared, told: &Told, progress: &mut dyn FnMut(Progress)) -> Vec<faults::Injected> {
+    let planned = shared.plan.faults.len();
+    told.wait(planned, REPORT_BOUND, || {
+        progress(Progress::Draining { unanswered: get(&shared.counters.in_flight) });
+    })
 }
 
 /// Waits until every send is answered and every acknowledged message is with all its subscribers,

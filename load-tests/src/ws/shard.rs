@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Instant};
 
-use chatlab_kit::wire::ServerFrame;
+use chatlab_kit::{
+    message::{Epoch, Position},
+    wire::ServerFrame,
+};
 use tokio::{
     runtime::Builder,
     sync::{Semaphore, mpsc::UnboundedReceiver},
@@ -11,13 +14,16 @@ use tokio::{
 };
 
 use super::{
-    LoadError, churn,
+    LoadError,
+    audit::Notes,
+    churn,
     conn::{Context, live},
-    foreign, poll,
+    foreign, poll, resume,
     shared::{Due, Shared, Slot, add, take},
 };
 use crate::{
     eye::Eye,
+    faults::Class,
     ledger::{Ledger, Seen},
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
     recorder::{Instants, LAG_TICK, Latency, Recorder},
@@ -30,21 +36,45 @@ const MAX_ERROR_KINDS: usize = 64;
 /// The rooms of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Member {
-    rooms: Vec<Membership>,
+    pub rooms: Vec<Membership>,
     /// What comes to it is nobody's delivery.
     deaf: bool,
 }
 
+/// One room of a connection. The fields after `subscription` are kept in runs with faults only.
 #[derive(Debug)]
-struct Membership {
-    room: u16,
-    id: Box<str>,
+pub(super) struct Membership {
+    pub room: u16,
+    pub id: Box<str>,
     subscription: usize,
+    /// The connection's place among the room's subscribers.
+    pub ordinal: u32,
+    /// After which it must go on when it joins again.
+    pub at: Position,
+    /// The number of the epoch of `at`.
+    pub epoch: u32,
+}
+
+/// What a frame turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// No answer to a send.
+    Nothing,
+    /// The first ack of a message.
+    Acked(u32),
+    /// An error for a message, and whether the same may work later. Without faults it is for good.
+    Refused { number: u32, again: bool },
 }
 
 impl Member {
     pub fn add(&mut self, room: u16, id: &str, subscription: usize) {
-        self.rooms.push(Membership { room, id: id.into(), subscription });
+        self.join(room, id, subscription, 0, None);
+    }
+
+    /// A room in a run with faults: the connection's place among its subscribers, and where the room stands.
+    pub fn join(&mut self, room: u16, id: &str, subscription: usize, ordinal: u32, head: Option<Position>) {
+        let at = head.unwrap_or_else(|| Position { epoch: Epoch(String::new()), seq: 0, id: None });
+        self.rooms.push(Membership { room, id: id.into(), subscription, ordinal, at, epoch: 0 });
     }
 
     /// The same for a connection that is there to send.
@@ -83,12 +113,15 @@ pub(super) struct State {
     /// Looks at a room's history by those who ask, and those of them in which nothing was new.
     pub polls: u64,
     pub empty_polls: u64,
+    /// Only in runs with faults.
+    pub notes: Option<Box<Notes>>,
 }
 
 impl State {
-    pub fn new(rooms: usize, live: Option<Live>, eye: Arc<Eye>) -> Result<Self, LoadError> {
+    pub fn new(shared: &Shared, live: Option<Live>) -> Result<Self, LoadError> {
         Ok(Self {
-            ledger: Ledger::new(rooms),
+            notes: shared.audit.is_some().then(|| Box::new(Notes::new(shared.origin))),
+            ledger: Ledger::new(shared.plan.rooms.len()),
             recorder: Recorder::with_live(live)?,
             errors: BTreeMap::new(),
             error_frames: 0,
@@ -102,13 +135,32 @@ impl State {
             churn_frames: 0,
             reopen: Latency::new()?,
             reopen_failures: 0,
-            eye,
+            eye: shared.eye.clone(),
             polls: 0,
             empty_polls: 0,
         })
     }
 
     pub fn error(&mut self, kind: &str) {
+        self.error_of(Class::Other, kind);
+    }
+
+    /// An error frame, or a frame that could not be understood.
+    fn frame_error(&mut self, kind: &str) {
+        self.error_frames += 1;
+        self.error_of(Class::Frame, kind);
+    }
+
+    /// A connection broke.
+    pub fn disconnected(&mut self, kind: &str) {
+        self.disconnects += 1;
+        self.error_of(Class::Disconnect, kind);
+    }
+
+    fn error_of(&mut self, class: Class, kind: &str) {
+        if let Some(notes) = &mut self.notes {
+            notes.note(class, kind);
+        }
         self.recorder.error();
         self.eye.error();
         let known = self.errors.contains_key(kind) || self.errors.len() < MAX_ERROR_KINDS;
@@ -123,50 +175,43 @@ impl State {
         }
     }
 
-    /// Takes in one text frame; true when it answers a send.
-    pub fn receive(&mut self, shared: &Shared, member: &Member, text: &str) -> bool {
+    /// Takes in one text frame.
+    pub fn receive(&mut self, shared: &Shared, member: &mut Member, text: &str) -> Heard {
         if let Some(delivery) = quick_parse(text) {
             self.deliver(shared, member, &delivery);
-            return false;
+            return Heard::Nothing;
         }
         self.slow_frames += 1;
         match slow_parse(text) {
             Ok(ServerFrame::Message(m)) => {
                 let (room, epoch, body) = (m.draft.room.to_string(), &m.epoch.0, &m.draft.body);
-                self.deliver(shared, member, &Delivery { epoch, seq: m.seq, room: &room, body });
-                false
+                let id = m.draft.id.to_string();
+                self.deliver(shared, member, &Delivery { epoch, seq: m.seq, room: &room, id: &id, body });
+                return Heard::Nothing;
             }
-            Ok(ServerFrame::Ack { id, room, epoch, seq, .. }) => {
-                self.acknowledge(shared, member, id, &room.to_string(), &epoch.0, seq)
+            Ok(ServerFrame::Ack { id, room, epoch, seq, dup, .. }) => {
+                return self.acknowledge(shared, member, (id, &room.to_string()), (&epoch.0, seq), dup);
             }
             Ok(ServerFrame::Error { id, code, .. }) => {
-                self.error_frames += 1;
-                self.error(&format!("error frame: {code:?}"));
-                self.refused(shared, id)
+                self.frame_error(&format!("error frame: {code:?}"));
+                return self.refused(shared, id, code.retryable());
             }
-            Ok(ServerFrame::Bye { code, .. }) => {
-                self.error(&format!("bye: {code:?}"));
-                false
+            Ok(ServerFrame::Bye { code, .. }) => self.error(&format!("bye: {code:?}")),
+            Ok(ServerFrame::Presence { .. }) => self.presence_frames += 1,
+            Ok(ServerFrame::Left { .. } | ServerFrame::Ok { .. } | ServerFrame::Pong { .. }) => {}
+            Ok(ServerFrame::Resync { room, head }) if shared.audit.is_some() => {
+                self.resync(shared, member, room, head);
             }
-            Ok(ServerFrame::Presence { .. }) => {
-                self.presence_frames += 1;
-                false
-            }
-            Ok(ServerFrame::Left { .. } | ServerFrame::Ok { .. } | ServerFrame::Pong { .. }) => false,
-            Ok(_) => {
-                self.error_frames += 1;
-                self.error("unexpected frame");
-                false
-            }
-            Err(_) => {
-                self.error_frames += 1;
-                self.error("frame not understood");
-                false
-            }
+            Ok(_) => self.frame_error("unexpected frame"),
+            Err(_) => self.frame_error("frame not understood"),
         }
+        Heard::Nothing
     }
 
-    pub fn deliver(&mut self, shared: &Shared, member: &Member, delivery: &Delivery<'_>) {
+    pub fn deliver(&mut self, shared: &Shared, member: &mut Member, delivery: &Delivery<'_>) {
+        if let Some(audit) = &shared.audit {
+            return self.deliver_audited(shared, audit, member, delivery);
+        }
         if member.deaf {
             return;
         }
@@ -245,32 +290,35 @@ impl State {
         &mut self,
         shared: &Shared,
         member: &Member,
-        id: u64,
-        room: &str,
-        epoch: &str,
-        seq: u64,
-    ) -> bool {
+        (id, room): (u64, &str),
+        (epoch, seq): (&str, u64),
+        dup: bool,
+    ) -> Heard {
         let now_ns = shared.now_ns();
         let number = id.wrapping_sub(1);
         let (Some(slot), Some(home)) = (shared.slots.get(number as usize), member.rooms.first()) else {
-            self.error_frames += 1;
-            self.error("ack of nothing");
-            return false;
+            self.frame_error("ack of nothing");
+            return Heard::Nothing;
         };
         if !slot.mark_answered() {
-            self.error_frames += 1;
-            self.error("second answer");
-            return false;
+            self.frame_error("second answer");
+            return Heard::Nothing;
         }
         if *home.id != *room {
             self.ledger.counts.misrouted += 1;
         }
-        if !slot.is_seq(seq) {
-            self.ledger.counts.stored_twice += 1;
+        let number = number as u32;
+        match &shared.audit {
+            Some(audit) => self.acknowledge_audited(shared, audit, (number, home.room), (epoch, seq), dup),
+            None => {
+                if !slot.is_seq(seq) {
+                    self.ledger.counts.stored_twice += 1;
+                }
+                self.ledger.acknowledge(u32::from(home.room), epoch, seq);
+            }
         }
-        self.ledger.acknowledge(u32::from(home.room), epoch, seq);
-        self.acknowledged(shared, slot, (home.room, number as u32), now_ns);
-        true
+        self.acknowledged(shared, slot, (home.room, number), now_ns);
+        Heard::Acked(number)
     }
 
     /// A message is acknowledged: it must reach all of its room.
@@ -295,13 +343,17 @@ impl State {
         Ok([first.summary()?.hdr_v2, second.summary()?.hdr_v2, last.summary()?.hdr_v2])
     }
 
-    fn refused(&mut self, shared: &Shared, id: Option<u64>) -> bool {
-        let slot = id.and_then(|id| shared.slots.get(id.wrapping_sub(1) as usize));
-        let answered = slot.is_some_and(super::shared::Slot::mark_answered);
-        if answered {
-            take(&shared.counters.in_flight, 1);
+    fn refused(&mut self, shared: &Shared, id: Option<u64>, again: bool) -> Heard {
+        let Some(id) = id else { return Heard::Nothing };
+        if shared.audit.is_some() {
+            return self.refused_audited(shared, id, again);
         }
-        answered
+        let number = id.wrapping_sub(1);
+        if !shared.slots.get(number as usize).is_some_and(Slot::mark_answered) {
+            return Heard::Nothing;
+        }
+        take(&shared.counters.in_flight, 1);
+        Heard::Refused { number: number as u32, again: false }
     }
 
     /// Takes over another thread's record.
@@ -324,6 +376,9 @@ impl State {
         self.reopen_failures += other.reopen_failures;
         self.polls += other.polls;
         self.empty_polls += other.empty_polls;
+        if let (Some(mine), Some(theirs)) = (&mut self.notes, other.notes) {
+            mine.merge(*theirs);
+        }
     }
 }
 
@@ -333,7 +388,7 @@ pub(super) type Share = Vec<(usize, UnboundedReceiver<Due>)>;
 /// The thread's body: lives until the last of its connections ends.
 pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -> Result<State, LoadError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
-    let state = Rc::new(RefCell::new(State::new(shared.plan.rooms.len(), recording, shared.eye.clone())?));
+    let state = Rc::new(RefCell::new(State::new(shared, recording)?));
     let gate = Rc::new(Semaphore::new(shared.plan.connect_concurrency.div_ceil(shared.plan.threads)));
     let local = LocalSet::new();
     let tasks: Vec<_> = share
@@ -348,6 +403,7 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -
                 _ if foreign => local.spawn_local(foreign::live(context, queue)),
                 _ if churns => local.spawn_local(churn::live(context, queue)),
                 Some(receive) => local.spawn_local(poll::live(context, receive, queue)),
+                None if context.shared.audit.is_some() => local.spawn_local(resume::live(context, queue)),
                 None => local.spawn_local(live(context, queue)),
             }
         })

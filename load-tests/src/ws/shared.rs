@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use super::foreign::Foreign;
+use super::{audit::Audit, foreign::Foreign};
 use crate::{eye::Eye, plan::Plan, steady::Pulse};
 
 /// An arrival, handed from the pacer to the connection that sends it.
@@ -50,6 +50,11 @@ impl Slot {
 
     pub fn sent_ns(&self) -> u64 {
         self.sent_ns.load(Relaxed)
+    }
+
+    /// The sequence that the message was stored under; 0 when none is known.
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Relaxed)
     }
 
     /// False when the message is known under another sequence: it was stored twice.
@@ -105,6 +110,10 @@ pub(super) struct Shared {
     pub source_addresses: usize,
     pub run: u32,
     pub origin: Instant,
+    /// The same instant on the clock that all processes share.
+    pub origin_ns: u64,
+    /// Only in a run with faults.
+    pub audit: Option<Audit>,
     /// Messages with a lower number are warm-up.
     pub first_measured: u32,
     /// 0 as long as it is not known.

@@ -40,6 +40,7 @@ pub fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) 
         in_flight_cap: 1_000,
         threads: 1,
         limits: limits(),
+        faults: vec![],
         server_pids: vec![std::process::id()],
         redis_pids: vec![],
         redis_nodes: Vec::new(),

@@ -6,6 +6,7 @@ mod accuracy;
 mod client;
 mod crew;
 mod driver;
+mod faults;
 mod http;
 mod lab;
 mod others;

@@ -155,7 +155,7 @@ pub(crate) fn as_published(folder: &Path) -> Vec<String> {
     against_schema(&serde_json::from_slice(&fs::read(folder.join(RESULT)).unwrap()).unwrap())
 }
 
-fn against_schema(result: &Value) -> Vec<String> {
+pub(crate) fn against_schema(result: &Value) -> Vec<String> {
     let schema: Value = serde_json::from_str(include_str!("../../../docs/result.schema.json")).unwrap();
     let mut wrong = Vec::new();
     check(&schema, &schema, result, "result", &mut wrong);

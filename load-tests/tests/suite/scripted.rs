@@ -8,7 +8,7 @@ use std::{
 };
 
 use chatlab_kit::{
-    ids::{MessageId, RoomId, SessionId, UserId},
+    ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Draft, Envelope, Epoch, Message, Position},
     wire::{ClientFrame, ErrorCode, ServerFrame, VERSION},
 };
@@ -69,6 +69,8 @@ impl Default for Faults {
 struct Room {
     seq: u64,
     log: Vec<Message>,
+    /// Where a message of that name is: one that is sent again is stored once.
+    sent: HashMap<ClientMsgId, usize>,
     members: Vec<(UnboundedSender<String>, Option<String>)>,
 }
 
@@ -195,6 +197,20 @@ impl Server {
             return vec![error(Some(id), ErrorCode::RateLimited)];
         }
         let room = hub.rooms.entry(draft.room).or_default();
+        if let Some(Message { seq, ts, draft, .. }) = room.sent.get(&draft.cid).map(|at| &room.log[*at]) {
+            let Draft { room, id: msg, cid, .. } = draft.clone();
+            return vec![ServerFrame::Ack {
+                id,
+                room,
+                cid,
+                epoch: epoch(),
+                seq: *seq,
+                msg,
+                ts: *ts,
+                dup: true,
+            }];
+        }
+        room.sent.insert(draft.cid.clone(), room.log.len());
         room.seq += 1;
         let (seq, ts) = (room.seq, 1_700_000_000_000);
         // The lock is held and the runtime has one thread: everything waits.

@@ -11,6 +11,7 @@ use chatlab_kit::{
     servers::{Managed, Topology},
 };
 use chatlab_load::{
+    faults::Fault,
     http_load::{HttpPlan, HttpTarget},
     lab::{LabPlan, Place},
     plan::{Plan, Progress, Target},
@@ -21,7 +22,11 @@ use chatlab_load::{
     sql::SqlPlan,
 };
 
-use super::{crew::Crew, window::Elsewhere};
+use super::{
+    crew::Crew,
+    faults::{Chaos, Ends, Injector},
+    window::Elsewhere,
+};
 use crate::{harness::Stack, labs, seats};
 
 /// What the generator's process is started with.
@@ -48,15 +53,15 @@ pub async fn measure(
     record: Option<&Path>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> anyhow::Result<RunResult> {
-    measure_by(&Crew::default(), stack, scenario, labels, record, progress).await
+    measure_by((&Crew::default(), &[]), stack, scenario, labels, record, progress).await
 }
 
-/// The same by one or several generators.
+/// The same by one or several generators, or while things break.
 ///
 /// # Errors
-/// As [`measure`].
+/// As [`measure`]; a fault that could not be done is in the result.
 pub(super) async fn measure_by(
-    crew: &Crew,
+    (crew, faults): (&Crew, &[Fault]),
     stack: &Stack,
     scenario: &Scenario,
     labels: BTreeMap<String, String>,
@@ -65,6 +70,7 @@ pub(super) async fn measure_by(
 ) -> anyhow::Result<RunResult> {
     let provisioned = stack.provision(scenario.users(), scenario.rooms).await?;
     let servers = 0..stack.servers();
+    let chaos = Chaos::of(stack, &provisioned.rooms);
     let target = Target {
         ws_urls: servers.clone().map(|i| stack.ws_url(i)).collect(),
         tokens: provisioned.tokens,
@@ -74,10 +80,30 @@ pub(super) async fn measure_by(
         redis_nodes: stack.managed().addrs(),
         labels,
     };
-    let mut plan = Plan::new(scenario, target)?;
-    plan.record = record.map(Path::to_owned);
+    let plan = Plan::new(scenario, target)?.with_faults(faults.to_vec())?;
+    let plan = Plan { record: record.map(Path::to_owned), ..plan };
     let program = std::env::current_exe().context("finding the running binary")?;
-    Box::pin(crew.run(&program, plan, progress)).await
+    if faults.is_empty() {
+        return Box::pin(crew.run(&program, plan, progress)).await;
+    }
+    let job = Job::Ws(Box::new(plan));
+    let (injector, Ends { mut begin, injected }) = Injector::new(faults, scenario.secs * 1000, chaos);
+    let mut progress = |seen: Progress| {
+        if let Progress::Begins { monotonic_ns } = seen
+            && let Some(begin) = begin.take()
+        {
+            // Nobody listens when the injector has failed, and then no fault is told of either.
+            let _ = begin.send(monotonic_ns);
+        }
+        progress(seen);
+    };
+    let run = process::run_plan_with_faults(&program, &GENERATE, &job, &mut progress, Some(injected));
+    let mut run = Box::pin(run);
+    tokio::select! {
+        // Such as a generator that could not connect: then no fault is begun any more.
+        result = &mut run => result,
+        () = injector.run() => run.await,
+    }
 }
 
 /// Loads a variant of the scenario's lab on running Redis servers, in a process of `program`, which has that variant.

@@ -3,6 +3,7 @@
 mod ceiling;
 mod compare;
 mod crew;
+mod faults;
 mod knee;
 mod matrix;
 mod measure;
@@ -38,6 +39,7 @@ Examples:
   chatlab load run sessions --variant sessions=user_hash --against reference
   chatlab load run presence --variant presence=exercise --against reference
   chatlab load run chat-steady --record results/steady
+  chatlab load run chat-steady --topology cluster --secs 40 --fault kill-master@10
   chatlab load report results/steady
   chatlab load compare chat-steady --a reference --b history=list
   chatlab load knee fanout --p99-ms 50

@@ -11,6 +11,7 @@ use chatlab_load::{
 
 use super::{
     crew::CrewArgs,
+    faults::FaultArgs,
     options::{LoadArgs, PlaceArgs},
     output::{exit_code, show},
     side::Side,
@@ -45,6 +46,8 @@ pub(super) struct RunArgs {
     /// can do by itself
     #[arg(long)]
     no_calibration: bool,
+    #[command(flatten)]
+    faults: FaultArgs,
 }
 
 /// Runs `load run`.
@@ -52,11 +55,17 @@ pub(super) async fn run(args: RunArgs, global: &Global) -> anyhow::Result<ExitCo
     let side = Side::new(Variants::new(args.variant.iter().cloned()));
     let other = args.against.as_deref().map(|what| Side::named(what, &side.variants)).transpose()?;
     let sides: Vec<_> = [Some(&side), other.as_ref()].into_iter().flatten().collect();
-    let crew = args.crew.crew(&args.load.scenario()?, args.record.is_some())?;
+    let (scenario, record) = (args.load.scenario()?, args.record.is_some());
+    let crew = args.crew.crew(&scenario, record)?;
+    args.faults.check(&scenario, args.place.topology, args.load.servers)?;
+    if !(args.faults.faults().is_empty() || crew.is_one() && args.load.target.is_none()) {
+        anyhow::bail!("--fault needs servers that are started for the run, and one generator");
+    }
     let Some(mut setting) = Setting::prepare(&args.load, &sides, global).await? else {
         return Ok(ExitCode::FAILURE);
     };
     setting.crew = crew;
+    setting.faults = args.faults.clone();
     match other {
         None if setting.scenario.receive.is_some_and(|receive| receive.by == By::Both) => {
             polled_and_pushed(&args, setting, &side, global).await

@@ -57,7 +57,7 @@ impl View {
         match progress {
             Progress::Connecting { .. } => "connecting and joining",
             Progress::Opened => "waiting for the other generators",
-            Progress::WarmUp => "warming up",
+            Progress::WarmUp | Progress::Begins { .. } => "warming up",
             Progress::Measuring { .. } => "measuring",
             Progress::Draining { .. } => "waiting for what is under way",
         }
@@ -73,7 +73,7 @@ impl View {
                 }
                 self.done = Some((done, of, ""));
             }
-            Progress::Opened | Progress::WarmUp => self.done = None,
+            Progress::Opened | Progress::WarmUp | Progress::Begins { .. } => self.done = None,
             Progress::Measuring { elapsed_ms, of_ms, sent, delivered, now } => {
                 self.done = Some((elapsed_ms / 1000, of_ms / 1000, " s"));
                 self.measuring(elapsed_ms, sent, delivered, now);

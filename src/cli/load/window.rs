@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use chatlab_kit::{
     prereq::ServerBinary,
     redis::ClientKind,
-    servers::{Managed, ServerOptions},
+    servers::{Managed, ServerOptions, Topology},
 };
 use chatlab_load::{
     dialect::Dialect,
@@ -22,6 +22,7 @@ use chatlab_load::{
 
 use super::{
     crew::Crew,
+    faults::FaultArgs,
     measure::{
         GENERATE, labels, measure_by, measure_foreign, measure_http, measure_lab, measure_redis, measure_sql,
     },
@@ -48,9 +49,18 @@ pub(super) struct Setting {
     target: Option<Elsewhere>,
     /// The program that has all variants of all sides.
     program: PathBuf,
+    /// What is broken meanwhile.
+    pub faults: FaultArgs,
 }
 
 impl Setting {
+    /// How Redis runs.
+    fn redis_options(&self) -> ServerOptions {
+        let steady = ServerOptions::steady();
+        let cluster_node_timeout_ms = self.faults.node_timeout_ms().unwrap_or(steady.cluster_node_timeout_ms);
+        ServerOptions { cluster_node_timeout_ms, ..steady }
+    }
+
     /// Checks what is asked for, finds Redis and builds what must be built; none when an exercise does not compile, which the
     /// compiler has said.
     pub(super) async fn prepare(
@@ -92,8 +102,9 @@ impl Setting {
         }
         let target =
             args.target.clone().map(|url| Elsewhere { url, dialect, pids: args.target_pids.clone() });
+        let faults = FaultArgs::default();
         let servers = usize::from(args.servers);
-        Ok(Some(Self { scenario, crew: Crew::default(), servers, redis, target, program }))
+        Ok(Some(Self { scenario, crew: Crew::default(), servers, redis, target, program, faults }))
     }
 
     fn redis(&self) -> anyhow::Result<&ServerBinary> {
@@ -156,13 +167,14 @@ impl Setting {
                     chatlab: program.clone(),
                     variants: side.variants.clone(),
                     host: self.crew.host,
+                    redis_options: self.redis_options(),
                     ..StackOptions::new(topology, self.redis()?.clone())?
                 };
                 Servers::Chat(Box::new(Box::pin(Stack::start(options)).await?))
             }
             Driver::Lab | Driver::Redis => {
                 teller.note(&format!("starting {topology} Redis"));
-                let options = ServerOptions::steady();
+                let options = self.redis_options();
                 Servers::Redis(Managed::start_async(topology, self.redis()?, &options).await?)
             }
         };
@@ -215,7 +227,13 @@ impl Started<'_> {
                 if scenario.driver == Driver::Http {
                     return measure_http(Ok(stack.as_ref()), scenario, labels, record, tell).await;
                 }
-                measure_by(&self.setting.crew, stack, scenario, labels, record, tell).await
+                let faults = &self.setting.faults;
+                if faults.node_timeout_ms().is_some() && topology == Topology::Cluster {
+                    let timeout = format!("{} ms", stack.node_timeout().as_millis());
+                    labels.insert("node timeout".to_owned(), timeout);
+                }
+                let by = (&self.setting.crew, faults.faults());
+                measure_by(by, stack, scenario, labels, record, tell).await
             }
             Servers::File(folder) => {
                 let url = format!("sqlite:{}", folder.path().join("load.db").display());

@@ -131,6 +131,36 @@ pub async fn move_slot(addrs: &[String], slot: u16, to: &str) -> LabResult<u64> 
     Ok(moved)
 }
 
+/// A master and the slots that it says are its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// `host:port`.
+    pub address: String,
+    /// First and last of each range.
+    pub ranges: Vec<(u16, u16)>,
+}
+
+impl Owner {
+    /// Whether it owns a slot.
+    pub fn owns(&self, slot: u16) -> bool {
+        self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+    }
+}
+
+/// The masters of `addrs` that answer, as each sees itself. Nodes that do not answer are passed over.
+///
+/// # Errors
+/// When a node that takes a connection does not answer what it is asked.
+pub async fn owners(addrs: &[String]) -> LabResult<Vec<Owner>> {
+    let mut owners = Vec::new();
+    for address in addrs {
+        let Ok(mut node) = connect(address).await else { continue };
+        let nodes: String = redis::cmd("CLUSTER").arg("NODES").query_async(&mut node.connection).await?;
+        owners.extend(own_slots(&nodes).map(|ranges| Owner { address: address.clone(), ranges }));
+    }
+    Ok(owners)
+}
+
 async fn connect(address: &str) -> LabResult<Master> {
     let options = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(ANSWER_BOUND))

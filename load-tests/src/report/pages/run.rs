@@ -10,6 +10,7 @@ use super::{
     reconciled,
 };
 use crate::{
+    faults::show,
     recorder::{Latency, Summary},
     result::RunResult,
 };
@@ -31,6 +32,7 @@ pub fn page(result: &RunResult, timeline: &Timeline) -> String {
         section("Latency", &latency(result)),
         section("Over time", &over_time_part(timeline)),
         section("Faults", &faults(timeline)),
+        section("Where every message went", &accounts(result)),
         section("Who received what", &ledger(result)),
         section("CPU and memory in the window", &resources(result)),
         reconciled_part(result),
@@ -48,6 +50,9 @@ fn is_operations(result: &RunResult) -> bool {
 fn verdict(result: &RunResult) -> String {
     let tone = if result.verdict.is_valid() { Tone::Good } else { Tone::Bad };
     let mut out = badge(tone, &result.verdict.kind.to_string());
+    if let Some(faults) = &result.verdict.apart_from {
+        out += &paragraph("", &format!("Judged apart from {faults}."));
+    }
     match result.headline {
         Some(headline) => {
             let mut shown = vec![(per_s(headline.messages_per_s), "messages a second")];
@@ -63,6 +68,10 @@ fn verdict(result: &RunResult) -> String {
                 if is_operations(result) { "p99, from the intended instant" } else { "delivery p99" },
             ));
             out += &tiles(&shown);
+        }
+        None if result.verdict.is_valid() => {
+            out +=
+                &paragraph("", "No headline: figures of the whole window mix what is usual with the fault.");
         }
         None => {
             out += &paragraph("", "The headline is withheld: the figures below do not stand for the server.");
@@ -194,6 +203,21 @@ fn faults(timeline: &Timeline) -> String {
         format!("<h3>{}</h3>\n{}", super::super::html::escape(&fault.what), list(&entries))
     };
     timeline.faults.iter().map(one).collect()
+}
+
+/// Sums of a run with faults: each line's parts are the ones indented below it.
+fn accounts(result: &RunResult) -> String {
+    let Some(accounts) = &result.accounts else { return String::new() };
+    let indented = |depth: usize, name: &str| format!("{}{name}", "\u{2003}".repeat(depth));
+    let sums =
+        show::sums(accounts).into_iter().map(|(depth, name, n)| vec![indented(depth, name), n.to_string()]);
+    let seen = show::beside(accounts).into_iter().filter(|(_, n)| *n > 0);
+    let beside: Vec<_> = seen.map(|(name, n)| vec![name.to_owned(), n.to_string()]).collect();
+    let mut out = table(&["messages", ""], &sums.collect::<Vec<_>>(), true);
+    if !beside.is_empty() {
+        out += &table(&["across these", ""], &beside, true);
+    }
+    out
 }
 
 fn counted(entries: &[(&str, u64)]) -> Vec<(String, String)> {
