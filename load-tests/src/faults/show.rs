@@ -5,6 +5,9 @@ use std::fmt::Write;
 use super::{FaultResult, account::Accounts};
 use crate::report::wrap;
 
+/// Where values begin on a terminal.
+const LEAD: usize = 29;
+
 fn ms(ms: f64) -> String {
     format!("{ms:.0} ms")
 }
@@ -37,7 +40,7 @@ pub fn found(fault: &FaultResult) -> Vec<(String, String)> {
         ("acknowledged, undelivered", format!("{} (missed, and nothing told)", fault.acked_but_undelivered)),
     ]);
     let mut rows: Vec<_> = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    rows.extend(fault.errors.iter().map(|(kind, n)| (format!("{n} × error"), kind.clone())));
+    rows.extend(fault.errors.iter().map(|(kind, n)| (format!("error, {n} times"), kind.clone())));
     rows
 }
 
@@ -83,7 +86,10 @@ pub fn terminal(faults: &[FaultResult], accounts: Option<&Accounts>) -> String {
     for fault in faults {
         let _ = writeln!(out, "\nFault  {} at {:.1} s", fault.fault, fault.at_ms / 1000.0);
         for (name, value) in found(fault) {
-            let _ = writeln!(out, "{}", wrap(&format!("  {name:<26} {value}"), &" ".repeat(29)));
+            let lead = " ".repeat(LEAD);
+            // The value is wrapped beside its name, which takes the place of the first line's lead.
+            let value = wrap(&format!("{lead}{value}"), &lead);
+            let _ = writeln!(out, "  {name:<26} {}", value.trim_start());
         }
     }
     if let Some(accounts) = accounts {

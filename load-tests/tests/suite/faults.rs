@@ -2,7 +2,7 @@
 
 use chatlab_load::{
     faults::{Fact, Injected, Told, monotonic_ns},
-    plan::{Plan, Progress},
+    plan::Progress,
     report,
     result::RunResult,
     verdict::Kind,
@@ -22,7 +22,7 @@ const LONG_MS: u64 = 300;
 /// 12 connections in 3 rooms of 4, 200 messages a second for 5 s; a fault that somebody says was done at 2 s.
 fn faulted(server: Faults, proved: bool) -> RunResult {
     let plan = plan(start(server), 12, 3, 200.0, 5_000);
-    let plan = Plan { faults: vec!["kill-pubsub@2".parse().unwrap()], ..plan };
+    let plan = plan.with_faults(vec!["kill-pubsub@2".parse().unwrap()]).unwrap();
     let told = Told::default();
     let mut tell = |progress: Progress| {
         if let Progress::Begins { monotonic_ns: window_ns } = progress {
