@@ -422,7 +422,9 @@ fn sample(shared: &Shared) -> Sample {
 fn await_faults(shared: &Shared, told: &Told, progress: &mut dyn FnMut(Progress)) -> Vec<faults::Injected> {
     let planned = shared.plan.faults.len();
     told.wait(planned, REPORT_BOUND, || {
-        progress(Progress::Draining { unanswered: get(&shared.counters.in_flight) });
+        let (counters, unanswered) = (&shared.counters, get(&shared.counters.in_flight));
+        let (delivered, expected) = (get(&counters.delivered), get(&counters.expected));
+        progress(Progress::Draining { unanswered, delivered, expected });
     })
 }
 

@@ -125,8 +125,9 @@ async fn look(context: &Context, poller: &mut Poller, page: u32) -> Result<(), S
         let seen = &mut rooms[nth];
         let room = seen.room.to_string();
         for message in &fresh {
-            let body = &message.draft.body;
-            let delivery = Delivery { epoch: &message.epoch.0, seq: message.seq, room: &room, body };
+            let (body, id) = (&message.draft.body, message.draft.id.to_string());
+            let (epoch, seq) = (&message.epoch.0, message.seq);
+            let delivery = Delivery { epoch, seq, room: &room, id: &id, body };
             state.deliver(shared, member, &delivery);
             seen.seq = seen.seq.max(message.seq);
         }
