@@ -191,8 +191,9 @@ impl Plan {
         if self.faults.len() > MAX_FAULTS {
             return Err(PlanError(format!("at most {MAX_FAULTS} faults")));
         }
-        let plain = self.share.is_none() && self.dialect.is_none() && self.receive.is_none();
-        if !self.faults.is_empty() && !(plain && self.churn.storm.is_none()) {
+        let shared_or_foreign = self.share.is_some() || self.dialect.is_some();
+        let parts = self.receive.is_some() || self.churn.storm.is_some();
+        if !self.faults.is_empty() && (shared_or_foreign || parts) {
             let why = "faults go with one generator, our own protocol, and no storm or `receive` part";
             return Err(PlanError(why.to_owned()));
         }

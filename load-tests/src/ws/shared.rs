@@ -65,11 +65,6 @@ impl Slot {
         }
     }
 
-    /// The message's sequence; 0 before it is known.
-    pub fn seq(&self) -> u64 {
-        self.seq.load(Relaxed)
-    }
-
     /// How many subscribers the message has reached with this one.
     pub fn reach(&self) -> u32 {
         self.subscribers_reached.fetch_add(1, Relaxed) + 1
