@@ -57,6 +57,7 @@ pub mod resp;
 pub mod result;
 pub mod scenario;
 pub mod schedule;
+pub mod sockets;
 pub mod sql;
 pub mod steady;
 pub mod template;

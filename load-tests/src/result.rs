@@ -14,6 +14,7 @@ use crate::{
     procstat::{ProcStat, ThreadStat, own_threads},
     reconcile::Reconciliation,
     recorder::{Latency, Recorder, Summary},
+    sockets::{Look, Sockets},
     steady::WarmUp,
     verdict::{self, Observed, Verdict},
     ws::LoadError,
@@ -135,6 +136,9 @@ pub struct Usage {
     pub us_per_delivery: Option<f64>,
     /// Resident memory at the window's end, in bytes.
     pub rss_bytes: u64,
+    /// What the kernel held for its TCP sockets just after the window; none where the system does not tell.
+    #[serde(default)]
+    pub sockets: Option<Sockets>,
 }
 
 /// Who used the machine in the window; what is not known is none.
@@ -223,9 +227,19 @@ pub(crate) struct Sample {
     server: Option<ProcStat>,
     redis: Option<ProcStat>,
     threads: Vec<ThreadStat>,
+    /// Of the generator, the servers and Redis.
+    sockets: [Option<Sockets>; 3],
 }
 
 impl Sample {
+    /// The same with what the kernel holds for the sockets of all three. It takes its time: only after a window.
+    pub(crate) fn with_sockets(mut self, server: &[u32], redis: &[u32]) -> Self {
+        if let Some(look) = Look::now() {
+            self.sockets = [&[std::process::id()], server, redis].map(|pids| look.of(pids));
+        }
+        self
+    }
+
     /// How much a counter (sent, acknowledged, delivered) grew a second since `earlier`.
     pub(crate) fn rate_since(&self, earlier: &Self, which: usize) -> f64 {
         let wall_s = self.at.duration_since(earlier.at).as_secs_f64().max(1e-9);
@@ -242,6 +256,7 @@ impl Sample {
             server: ProcStat::sum(server),
             redis: ProcStat::sum(redis),
             threads,
+            sockets: [None; 3],
         }
     }
 }
@@ -367,13 +382,15 @@ fn latencies(recorder: &Recorder, reopen: &Latency) -> Result<Latencies, LoadErr
 
 fn resources(before: &Sample, after: &Sample, wall_s: f64) -> Resources {
     let delivered = after.counters[2] - before.counters[2];
-    let usage = |before: Option<ProcStat>, after: Option<ProcStat>| {
+    let [own, server, redis] = after.sockets;
+    let usage = |before: Option<ProcStat>, after: Option<ProcStat>, sockets| {
         let (before, after) = (before?, after?);
         let cpu_s = after.cpu_s - before.cpu_s;
         Some(Usage {
             cores: cpu_s / wall_s,
             us_per_delivery: (delivered > 0).then(|| cpu_s * 1e6 / delivered as f64),
             rss_bytes: after.rss_bytes,
+            sockets,
         })
     };
     let share = |thread: &ThreadStat| {
@@ -381,10 +398,10 @@ fn resources(before: &Sample, after: &Sample, wall_s: f64) -> Resources {
         (thread.cpu_s - earlier) / wall_s
     };
     Resources {
-        generator: usage(before.own, after.own),
+        generator: usage(before.own, after.own, own),
         generator_busiest_thread: after.threads.iter().map(share).reduce(f64::max),
-        server: usage(before.server, after.server),
-        redis: usage(before.redis, after.redis),
+        server: usage(before.server, after.server, server),
+        redis: usage(before.redis, after.redis, redis),
     }
 }
 

@@ -201,7 +201,12 @@ fn resources(results: &[&RunResult], delivered_per_s: f64) -> Resources {
     };
     let generator = each().map(|resources| resources.generator).reduce(|a, b| {
         let (a, b) = (a?, b?);
-        Some(Usage { cores: a.cores + b.cores, us_per_delivery: None, rss_bytes: a.rss_bytes + b.rss_bytes })
+        let sockets = a.sockets.zip(b.sockets).map(|(mut a, b)| {
+            a += b;
+            a
+        });
+        let rss_bytes = a.rss_bytes + b.rss_bytes;
+        Some(Usage { cores: a.cores + b.cores, us_per_delivery: None, rss_bytes, sockets })
     });
     Resources {
         generator: generator

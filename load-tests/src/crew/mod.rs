@@ -12,6 +12,7 @@
 //! | [`mod@merge`] | the parts become one result: histograms added, ledgers closed together |
 //! | [`local`] | generators as processes of this machine |
 //! | [`remote`] | generators of other machines, joined through Redis |
+//! | [`meeting`] | the lists in Redis where they meet |
 //!
 //! What is not told: the first, median and last subscriber of a message (they are in several processes), and service time of
 //! deliveries (only the sender knows when it was sent).
@@ -19,6 +20,7 @@
 pub mod clock;
 pub mod conductor;
 pub mod local;
+pub mod meeting;
 pub mod merge;
 pub mod remote;
 

@@ -181,7 +181,7 @@ fn measure(
         });
         std::thread::sleep((window - elapsed).min(TICK * 10));
     }
-    let after = sample(plan, run);
+    let after = sample(plan, run).with_sockets(&plan.server_pids, &plan.redis_pids);
     let (cap_hits, unsent) = pacer.join().map_err(|_| LoadError::Thread("the pacer panicked".into()))?;
     Ok((cap_hits, unsent, warm_up, before, after))
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use show::terminal;
 pub use snapshot::{CommandStat, NodeStat, Snapshot, SocketMemory};
 
-use crate::{resp::Redirects, result::RunResult, verdict};
+use crate::{resp::Redirects, result::RunResult, sockets::Sockets, verdict};
 
 /// Other commands than ours that are shown, the most frequent first.
 const OTHERS: usize = 12;
@@ -71,6 +71,9 @@ pub struct NodeRow {
     pub cpu_s: f64,
     /// Resident memory at the end, in bytes.
     pub rss_bytes: u64,
+    /// What the kernel held for its side of its clients' connections at the end; none where the system does not tell.
+    #[serde(default)]
+    pub sockets: Option<Sockets>,
 }
 
 /// How unevenly a cluster was used.
@@ -156,6 +159,7 @@ impl Reconciliation {
                 calls,
                 cpu_s: now.cpu_s - earlier.cpu_s,
                 rss_bytes: now.rss_bytes,
+                sockets: now.sockets,
             });
         }
         result.errors.retain(|_, n| *n > 0);

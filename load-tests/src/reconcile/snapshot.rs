@@ -1,10 +1,13 @@
 //! What servers have counted up to now: `INFO` of every node, and the kernel's memory for sockets.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::resp::{codec::Reply, nodes::Admin};
+use crate::{
+    resp::{codec::Reply, nodes::Admin},
+    sockets::{Look, Sockets},
+};
 
 /// The sections that are read.
 const SECTIONS: [&str; 6] = ["server", "replication", "cpu", "memory", "commandstats", "errorstats"];
@@ -51,6 +54,8 @@ pub struct NodeStat {
     pub cpu_s: f64,
     /// Resident memory, in bytes.
     pub rss_bytes: u64,
+    /// What the kernel holds for the sockets at its port; none when it is on another machine.
+    pub sockets: Option<Sockets>,
     /// By command.
     pub commands: BTreeMap<String, CommandStat>,
     /// Errors by their first word.
@@ -102,6 +107,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// Asks every node, over connections of its own.
     pub fn take(nodes: &[String]) -> Self {
+        let look = Look::now();
+        let held = |address: &str| {
+            let address: SocketAddr = address.parse().ok()?;
+            let here = address.ip().is_loopback();
+            look.as_ref().filter(|_| here).map(|look| look.at(address.port()))
+        };
         let one = |address: &String| {
             let mut words = vec!["INFO"];
             words.extend(SECTIONS);
@@ -111,6 +122,7 @@ impl Snapshot {
                     _ => NodeStat::default(),
                 })
             });
+            let asked = asked.map(|stat| NodeStat { sockets: held(address), ..stat });
             (address.clone(), asked.map_err(|error| error.to_string()))
         };
         Self { nodes: nodes.iter().map(one).collect() }

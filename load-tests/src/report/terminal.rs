@@ -266,19 +266,25 @@ fn resource_part(out: &mut String, result: &RunResult) {
     let resources = &result.resources;
     let lab = result.config.is_operations();
     let each = if lab { "CPU µs/operation" } else { "CPU µs/delivery" };
-    let _ = writeln!(out, "\n{:<24}{:>12}{each:>17}{:>12}", "In the window", "CPU", "RSS MiB");
+    let _ = writeln!(
+        out,
+        "\n{:<24}{:>10}{each:>17}{:>10}{:>9}{:>10}",
+        "In the window", "CPU", "RSS MiB", "sockets", "held MiB"
+    );
     let rows = [("server", resources.server), ("redis", resources.redis), ("generator", resources.generator)];
     // A server of its own has a row where one is observed.
     for (name, used) in rows.into_iter().skip(usize::from(lab && resources.server.is_none())) {
         let _ = writeln!(
             out,
-            "{name:<24}{:>12}{:>17}{:>12}",
+            "{name:<24}{:>10}{:>17}{:>10}{:>9}{:>10}",
             share(used.map(|u| u.cores)),
             usage(used, |u| Some(format!("{:.1}", u.us_per_delivery?))),
-            usage(used, |u| Some(mib(u.rss_bytes)))
+            usage(used, |u| Some(mib(u.rss_bytes))),
+            usage(used, |u| Some(u.sockets?.count.to_string())),
+            usage(used, |u| Some(mib(u.sockets?.bytes)))
         );
     }
-    let _ = writeln!(out, "{:<24}{:>12}", "  its busiest thread", share(resources.generator_busiest_thread));
+    let _ = writeln!(out, "{:<24}{:>10}", "  its busiest thread", share(resources.generator_busiest_thread));
     if let Some(calibration) = &result.calibration {
         let headroom = calibration.headroom.map_or_else(|| NONE.into(), |times| format!("{times:.1} ×"));
         let _ = writeln!(

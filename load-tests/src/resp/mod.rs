@@ -307,7 +307,7 @@ fn window(
         std::thread::sleep((window - elapsed).min(TICK * 10));
         sockets = SocketMemory::higher(sockets, SocketMemory::now());
     }
-    ((before, sample()), sockets)
+    ((before, sample().with_sockets(&[], &shared.plan.redis_pids)), sockets)
 }
 
 /// Waits until everything is answered and delivered, or the plan's bound passes.

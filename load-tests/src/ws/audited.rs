@@ -4,8 +4,8 @@ use chatlab_kit::{ids::RoomId, message::Position};
 
 use super::{
     audit::{Audit, Resync},
-    shard::{Heard, Member, Membership, State},
     shared::{Shared, take},
+    state::{Heard, Member, Membership, State},
 };
 use crate::{
     faults::Class,

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::{
     audit::{Audit, Resync},
     history,
-    shard::State,
     shared::{Shared, get},
+    state::State,
 };
 use crate::{
     faults::{

@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::{
     TICK,
     conn::{Context, Socket, close, greet, join, kind_of, refusal, send},
-    shard::State,
     shared::{Due, Shared, add, get},
+    state::State,
 };
 use crate::payload::slow_parse;
 

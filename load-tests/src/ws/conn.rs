@@ -27,8 +27,8 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    shard::{Heard, Member, State},
     shared::{Due, Shared, add, take},
+    state::{Heard, Member, State},
 };
 use crate::{client::socket_config, payload::Payload};
 

@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::{
 
 use super::{
     conn::{Context, Socket, close, connect, kind_of, upgrade},
-    shard::State,
     shared::{Due, Shared, add, take},
+    state::State,
 };
 use crate::{
     dialect::{Dialect, Frame, Framing, Ready, socketio},

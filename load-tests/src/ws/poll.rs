@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     conn::{Context, Socket, close, greet, join, kind_of, refusal, reply, send},
-    shard::Member,
     shared::{Due, add},
+    state::Member,
 };
 use crate::{payload::Delivery, plan::Receive};
 

@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     conn::{Context, Socket, close, greet_at, kind_of, open, refusal, send, text_of},
-    shard::{Heard, Member, State},
     shared::{Due, Shared, add, take},
+    state::{Heard, Member, State},
 };
 use crate::payload::quick_parse;
 

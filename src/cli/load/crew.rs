@@ -4,11 +4,7 @@ use std::{net::IpAddr, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use chatlab_load::{
-    crew::{
-        local,
-        local::Starter,
-        remote::{self, Meeting},
-    },
+    crew::{local, local::Starter, meeting::Meeting, remote},
     plan::{Plan, Progress},
     process::{self, Job},
     result::RunResult,

@@ -78,6 +78,8 @@ fn nodes(seen: &Reconciliation) -> String {
                 node.calls.to_string(),
                 format!("{:.2}", node.cpu_s),
                 mib(node.rss_bytes),
+                node.sockets.map_or_else(|| NONE.into(), |sockets| sockets.count.to_string()),
+                node.sockets.map_or_else(|| NONE.into(), |sockets| mib(sockets.bytes)),
             ]
         })
         .collect();
@@ -89,7 +91,8 @@ fn nodes(seen: &Reconciliation) -> String {
         let text = format!("{} MiB at most, {} sockets", mib(sockets.bytes), sockets.sockets);
         entries.push(("kernel memory for TCP, all processes".into(), text));
     }
-    table(&["node", "role", "calls", "CPU s", "RSS MiB"], &rows, true) + &list(&entries)
+    table(&["node", "role", "calls", "CPU s", "RSS MiB", "sockets", "held by the kernel, MiB"], &rows, true)
+        + &list(&entries)
 }
 
 fn skewed(skew: &Skew) -> [(String, String); 2] {

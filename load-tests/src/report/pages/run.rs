@@ -274,12 +274,21 @@ fn resources(result: &RunResult) -> String {
                 share(used.map(|u| u.cores)),
                 usage(used, |u| Some(format!("{:.1}", u.us_per_delivery?))),
                 usage(used, |u| Some(mib(u.rss_bytes))),
+                usage(used, |u| Some(u.sockets?.count.to_string())),
+                usage(used, |u| Some(mib(u.sockets?.bytes))),
             ]
         })
         .collect();
     if r.generator_busiest_thread.is_some() {
         let busiest = share(r.generator_busiest_thread);
-        rows.push(vec!["generator's busiest thread".into(), busiest, NONE.into(), NONE.into()]);
+        rows.push(vec![
+            "generator's busiest thread".into(),
+            busiest,
+            NONE.into(),
+            NONE.into(),
+            NONE.into(),
+            NONE.into(),
+        ]);
     }
     let calibrated = result.calibration.as_ref().map(|calibration| {
         let headroom = calibration.headroom.map_or_else(|| NONE.into(), |times| format!("{times:.1} ×"));
@@ -290,7 +299,8 @@ fn resources(result: &RunResult) -> String {
         );
         paragraph("note", &text)
     });
-    table(&["", "CPU, of one core", each, "RSS MiB"], &rows, true) + &calibrated.unwrap_or_default()
+    table(&["", "CPU, of one core", each, "RSS MiB", "sockets", "held by the kernel, MiB"], &rows, true)
+        + &calibrated.unwrap_or_default()
 }
 
 fn reconciled_part(result: &RunResult) -> String {
