@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use chatlab::harness::{Stack, StackOptions};
-use chatlab_kit::{ids::RoomId, prereq, servers::Topology};
-use chatlab_load::client::WsClient;
+use chatlab_kit::{ids::RoomId, prereq, servers::Topology, wire::ServerFrame};
+use chatlab_load::client::{ClientError, WsClient};
 use tokio::sync::OnceCell;
 
 /// Far more than anything here takes; reached only when something is broken.
@@ -58,6 +58,18 @@ pub async fn shared(topology: Topology) -> &'static Stack {
         Topology::Cluster => &CLUSTER,
     };
     cell.get_or_init(|| own(topology, 2)).await
+}
+
+/// The next event that is not about who is online: that may be told at any moment, and is `presence.rs`' own.
+pub async fn next_event(client: &mut WsClient) -> Result<ServerFrame, ClientError> {
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        match client.next_event(left).await {
+            Ok(ServerFrame::Presence { .. }) => {}
+            other => return other,
+        }
+    }
 }
 
 /// `n` users with a connection each, spread over the server processes, and a fresh room.

@@ -4,7 +4,7 @@ use chatlab_kit::{message::Position, servers::Topology, wire::ServerFrame};
 use chatlab_load::{client::WsClient, http::HttpClient};
 use serde_json::{Value, json};
 
-use crate::common::{SOON, own, party, shared};
+use crate::common::{SOON, next_event, own, party, shared};
 
 async fn users_register_log_in_and_talk_across_processes(topology: Topology) {
     let stack = shared(topology).await;
@@ -53,7 +53,7 @@ async fn who_left_hears_and_says_nothing(topology: Topology) {
     }
     clients[1].leave(room).await.unwrap();
     let user = clients[1].welcome().unwrap().user;
-    assert_eq!(device.next_event(SOON).await.unwrap(), ServerFrame::Left { room, user });
+    assert_eq!(next_event(&mut device).await.unwrap(), ServerFrame::Left { room, user });
     assert!(device.send(room, "c1", "still here?").await.unwrap_err().to_string().contains("join"));
 
     clients[0].send(room, "c1", "alone now").await.unwrap();
@@ -84,7 +84,7 @@ async fn an_unverifiable_position_gets_resync_and_no_silent_gap(topology: Topolo
     ];
     for after in wrong {
         clients[1].join(room, Some(after.clone())).await.unwrap();
-        let event = clients[1].next_event(SOON).await.unwrap();
+        let event = next_event(&mut clients[1]).await.unwrap();
         assert_eq!(event, ServerFrame::Resync { room, head: head.clone() }, "{after:?}");
     }
     clients[1].join(room, Some(head)).await.unwrap();
@@ -136,13 +136,7 @@ async fn a_stopping_server_says_where_to_go_on(topology: Topology) {
     client.next_message(SOON).await.unwrap();
 
     assert_eq!(stack.stop_server(0).await.unwrap(), Some(0));
-    let end = loop {
-        // Who is online may be told at any moment, also just before the end.
-        match client.next_event(SOON).await.unwrap() {
-            ServerFrame::Presence { .. } => {}
-            other => break other,
-        }
-    };
+    let end = next_event(client).await.unwrap();
     let ServerFrame::Bye { code, resume, .. } = end else { panic!("no bye before the end: {end:?}") };
     assert_eq!(code, chatlab_kit::wire::ErrorCode::GoingAway);
     assert_eq!((resume[0].room, resume[0].after.seq, resume[0].after.id), (room, 1, Some(sent.msg)));

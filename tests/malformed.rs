@@ -13,7 +13,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{SOON, own};
+use crate::common::{SOON, next_event, own};
 use chatlab::harness::Stack;
 
 /// Sends `request` as it stands; the status and the error code of the answer.
@@ -202,7 +202,7 @@ async fn frames(client: &mut WsClient) {
 }
 
 async fn expect_error(client: &mut WsClient, expected: ErrorCode, what: &str) {
-    match client.next_event(SOON).await {
+    match next_event(client).await {
         Ok(ServerFrame::Error { code, message, .. }) => {
             assert_eq!(code, expected, "{what}: {message}");
             assert!(!message.is_empty(), "{what}");
