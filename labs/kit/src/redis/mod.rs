@@ -48,6 +48,10 @@ const RECONNECT_MIN_DELAY_MS: u64 = 50;
 const RECONNECT_MAX_DELAY_MS: u64 = 1_000;
 /// How often one command follows a redirect or waits out a failover on the cluster.
 const CLUSTER_RETRIES: u32 = 8;
+/// Commands under way to one node of a cluster, above which the callers wait. Below the 50 places of the client's queue to a
+/// node: when callers wait for those, and a failover has the client ask for the slots, its own question waits behind them, and
+/// they wait for its answer, for good.
+const CLUSTER_IN_FLIGHT: usize = 45;
 /// The shortest pause before a retry on the cluster.
 const CLUSTER_RETRY_MIN_MS: u64 = 20;
 /// The longest pause before a retry on the cluster.
@@ -268,6 +272,7 @@ async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(config.connect_timeout())
         .response_timeout(config.response_timeout())
+        .connection_concurrency_limit(CLUSTER_IN_FLIGHT)
         .retries(CLUSTER_RETRIES)
         .min_retry_wait(CLUSTER_RETRY_MIN_MS)
         .max_retry_wait(CLUSTER_RETRY_MAX_MS);
