@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chatlab_kit::prereq::{ServerBinary, find_server};
 use chatlab_kit::servers::process::Identity;
 use chatlab_kit::servers::{Managed, Role, ServerOptions, Topology, poll, sweep};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a test waits for anything before it fails.
 const BOUND: Duration = Duration::from_secs(20);
@@ -147,10 +148,15 @@ fn helper_owner() {
     let Ok(topology) = std::env::var(HELPER) else { return };
     let managed = start(topology.parse().unwrap());
     let pids: Vec<String> = (0..managed.nodes().len()).map(|i| managed.pid(i).unwrap().to_string()).collect();
-    println!("OWNS {} {}", managed.folder().display(), pids.join(" "));
-    loop {
-        std::thread::park();
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // A shell that starts something in the background has it ignore Ctrl-C, and so does all that it starts.
+        let mut ctrl_c = signal(SignalKind::interrupt()).unwrap();
+        println!("OWNS {} {}", managed.folder().display(), pids.join(" "));
+        ctrl_c.recv().await;
+    });
+    // As the signal itself would: without a destructor.
+    std::process::exit(130);
 }
 
 struct Helper {
