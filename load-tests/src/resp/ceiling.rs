@@ -306,7 +306,7 @@ pub fn terminal(ceiling: &Ceiling) -> String {
     // Writing to a String can't fail.
     let _ = writeln!(
         out,
-        "Ceilings on one node: {} connections, {} keys of {} B, closed loop, 1 thread",
+        "Ceilings, one node: {} connections, {} keys of {} B, closed loop, 1 thread",
         plan.conns, plan.keys, plan.value_bytes
     );
     let _ = writeln!(
