@@ -12,7 +12,7 @@
 -- ARGV[3] json  the message without what this script adds
 -- ARGV[4] sent_ttl_ms  how long a retry is recognised
 -- ARGV[5] hot_max  how many messages stay
--- ARGV[6] stream_max  about how many outbox entries stay
+-- ARGV[6] stream_max  the most outbox entries that wait for a group; without groups about how many stay
 -- ARGV[7] publish  PUBLISH or SPUBLISH
 -- Returns: epoch, seq, id, ts (milliseconds), 1 for a retry or 0
 -- Complexity: O(1); at most 16 old messages are trimmed a call
@@ -46,6 +46,11 @@ if before then
 end
 
 redis.call('HSETNX', meta, 'epoch', new_epoch)
+-- What a group has not read yet must not go: a full outbox refuses. One that nobody reads drops its oldest.
+if redis.call('XLEN', events) >= stream_max and #redis.call('XINFO', 'GROUPS', events) > 0 then
+  return redis.error_reply('OUTBOXFULL a group that reads ' .. events .. ' is behind')
+end
+
 local epoch = redis.call('HGET', meta, 'epoch')
 local seq = redis.call('HINCRBY', meta, 'seq', 1)
 redis.call('HSET', meta, 'last', id)

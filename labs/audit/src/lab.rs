@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use chatlab_kit::{
     LabResult,
     check::{CheckReport, Factory, Pace},
+    keys,
     lab::{Env, Experiment, Findings, Lab, Variant, Workload, check_variant},
     lua::{Call, Script},
     redis::Redis,
+    slots::Partition,
 };
 
 use crate::{
-    build, checks, dedup_marks, experiments, stream_groups,
+    build, checks, dedup_marks, experiments, outbox, stream_groups,
     variants::VARIANTS,
     workload::{AuditWorkload, LOAD_POLICY},
     zset_cursor,
@@ -68,6 +70,11 @@ impl Lab for AuditLab {
             &zset_cursor::WORK,
             &zset_cursor::LAG,
             &zset_cursor::TRIM,
+            &outbox::EMIT,
+            &outbox::OUTBOX_TAKE,
+            &outbox::OUTBOX_DONE,
+            &outbox::OUTBOX_BURY,
+            &outbox::OUTBOX_LAG,
         ]
     }
 
@@ -75,6 +82,8 @@ impl Lab for AuditLab {
         let (t, g) = ("topic", "group");
         let log = stream_groups::log_key(t);
         let totals = stream_groups::totals_key(t, g);
+        let partition = Partition::FIRST;
+        let events = keys::events(partition, t);
         let zset = |names: &[&str]| -> Vec<String> {
             let of = |name: &&str| match *name {
                 "meta" | "log" => zset_cursor::key(t, name),
@@ -94,6 +103,11 @@ impl Lab for AuditLab {
             zset(&["meta", "due", "held", "tries", "totals"]),
             zset(&["meta", "log", "held"]),
             zset(&["meta", "log"]),
+            vec![events.clone()],
+            vec![events.clone()],
+            vec![events.clone()],
+            vec![events.clone(), keys::dead_events(partition, t, g)],
+            vec![events],
         ];
         let calls = self.scripts().into_iter().zip(keys);
         calls.map(|(script, keys)| keys.into_iter().fold(script.call(), Call::key)).collect()

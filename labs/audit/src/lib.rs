@@ -13,6 +13,7 @@ mod lag_by_length;
 mod lag_by_xinfo;
 mod maxlen_trim;
 mod no_claim;
+pub mod outbox;
 mod over;
 mod retry_forever;
 mod stream_groups;

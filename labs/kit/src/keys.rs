@@ -112,10 +112,26 @@ pub const TABLE: &[KeyRow] = &[
     row(
         "{pN}:events:message.created",
         "stream",
-        "none",
+        "until all groups have it",
         "STREAM_MAX",
         "history",
-        "the outbox of a partition",
+        "the outbox of a partition: new messages",
+    ),
+    row(
+        "{pN}:events:TOPIC",
+        "stream",
+        "until all groups have it",
+        "OUTBOX_MAX",
+        "audit",
+        "the outbox of a partition: another topic",
+    ),
+    row(
+        "{pN}:dead:TOPIC:GROUP",
+        "stream",
+        "none",
+        "DEAD_MAX",
+        "audit",
+        "entries that a group could not work, with the error",
     ),
     row("{pN}:room:RID:live", "channel", "-", "-", "pubsub", "a room's live envelopes and notices"),
     row(
@@ -202,6 +218,16 @@ pub const PROBE_PREFIX: &str = "chatlab:probe:";
 /// channel belongs to the master that is to be probed.
 pub fn probe(instance: impl std::fmt::Display, n: u32) -> String {
     format!("{PROBE_PREFIX}{instance}:{n}")
+}
+
+/// A topic's stream in a partition.
+pub fn events(partition: Partition, topic: &str) -> String {
+    format!("{{{}}}:events:{topic}", partition.tag())
+}
+
+/// What a group of a topic could not work, in a partition.
+pub fn dead_events(partition: Partition, topic: &str, group: &str) -> String {
+    format!("{{{}}}:dead:{topic}:{group}", partition.tag())
 }
 
 /// The keys of one room.
@@ -294,6 +320,8 @@ mod tests {
             keys.live(),
             keys.sent(&user, &cid),
             keys.events("message.created"),
+            events(Partition::of(&room), "TOPIC"),
+            dead_events(Partition::of(&room), "TOPIC", "GROUP"),
             self::session(&session),
             user_sessions(&user),
             rate("SUBJECT"),

@@ -6,7 +6,7 @@
 //! of slots: whichever way a cluster cuts the slots into contiguous ranges, nodes get even shares.
 //! Tags like `{p0}`, `{p1}`, … in counting order would leave some nodes with half again the load of others.
 
-use crate::ids::RoomId;
+use crate::ids::{RoomId, UserId};
 
 /// The number of slots of every Redis cluster.
 pub const SLOTS: u16 = 16_384;
@@ -86,9 +86,22 @@ static TAGS: [u16; PARTITIONS] = tags();
 pub struct Partition(u8);
 
 impl Partition {
+    /// The first one: for what is about nobody.
+    pub const FIRST: Self = Self(0);
+
     /// The partition of a room. It follows from the id alone and never changes.
     pub fn of(room: &RoomId) -> Self {
         Self((crc16(room.0.as_bytes()) % PARTITIONS as u16) as u8)
+    }
+
+    /// The partition of what is about a user and no room.
+    pub fn of_user(user: &UserId) -> Self {
+        Self((crc16(user.0.as_bytes()) % PARTITIONS as u16) as u8)
+    }
+
+    /// From 0 to 255: its place among all of them.
+    pub const fn index(self) -> u8 {
+        self.0
     }
 
     /// All partitions.
