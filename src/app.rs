@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context;
 use async_trait::async_trait;
+use chatlab_audit::outbox::{Outbox, OutboxPolicy, Streams};
 use chatlab_history::History;
 use chatlab_kit::{
     ids::{InstanceId, UserId},
@@ -34,8 +35,11 @@ use crate::{
     seats,
     service::{
         accounts::Accounts,
+        archivist::{Archivist, Auditor},
         attendance::Attendance,
         chat::Chat,
+        consume::Consumer,
+        events::{self, Events, Topic},
         hub::{Hub, Ports, outbox::Closing},
         limits::Limits,
         passwords::Passwords,
@@ -94,6 +98,10 @@ async fn check_seats(variants: &Variants, redis: &Redis) -> anyhow::Result<()> {
 pub struct App {
     gateway: Arc<Gateway>,
     subscriptions: Option<Subscriptions>,
+    outbox: Arc<dyn Outbox>,
+    events: Events,
+    waiting: events::Waiting,
+    consumers: Vec<Consumer>,
     drain: Duration,
 }
 
@@ -139,7 +147,9 @@ impl Delivery {
     async fn build(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Self> {
         let variants = &config.variants;
         let history = build(variants, "history", |name| {
-            chatlab_history::build(name, redis.clone(), chatlab_history::Policy::default())
+            let hot_messages = config.hot_messages;
+            let policy = chatlab_history::Policy { hot_messages, ..chatlab_history::Policy::default() };
+            chatlab_history::build(name, redis.clone(), policy)
         })?;
         if seated(variants, "pubsub") == "sharded" {
             let subscriptions = Subscriptions::start(&config.redis).await.context("subscriptions")?;
@@ -181,22 +191,41 @@ impl App {
         let Delivery { history, fanout, announcer, subscriptions } = Delivery::build(config, &redis).await?;
         let (presence, refresh) = build_presence(config, &redis)?;
         let limits = build_limits(config, &redis)?;
+        let outbox: Arc<dyn Outbox> = Arc::new(Streams::new(redis.clone(), OutboxPolicy::default()));
+        let (events, waiting) = Events::new();
+        let consumers = consumers(&outbox, &events, &archive);
         let hub = Arc::new(Hub::new(Ports {
             history: history.clone(),
             fanout: fanout.clone(),
             archive: archive.clone(),
         }));
-        let attendance = Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh));
+        let attendance =
+            Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh, events.clone()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let gateway = Gateway {
-            accounts: Accounts::new(archive.clone(), sessions, Passwords::new(cores)?, tokens, limits),
-            chat: Chat::new(archive.clone(), history, hub.clone(), attendance.clone(), announcer),
+            accounts: Accounts::new(
+                archive.clone(),
+                sessions,
+                Passwords::new(cores)?,
+                tokens,
+                limits,
+                events.clone(),
+            ),
+            chat: Chat::new(
+                archive.clone(),
+                history,
+                hub.clone(),
+                attendance.clone(),
+                announcer,
+                events.clone(),
+            ),
             hub,
             attendance,
             probes: Probes {
                 redis: Arc::new(RedisPing(redis)),
                 fanout,
                 archive,
+                consumers: consumers.iter().map(Consumer::status).collect(),
                 recorder,
                 started: Instant::now(),
             },
@@ -206,8 +235,21 @@ impl App {
             sockets: TaskTracker::new(),
             stopping: CancellationToken::new(),
         };
-        Ok(Self { gateway: Arc::new(gateway), subscriptions, drain: Duration::from_millis(config.drain_ms) })
+        let drain = Duration::from_millis(config.drain_ms);
+        Ok(Self { gateway: Arc::new(gateway), subscriptions, outbox, events, waiting, consumers, drain })
     }
+}
+
+/// The groups of the server itself.
+fn consumers(outbox: &Arc<dyn Outbox>, events: &Events, archive: &Arc<dyn Archive>) -> Vec<Consumer> {
+    let me = InstanceId::new().to_string();
+    let messages = Arc::new(Archivist(archive.clone()));
+    let audit = Arc::new(Auditor(archive.clone()));
+    let consumer = |of, work| Consumer::new(outbox.clone(), events.clone(), of, me.clone(), work);
+    vec![
+        consumer((Topic::MessageCreated, "persistence"), messages),
+        consumer((Topic::AuditLog, "audit"), audit),
+    ]
 }
 
 /// Serves until `shutdown` is cancelled, then lets everybody go: no new connections, readiness red,
@@ -216,7 +258,7 @@ impl App {
 /// # Errors
 /// When the task that takes connections in fails.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let App { gateway, subscriptions, drain } = app;
+    let App { gateway, subscriptions, outbox, events, waiting, consumers, drain } = app;
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
@@ -224,6 +266,14 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let (tending, telling) = (gateway.attendance.clone(), gateway.attendance.clone());
     beside.spawn(async move { tending.tend().await });
     beside.spawn(async move { telling.tell().await });
+    let consuming = CancellationToken::new();
+    let _consume_until_drop = consuming.clone().drop_guard();
+    let mut readers = JoinSet::new();
+    for consumer in consumers {
+        let stop = consuming.clone();
+        readers.spawn(async move { consumer.run(stop).await });
+    }
+    beside.spawn(events::write(outbox, events, waiting));
     let (router, bounds) = (gateway::router(gateway.clone()), Bounds::new(gateway.max_connections));
     let mut serving = tokio::spawn(accept::run(listener, router, bounds, stop.clone()));
     tokio::select! {
@@ -244,6 +294,8 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
         Err(_) => serving.abort(),
     }
     gateway.attendance.settle(LAST_DEPARTURES).await;
+    consuming.cancel();
+    while readers.join_next().await.is_some() {}
     beside.shutdown().await;
     if let Some(subscriptions) = subscriptions {
         subscriptions.shutdown().await;

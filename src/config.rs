@@ -109,6 +109,8 @@ pub struct ServerConfig {
     pub logins_per_address: u32,
     /// How long after its last sign of life a server process is taken for dead, in milliseconds.
     pub presence_lease_ms: u64,
+    /// The newest messages of a room that stay in Redis; older ones are the archive's.
+    pub hot_messages: u64,
     /// How long a shutdown waits for connections to take their leave, in milliseconds.
     pub drain_ms: u64,
 }
@@ -128,6 +130,7 @@ impl ServerConfig {
             logins_per_name: LOGINS_PER_NAME,
             logins_per_address: LOGINS_PER_ADDRESS,
             presence_lease_ms: PRESENCE_LEASE_MS,
+            hot_messages: chatlab_history::HOT_MESSAGES,
             drain_ms: DRAIN_MS,
         }
     }

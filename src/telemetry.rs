@@ -63,6 +63,20 @@ fn describe() {
     counter!("chatlab_gaps_total", Unit::Count, "Interrupted subscriptions");
     counter!("chatlab_catch_ups_total", Unit::Count, "Times a room read what it missed");
     counter!("chatlab_resyncs_total", Unit::Count, "Times clients were told to start over");
+    counter!("chatlab_events_done_total", Unit::Count, "Events worked, by group");
+    counter!("chatlab_events_dead_total", Unit::Count, "Events that became dead letters, by group");
+    counter!("chatlab_events_failures_total", Unit::Count, "Failed tries to read or work events, by group");
+    counter!("chatlab_events_lost_total", Unit::Count, "Events that could not be written, by topic");
+    describe_histogram!(
+        "chatlab_events_delay_seconds",
+        Unit::Seconds,
+        "From an event to the end of its work, of the oldest in a batch, by group"
+    );
+    counter!(
+        "chatlab_fences_total",
+        Unit::Count,
+        "Rooms whose sequence began anew because Redis had lost its end"
+    );
     gauge!("process_resident_memory_bytes", Unit::Bytes, "Resident memory");
 }
 

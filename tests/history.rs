@@ -92,6 +92,64 @@ async fn a_position_is_continued_only_when_nothing_after_it_is_missing(topology:
     assert!(matches!(history.since(&room, &positions[21]).await.unwrap(), Since::Continued { .. }));
 }
 
+/// What a failover leaves that lost the last messages: the numbers are there to be given again.
+async fn lose_the_end(redis: &mut Redis, room: RoomId, of: &[Position], keep: usize) {
+    let keys = RoomKeys::new(&room);
+    for lost in &of[keep + 1..] {
+        let id = lost.id.unwrap().to_string();
+        redis::cmd("ZREM").arg(keys.log()).arg(&id).query_async::<()>(redis).await.unwrap();
+        redis::cmd("HDEL").arg(keys.msg()).arg(&id).query_async::<()>(redis).await.unwrap();
+    }
+    redis::cmd("HSET").arg(keys.meta()).arg("seq").arg(keep).query_async::<()>(redis).await.unwrap();
+}
+
+async fn after_a_fence_no_number_comes_twice(topology: Topology) {
+    let (history, mut redis) = history(topology, ClientKind::RedisRs).await;
+    let room = RoomId::new();
+    let mut positions = vec![history.head(&room).await.unwrap()];
+    for i in 1..=10u64 {
+        let stored = history.append(&draft(room, &format!("m{i}"))).await.unwrap();
+        positions.push(Position { epoch: stored.epoch, seq: i, id: Some(stored.id) });
+    }
+    // Nothing is lost: nothing changes, wherever one stands.
+    for position in &positions {
+        assert_eq!(history.fence(&room, position).await.unwrap(), positions[10]);
+    }
+    lose_the_end(&mut redis, room, &positions, 7).await;
+    assert_eq!(history.fence(&room, &positions[7]).await.unwrap(), positions[7], "seven are there");
+    // Two messages take the numbers 8 and 9 again before anybody notices.
+    for i in 8..=9 {
+        assert_eq!(history.append(&draft(room, &format!("again{i}"))).await.unwrap().seq, i);
+    }
+    let fenced = history.fence(&room, &positions[10]).await.unwrap();
+    assert_eq!((fenced.seq, fenced.id), (10, None));
+    assert_ne!(fenced.epoch, positions[10].epoch);
+    // Others who saw the same find that it is done.
+    assert_eq!(history.fence(&room, &positions[9]).await.unwrap(), fenced);
+    assert_eq!(history.fence(&room, &positions[10]).await.unwrap(), fenced);
+    let nothing = Since::Continued { messages: Vec::new(), more: false };
+    assert_eq!(history.since(&room, &fenced).await.unwrap(), nothing, "one may wait at a fence");
+    let next = history.append(&draft(room, "after")).await.unwrap();
+    assert_eq!((next.seq, &next.epoch), (11, &fenced.epoch));
+    let Since::Continued { messages, .. } = history.since(&room, &fenced).await.unwrap() else { panic!() };
+    assert_eq!(messages.iter().map(|m| m.seq).collect::<Vec<_>>(), [11]);
+    for old in &positions[1..] {
+        assert!(matches!(history.since(&room, old).await.unwrap(), Since::Resync { .. }), "{old:?}");
+    }
+    // Another message in a place that was seen is a loss as well, though the numbers go further.
+    let second = Position { epoch: next.epoch.clone(), seq: 11, id: Some(MessageId::new()) };
+    let again = history.fence(&room, &second).await.unwrap();
+    assert_eq!((again.seq, again.id), (11, Some(next.id)));
+    assert_ne!(again.epoch, next.epoch);
+    // A room that is gone as a whole goes on above what is known of it.
+    redis::cmd("DEL").arg(RoomKeys::new(&room).meta()).query_async::<()>(&mut redis).await.unwrap();
+    redis::cmd("DEL").arg(RoomKeys::new(&room).log()).query_async::<()>(&mut redis).await.unwrap();
+    let known = Position { epoch: Epoch(String::new()), seq: 11, id: None };
+    let gone = history.fence(&room, &known).await.unwrap();
+    assert_eq!((gone.seq, gone.id), (11, None));
+    assert_eq!(history.append(&draft(room, "anew")).await.unwrap().seq, 12);
+}
+
 async fn stored_sizes_stay_within_their_bounds(topology: Topology) {
     let (history, redis) = history(topology, ClientKind::RedisRs).await;
     let history = history.keeping(5);
@@ -152,6 +210,7 @@ crate::on_both!(
     a_send_is_one_round_trip,
     pages_by_cursor_do_not_drift,
     a_position_is_continued_only_when_nothing_after_it_is_missing,
+    after_a_fence_no_number_comes_twice,
     stored_sizes_stay_within_their_bounds,
     a_node_that_forgot_the_scripts_is_taught_again,
 );

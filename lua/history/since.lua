@@ -37,7 +37,8 @@ if seq == 0 then
   end
 else
   local at = redis.call('ZRANGEBYSCORE', log, seq, seq)
-  if epoch ~= head_epoch or at[1] ~= id then
+  -- A fence leaves a number without a message.
+  if epoch ~= head_epoch or (at[1] or '') ~= id then
     return resync()
   end
 end

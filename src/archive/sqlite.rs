@@ -3,7 +3,10 @@
 use std::{fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
-use chatlab_kit::ids::{RoomId, UserId};
+use chatlab_kit::{
+    ids::{RoomId, UserId},
+    message::{Draft, Epoch, Message, MessageKind, Seq},
+};
 use sqlx::{
     QueryBuilder, Sqlite, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -11,7 +14,7 @@ use sqlx::{
 
 use crate::service::{
     now_ms,
-    ports::{Archive, ArchiveError, Role, RoomRecord, Standing, UserRecord},
+    ports::{Archive, ArchiveError, AuditRecord, Role, RoomRecord, Standing, UserRecord},
 };
 
 /// How long a statement waits for another process's transaction.
@@ -20,7 +23,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
-/// Rows in one statement of a bulk insert: 5 values each stay far below SQLite's 32,766.
+/// Rows in one statement of a bulk insert: 9 values each stay far below SQLite's 32,766.
 const BULK_ROWS: usize = 1000;
 
 /// SQLite has one writer at a time: ours wait in our own queue and not in its busy loop.
@@ -219,9 +222,111 @@ impl Archive for SqliteArchive {
         rows.iter().map(|(id,)| user_id(id)).collect()
     }
 
+    async fn add_messages(&self, messages: &[Message]) -> Result<(), ArchiveError> {
+        let mut transaction = self.write.begin().await.map_err(failed)?;
+        for chunk in messages.chunks(BULK_ROWS) {
+            insert_messages(chunk).build().execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn messages_before(
+        &self,
+        room: &RoomId,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Vec<Message>, ArchiveError> {
+        let before = before.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX));
+        let rows: Vec<MessageRow> = sqlx::query_as(
+            "SELECT id, epoch, seq, ts_ms, user_id, cid, kind, body FROM messages \
+             WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
+        )
+        .bind(room.to_string())
+        .bind(before)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.into_iter().rev().map(|row| message(*room, row)).collect()
+    }
+
+    async fn last_seq(&self, room: &RoomId) -> Result<Seq, ArchiveError> {
+        let (last,): (Option<i64>,) = sqlx::query_as("SELECT MAX(seq) FROM messages WHERE room_id = $1")
+            .bind(room.to_string())
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)?;
+        Ok(last.map_or(0, |seq| u64::try_from(seq).unwrap_or_default()))
+    }
+
+    async fn add_audit(&self, records: &[AuditRecord]) -> Result<(), ArchiveError> {
+        let mut transaction = self.write.begin().await.map_err(failed)?;
+        for chunk in records.chunks(BULK_ROWS) {
+            let mut insert =
+                QueryBuilder::<Sqlite>::new("INSERT INTO audit (event, at_ms, user_id, action, detail) ");
+            insert.push_values(chunk, |mut row, record| {
+                row.push_bind(&record.event)
+                    .push_bind(record.at_ms)
+                    .push_bind(record.user.map(|user| user.to_string()))
+                    .push_bind(&record.action)
+                    .push_bind(&record.detail);
+            });
+            insert.push(" ON CONFLICT (event) DO NOTHING");
+            insert.build().execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
     async fn ping(&self) -> Result<(), ArchiveError> {
         sqlx::query("SELECT 1").execute(&self.read).await.map_err(failed)?;
         Ok(())
+    }
+}
+
+/// `id`, `epoch`, `seq`, `ts_ms`, `user_id`, `cid`, `kind`, `body`.
+type MessageRow = (String, String, i64, i64, String, String, String, String);
+
+fn message(room: RoomId, row: MessageRow) -> Result<Message, ArchiveError> {
+    let (id, epoch, seq, ts, from, cid, kind, body) = row;
+    let wrong = |what: &str, text: &str| ArchiveError::Corrupt(format!("`{text}` is no {what}"));
+    let number = |n: i64| u64::try_from(n).map_err(|_| wrong("number from 0", &n.to_string()));
+    let draft = Draft {
+        room,
+        id: id.parse().map_err(|_| wrong("message id", &id))?,
+        from: user_id(&from)?,
+        cid: cid.parse().map_err(|_| wrong("client id", &cid))?,
+        kind: serde_json::from_value(kind.clone().into()).map_err(|_| wrong("kind", &kind))?,
+        body,
+    };
+    Ok(Message { epoch: Epoch(epoch), seq: number(seq)?, ts: number(ts)?, changed: None, draft })
+}
+
+/// An insert that leaves what is there as it is.
+fn insert_messages(messages: &[Message]) -> QueryBuilder<Sqlite> {
+    let mut insert =
+        QueryBuilder::new("INSERT INTO messages (id, room_id, epoch, seq, ts_ms, user_id, cid, kind, body) ");
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    insert.push_values(messages, |mut row, message| {
+        let draft = &message.draft;
+        row.push_bind(draft.id.to_string())
+            .push_bind(draft.room.to_string())
+            .push_bind(&message.epoch.0)
+            .push_bind(number(message.seq))
+            .push_bind(number(message.ts))
+            .push_bind(draft.from.to_string())
+            .push_bind(draft.cid.as_str())
+            .push_bind(kind_text(draft.kind))
+            .push_bind(&draft.body);
+    });
+    insert.push(" ON CONFLICT (id) DO NOTHING");
+    insert
+}
+
+/// As in JSON.
+fn kind_text(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Text => "text",
+        MessageKind::System => "system",
     }
 }
 
@@ -292,6 +397,45 @@ mod tests {
                 open.await.unwrap().unwrap();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_kept_once_and_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let room = RoomId::new();
+        let messages: Vec<Message> = (1..=2_500)
+            .map(|seq| {
+                let (id, from) = (chatlab_kit::ids::MessageId::new(), UserId::new());
+                let (cid, body) = (format!("c-{seq}").parse().unwrap(), format!("nr {seq} ✓"));
+                let draft = Draft { room, id, from, cid, kind: MessageKind::System, body };
+                Message { epoch: Epoch("e".into()), seq, ts: 7 + seq, changed: None, draft }
+            })
+            .collect();
+        archive.add_messages(&messages).await.unwrap();
+        archive.add_messages(&messages[1_000..]).await.unwrap();
+        archive.add_messages(&[]).await.unwrap();
+        assert_eq!(archive.messages_before(&room, None, 9_999).await.unwrap(), messages);
+        assert_eq!(archive.messages_before(&room, Some(11), 3).await.unwrap(), messages[7..10]);
+        assert_eq!(archive.messages_before(&room, Some(1), 3).await.unwrap(), []);
+        assert_eq!(archive.messages_before(&RoomId::new(), None, 3).await.unwrap(), []);
+        assert_eq!(archive.last_seq(&room).await.unwrap(), 2_500);
+        assert_eq!(archive.last_seq(&RoomId::new()).await.unwrap(), 0);
+        let record = AuditRecord {
+            event: "p1/1-0".into(),
+            at_ms: 5,
+            user: None,
+            action: "session.started".into(),
+            detail: String::new(),
+        };
+        archive
+            .add_audit(&[record.clone(), AuditRecord { event: "p1/2-0".into(), ..record.clone() }])
+            .await
+            .unwrap();
+        archive.add_audit(&[record]).await.unwrap();
+        let (kept,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM audit").fetch_one(&archive.read).await.unwrap();
+        assert_eq!(kept, 2);
     }
 
     #[tokio::test]

@@ -10,11 +10,13 @@ pub mod console;
 pub mod demo;
 pub mod dev;
 pub mod doctor;
+pub mod events;
 pub mod experiment;
 pub mod hint;
 pub mod list;
 pub mod load;
 pub mod next;
+pub mod place;
 pub mod play;
 pub mod proxy;
 pub mod race;
@@ -74,6 +76,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run the chat server
     Serve(Box<serve::Args>),
+    /// The server's event topics: who reads them, how far, and what was given up
+    Events(events::Args),
     /// Start, stop and look at Redis servers of chatlab's own
     Redis(redis::Args),
     /// The labs and how far you are; one lab in detail
@@ -126,6 +130,7 @@ impl Cli {
         match self.verb {
             Verb::Demo(args) => demo::run(args, global).await,
             Verb::Serve(args) => serve::run(*args, global).await,
+            Verb::Events(args) => events::run(args, global).await,
             Verb::Redis(args) => redis::run(args, global).await,
             Verb::List(args) => list::run(args, global).await,
             Verb::Next(args) => next::run(args, global).await,

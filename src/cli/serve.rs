@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use chatlab_kit::{
     prereq::state_dir,
-    redis::{ClientKind, RedisConfig},
-    servers::{Managed, ServerOptions, Topology},
+    redis::RedisConfig,
+    servers::{Managed, ServerOptions},
 };
 use tokio::{
     net::TcpListener,
@@ -20,6 +20,8 @@ use crate::{
     provision::provision,
     seats, telemetry,
 };
+
+use super::place::RedisArgs;
 
 /// Run the chat server. Without `--redis-url` or `--redis-nodes` it starts a Redis of its own, which
 /// ends with it
@@ -35,18 +37,8 @@ pub struct Args {
     /// Address and port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", env = "CHATLAB_LISTEN")]
     listen: String,
-    /// One Redis node: `redis://[USER:PASSWORD@]HOST:PORT`
-    #[arg(long, value_name = "URL", conflicts_with = "redis_nodes", env = "CHATLAB_REDIS_URL")]
-    redis_url: Option<String>,
-    /// Redis nodes, `HOST:PORT,…`; of a cluster some are enough
-    #[arg(long, value_name = "NODES", value_delimiter = ',', env = "CHATLAB_REDIS_NODES")]
-    redis_nodes: Vec<String>,
-    /// What the Redis nodes are: `single` or `cluster`
-    #[arg(long, default_value = "single", value_name = "TOPOLOGY")]
-    topology: Topology,
-    /// The Redis client library: `redis-rs` or `fred`
-    #[arg(long, default_value = "redis-rs", value_name = "CLIENT")]
-    client: ClientKind,
+    #[command(flatten)]
+    redis: RedisArgs,
     /// The SQLite file; server processes that belong together share it [default: in the state folder]
     #[arg(long, value_name = "PATH", env = "CHATLAB_DB")]
     db: Option<PathBuf>,
@@ -82,6 +74,10 @@ pub struct Args {
     #[arg(long, default_value_t = config::PRESENCE_LEASE_MS, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(500..=600_000))]
     presence_lease_ms: u64,
+    /// The newest messages of a room that stay in Redis; older ones are read from the database
+    #[arg(long, default_value_t = chatlab_history::HOT_MESSAGES, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    hot_messages: u64,
     /// Make so many users and rooms, print them as JSON, and end
     #[arg(long, hide = true, value_name = "USERS,ROOMS", value_parser = users_and_rooms)]
     provision: Option<(usize, usize)>,
@@ -106,10 +102,10 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
     }
     // Before a Redis is started: a misspelt name is told at once.
     seats::all(&Variants::new(args.variant.iter().cloned()))?;
-    let (redis, own) = match args.redis()? {
+    let (redis, own) = match args.redis.config()? {
         Some(redis) => (redis, None),
         None => {
-            let (redis, own) = start_own(args.topology, global).await?;
+            let (redis, own) = start_own(&args.redis, global).await?;
             (redis, Some(own))
         }
     };
@@ -137,16 +133,6 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
 }
 
 impl Args {
-    /// The Redis that was named; none when the server is to start its own.
-    fn redis(&self) -> anyhow::Result<Option<RedisConfig>> {
-        let config = match &self.redis_url {
-            Some(url) => from_url(url)?,
-            None if self.redis_nodes.is_empty() => return Ok(None),
-            None => RedisConfig::new(self.topology, self.redis_nodes.clone()),
-        };
-        Ok(Some(RedisConfig { topology: self.topology, ..config }))
-    }
-
     fn server_config(self, redis: RedisConfig) -> ServerConfig {
         let db = self.db.unwrap_or_else(|| state_dir().join("chatlab.db"));
         ServerConfig {
@@ -159,41 +145,24 @@ impl Args {
             logins_per_name: self.logins_per_name,
             logins_per_address: self.logins_per_address,
             presence_lease_ms: self.presence_lease_ms,
-            ..ServerConfig::new(redis.with_client(self.client), db)
+            hot_messages: self.hot_messages,
+            ..ServerConfig::new(redis, db)
         }
     }
 }
 
-async fn start_own(topology: Topology, global: &super::Global) -> anyhow::Result<(RedisConfig, Managed)> {
+async fn start_own(args: &RedisArgs, global: &super::Global) -> anyhow::Result<(RedisConfig, Managed)> {
+    let topology = args.topology;
     let binary = super::setup::ensure_server(global.redis_server.as_deref(), global.yes)?;
     let own = Managed::start_async(topology, &binary, &ServerOptions::default()).await?;
     tracing::info!(nodes = own.addrs().join(","), "serve.own_redis");
-    Ok((RedisConfig::new(topology, own.addrs()), own))
+    Ok((RedisConfig::new(topology, own.addrs()).with_client(args.client), own))
 }
 
 fn users_and_rooms(text: &str) -> Result<(usize, usize), String> {
     let both =
         text.split_once(',').and_then(|(users, rooms)| Some((users.parse().ok()?, rooms.parse().ok()?)));
     both.ok_or_else(|| "it must be USERS,ROOMS".to_owned())
-}
-
-/// `redis://[USER:PASSWORD@]HOST:PORT`; without encryption and database number, which a cluster has not.
-fn from_url(url: &str) -> anyhow::Result<RedisConfig> {
-    let wrong = || "--redis-url must be redis://[USER:PASSWORD@]HOST:PORT";
-    let rest = url.strip_prefix("redis://").with_context(wrong)?.trim_end_matches('/');
-    anyhow::ensure!(!rest.contains('/'), wrong());
-    let (credentials, address) = match rest.rsplit_once('@') {
-        Some((credentials, address)) => (Some(credentials), address),
-        None => (None, rest),
-    };
-    let address = if address.contains(':') { address.to_owned() } else { format!("{address}:6379") };
-    let (username, password) = match credentials.map(|c| c.split_once(':').unwrap_or(("", c))) {
-        Some((user, password)) => {
-            (Some(user.to_owned()).filter(|user| !user.is_empty()), Some(password.to_owned()))
-        }
-        None => (None, None),
-    };
-    Ok(RedisConfig::new(Topology::Single, vec![address]).with_credentials(username, password))
 }
 
 /// Cancelled by SIGTERM or SIGINT.
@@ -219,19 +188,4 @@ fn stop_with_stdin(shutdown: CancellationToken) {
         tracing::debug!(?read, "serve.parent_gone");
         shutdown.cancel();
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_name_a_node_and_credentials() {
-        let config = from_url("redis://ada:secret@h:1234").unwrap();
-        assert_eq!((config.nodes, config.username), (vec!["h:1234".to_owned()], Some("ada".to_owned())));
-        assert_eq!(config.password.as_deref(), Some("secret"));
-        assert_eq!(from_url("redis://h").unwrap().nodes, ["h:6379"]);
-        assert!(from_url("rediss://h").is_err());
-        assert!(from_url("redis://h:1/0").is_err());
-    }
 }

@@ -17,7 +17,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use super::Gateway;
-use crate::{service::ports::Archive, telemetry};
+use crate::{
+    service::{consume::Status, ports::Archive},
+    telemetry,
+};
 
 /// How long one component may take to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,6 +40,8 @@ pub struct Probes {
     pub fanout: Arc<dyn Fanout>,
     /// Statements get answers.
     pub archive: Arc<dyn Archive>,
+    /// What is told on topics is worked.
+    pub consumers: Vec<Arc<Status>>,
     /// The recorder.
     pub recorder: PrometheusHandle,
     /// When the server started.
@@ -49,7 +54,12 @@ impl Probes {
         let sql = async { within(async { self.archive.ping().await.map_err(|e| e.to_string()) }).await };
         let (redis, sql) = tokio::join!(redis, sql);
         let pubsub = self.fanout.health();
-        let ok = redis.is_ok() && sql.is_ok() && pubsub.healthy;
+        let behind: Vec<_> =
+            self.consumers.iter().filter_map(|status| Some((status.group, status.red()?))).collect();
+        let ok = redis.is_ok() && sql.is_ok() && pubsub.healthy && behind.is_empty();
+        for (group, why) in &behind {
+            tracing::warn!(component = "events", group, why, "health.red");
+        }
         let view = |answer: &Result<(), String>| json!({ "ok": answer.is_ok() });
         for (component, answer) in [("redis", &redis), ("sql", &sql)] {
             if let Err(why) = answer {
@@ -65,7 +75,10 @@ impl Probes {
             "confirmed": pubsub.confirmed,
             "last_probe_ms_ago": pubsub.last_probe_ms_ago,
         });
-        (ok, json!({ "redis": view(&redis), "sql": view(&sql), "pubsub": pubsub }))
+        let done: serde_json::Map<_, _> =
+            self.consumers.iter().map(|status| (status.group.to_owned(), status.done().into())).collect();
+        let events = json!({ "ok": behind.is_empty(), "done": done });
+        (ok, json!({ "redis": view(&redis), "sql": view(&sql), "pubsub": pubsub, "events": events }))
     }
 }
 

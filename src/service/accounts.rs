@@ -10,6 +10,7 @@ use chatlab_sessions::{MAX_DEVICE_BYTES, Session, Sessions};
 
 use super::{
     ServiceError, ServiceResult,
+    events::{Event, Events, Topic},
     limits::{Deed, Limits},
     now_ms,
     passwords::Passwords,
@@ -46,6 +47,7 @@ pub struct Accounts {
     passwords: Passwords,
     tokens: Tokens,
     limits: Limits,
+    events: Events,
 }
 
 impl Accounts {
@@ -56,8 +58,9 @@ impl Accounts {
         passwords: Passwords,
         tokens: Tokens,
         limits: Limits,
+        events: Events,
     ) -> Self {
-        Self { archive, sessions, passwords, tokens, limits }
+        Self { archive, sessions, passwords, tokens, limits, events }
     }
 
     /// Makes an account and logs in.
@@ -82,7 +85,12 @@ impl Accounts {
             ArchiveError::Conflict => ServiceError::new(ErrorCode::Conflict, "the name is taken"),
             other => other.into(),
         })?;
+        self.audit("account.registered", user.id);
         self.start(&user.id, device).await
+    }
+
+    fn audit(&self, action: &str, user: UserId) {
+        self.events.tell(Topic::AuditLog, Event::new(action, Some(user), None));
     }
 
     /// Starts a session.
@@ -108,7 +116,12 @@ impl Accounts {
         let fits = self.passwords.verify(password, stored).await?;
         match user {
             Some(user) if fits => self.start(&user.id, device).await,
-            _ => Err(refuse()),
+            known => {
+                let (user, detail) = (known.map(|user| user.id), name.to_owned());
+                let event = Event { detail, ..Event::new("login.refused", user, None) };
+                self.events.tell(Topic::AuditLog, event);
+                Err(refuse())
+            }
         }
     }
 
@@ -138,7 +151,11 @@ impl Accounts {
     /// # Errors
     /// `unavailable`.
     pub async fn log_out(&self, session: &SessionId) -> ServiceResult<bool> {
-        Ok(self.sessions.revoke(session).await?)
+        let ended = self.sessions.revoke(session).await?;
+        if ended {
+            self.audit("session.ended", session.user);
+        }
+        Ok(ended)
     }
 
     /// A user's live sessions, the newest login first.
@@ -155,6 +172,7 @@ impl Accounts {
     /// `unavailable`.
     pub async fn start(&self, user: &UserId, device: &str) -> ServiceResult<Login> {
         let session = self.sessions.create(user, device).await?.id;
+        self.audit("session.started", *user);
         Ok(Login {
             token: self.tokens.mint(&session)?,
             expires_in_s: self.tokens.ttl_s(),

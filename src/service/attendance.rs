@@ -24,7 +24,13 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{ServiceError, ServiceResult, hub::room::Notice, lock, ports::Archive};
+use super::{
+    ServiceError, ServiceResult,
+    events::{Event, Events, Topic},
+    hub::room::Notice,
+    lock,
+    ports::Archive,
+};
 
 /// Users whose state waits to be told; one more is not told of, and counted.
 const MAX_WAITING: usize = 65_536;
@@ -61,6 +67,7 @@ pub struct Attendance {
     waiting: Mutex<Waiting>,
     wake: Notify,
     departures: TaskTracker,
+    events: Events,
 }
 
 impl Attendance {
@@ -70,6 +77,7 @@ impl Attendance {
         archive: Arc<dyn Archive>,
         fanout: Arc<dyn Fanout>,
         refresh: Duration,
+        events: Events,
     ) -> Self {
         Self {
             presence,
@@ -79,6 +87,7 @@ impl Attendance {
             waiting: Mutex::default(),
             wake: Notify::new(),
             departures: TaskTracker::new(),
+            events,
         }
     }
 
@@ -145,6 +154,8 @@ impl Attendance {
     }
 
     fn put_down(&self, user: UserId, online: bool) {
+        let topic = if online { Topic::UserOnline } else { Topic::UserOffline };
+        self.events.tell(topic, Event::new(topic.name(), Some(user), None));
         let mut waiting = lock(&self.waiting);
         if waiting.newest.len() >= MAX_WAITING && !waiting.newest.contains_key(&user) {
             metrics::counter!("chatlab_presence_untold_total").increment(1);

@@ -13,6 +13,7 @@ use chatlab_pubsub::Fanout;
 use super::{
     ServiceError, ServiceResult,
     attendance::Attendance,
+    events::{Event, Events, Topic},
     hub::{
         Connection, Hub,
         outbox::{Closing, Frame, Mark},
@@ -44,6 +45,7 @@ pub struct Chat {
     hub: Arc<Hub>,
     attendance: Arc<Attendance>,
     announcer: Option<Arc<dyn Fanout>>,
+    events: Events,
 }
 
 /// A page of a room's members.
@@ -57,15 +59,17 @@ pub struct Who {
 
 impl Chat {
     /// Over the archive's rooms, the message history, the live connections and who is online. `announcer` is for a
-    /// fan-out that does not hear what the history's own script announces: it is told of every message beside.
+    /// fan-out that does not hear what the history's own script announces: it is told of every message beside. What happens is told
+    /// to `events`.
     pub fn new(
         archive: Arc<dyn Archive>,
         history: Arc<dyn History>,
         hub: Arc<Hub>,
         attendance: Arc<Attendance>,
         announcer: Option<Arc<dyn Fanout>>,
+        events: Events,
     ) -> Self {
-        Self { archive, history, hub, attendance, announcer }
+        Self { archive, history, hub, attendance, announcer, events }
     }
 
     /// Makes a room, whose maker listens at once. Queues `ok`.
@@ -97,6 +101,9 @@ impl Chat {
             created_ms: now_ms(),
         };
         self.archive.add_room(&room).await?;
+        let detail = room.name;
+        let event = Event { detail, ..Event::new("chat.created", Some(maker), Some(room.id)) };
+        self.events.tell_and_audit(Topic::ChatCreated, event);
         Ok(room.id)
     }
 
@@ -116,7 +123,10 @@ impl Chat {
             Standing::NoRoom => return Err(no_room()),
             Standing::Member => {}
             Standing::Outside => {
-                self.archive.add_member(&room, &by.user, Role::Member, now_ms()).await?;
+                if self.archive.add_member(&room, &by.user, Role::Member, now_ms()).await? {
+                    let event = Event::new("user.joined.chat", Some(by.user), Some(room));
+                    self.events.tell_and_audit(Topic::UserJoinedChat, event);
+                }
             }
         }
         self.hub.join(by, room, after, |head| ok_frame(id, room, head)).await?;
@@ -150,6 +160,8 @@ impl Chat {
             self.hub.drop_out(by, room)?;
             return Err(ServiceError::new(ErrorCode::NotFound, "not a member of such a room"));
         }
+        let event = Event::new("user.left.chat", Some(by.user), Some(room));
+        self.events.tell_and_audit(Topic::UserLeftChat, event);
         self.hub.leave(by, &room);
         // The membership has ended whether or not this reaches the other instances now: they ask
         // the archive after every gap.
@@ -188,6 +200,7 @@ impl Chat {
         let draft = Draft { room, id: MessageId::new(), from: by.user, cid, kind, body };
         let started = Instant::now();
         let appended = self.history.append(&draft).await?;
+        self.events.stored(&room);
         if let Some(announcer) = &self.announcer
             && !appended.duplicate
         {
@@ -248,8 +261,26 @@ impl Chat {
         }
         self.must_be_member(by, room).await?;
         by.space().await;
-        let messages = self.history.page(&room, before, limit).await?;
-        cut(messages, limit, PAGE_BYTES)
+        let recent = self.history.page(&room, before, limit).await?;
+        cut(self.with_older(&room, before, limit, recent).await?, limit, PAGE_BYTES)
+    }
+
+    /// A page of what Redis still has, filled up with what only the archive has.
+    async fn with_older(
+        &self,
+        room: &RoomId,
+        before: Option<Seq>,
+        limit: usize,
+        recent: Vec<Message>,
+    ) -> ServiceResult<Vec<Message>> {
+        let before = recent.first().map(|oldest| oldest.seq).or(before);
+        let missing = limit - recent.len().min(limit);
+        if missing == 0 || before.is_some_and(|seq| seq <= 1) {
+            return Ok(recent);
+        }
+        let mut messages = self.archive.messages_before(room, before, missing as u32).await?;
+        messages.extend(recent);
+        Ok(messages)
     }
 }
 

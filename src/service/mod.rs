@@ -5,14 +5,18 @@
 //! | [`accounts`], [`limits`] | register, log in, authenticate, log out; how often that may be tried |
 //! | [`chat`] | rooms and messages: create, join, leave, send, history |
 //! | [`hub`] | live fan-out to the connections of this instance |
+//! | [`events`], [`consume`], [`archivist`] | what happened, told by topic; working a topic in a group; writing it to the archive |
 //! | [`attendance`] | who is online, and telling their rooms |
 //! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
 //! | [`error`] | the one error, with stable codes |
 
 pub mod accounts;
+pub mod archivist;
 pub mod attendance;
 pub mod chat;
+pub mod consume;
 pub mod error;
+pub mod events;
 pub mod hub;
 pub mod limits;
 pub mod passwords;

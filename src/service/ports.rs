@@ -1,7 +1,10 @@
 //! What the services ask of the archive: accounts, rooms and memberships that outlive Redis.
 
 use async_trait::async_trait;
-use chatlab_kit::ids::{RoomId, UserId};
+use chatlab_kit::{
+    ids::{RoomId, UserId},
+    message::{Message, Seq},
+};
 
 /// Why the archive could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +94,22 @@ pub enum Standing {
     Member,
 }
 
-/// The port: users, rooms and members. Every method is one transaction.
+/// Something that has to be accounted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// The event's id; the same one is kept once.
+    pub event: String,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// By whom, where that is known.
+    pub user: Option<UserId>,
+    /// What.
+    pub action: String,
+    /// More about it, for people.
+    pub detail: String,
+}
+
+/// The port: users, rooms and members, and what the event streams leave behind. Every method is one transaction.
 #[async_trait]
 pub trait Archive: Send + Sync {
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
@@ -128,6 +146,23 @@ pub trait Archive: Send + Sync {
         start_after: Option<&UserId>,
         limit: u32,
     ) -> Result<Vec<UserId>, ArchiveError>;
+
+    /// Keeps messages. One that is kept already stays as it is.
+    async fn add_messages(&self, messages: &[Message]) -> Result<(), ArchiveError>;
+
+    /// Up to `limit` messages of a room with a sequence below `before` (the newest without it), oldest first.
+    async fn messages_before(
+        &self,
+        room: &RoomId,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Vec<Message>, ArchiveError>;
+
+    /// The highest sequence of a room that is kept; 0 without any.
+    async fn last_seq(&self, room: &RoomId) -> Result<Seq, ArchiveError>;
+
+    /// Keeps records. One that is kept already stays as it is.
+    async fn add_audit(&self, records: &[AuditRecord]) -> Result<(), ArchiveError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), ArchiveError>;

@@ -132,6 +132,16 @@ pub trait History: Send + Sync {
     /// What came after a position, if the message at that position is the one the client saw.
     async fn since(&self, room: &RoomId, after: &Position) -> LabResult<Since>;
 
+    /// What somebody has seen is not there: a failover has lost the end of the sequence, and its numbers must not come twice. Begins a new
+    /// epoch above `seen`, unless another one has begun since. Where the room stands then; there may be no message at that place.
+    ///
+    /// Only the reference does it; everything else goes on from where the room stands, and its positions are told apart by their
+    /// messages alone.
+    async fn fence(&self, room: &RoomId, seen: &Position) -> LabResult<Position> {
+        let _ = seen;
+        self.head(room).await
+    }
+
     /// Replaces the body of a message in its place; the message as it is now. None when it is not here (never was, or was
     /// trimmed) or was deleted. Who may edit is the caller's to decide.
     async fn edit(

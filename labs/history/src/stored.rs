@@ -40,6 +40,11 @@ pub(crate) fn new_epoch(draft: &Draft) -> String {
     draft.id.0.as_simple().to_string()
 }
 
+/// An epoch that never was before.
+pub(crate) fn fresh_epoch() -> String {
+    MessageId::new().0.as_simple().to_string()
+}
+
 /// The arguments of every append script.
 pub(crate) fn append_args(call: Call, draft: &Draft, policy: Policy) -> LabResult<Call> {
     check_body(&draft.body)?;

@@ -62,6 +62,10 @@ impl<T: Twist> History for Twisted<T> {
         self.0.since(room, after).await
     }
 
+    async fn fence(&self, room: &RoomId, seen: &Position) -> LabResult<Position> {
+        self.0.sound().fence(room, seen).await
+    }
+
     async fn edit(
         &self,
         room: &RoomId,

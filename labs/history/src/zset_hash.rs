@@ -18,8 +18,8 @@ use chatlab_kit::{
 use crate::{
     Announce, Appended, History, Policy, Since, TOPIC,
     stored::{
-        AppendReply, append_args, appended, change_args, check_limit, message, messages, position, since,
-        since_args,
+        AppendReply, append_args, appended, change_args, check_limit, fresh_epoch, message, messages,
+        position, since, since_args,
     },
 };
 
@@ -51,9 +51,16 @@ pub(crate) static CHANGE: Script = Script::new(
     &["id", "what", "by", "body"],
 );
 
+pub(crate) static FENCE: Script = Script::new(
+    "history/fence",
+    include_str!("../../../lua/history/fence.lua"),
+    &["meta", "log"],
+    &["epoch", "seq", "id", "new_epoch"],
+);
+
 /// Every script of this variant.
-pub fn scripts() -> [&'static Script; 5] {
-    [&APPEND, &HEAD, &PAGE, &SINCE, &CHANGE]
+pub fn scripts() -> [&'static Script; 6] {
+    [&APPEND, &HEAD, &PAGE, &SINCE, &CHANGE, &FENCE]
 }
 
 /// A call of `script` with its keys; only an append has a sender.
@@ -132,6 +139,13 @@ impl History for ZsetHash {
         let reply: redis::Value =
             since_args(call(&SINCE, room, None), after).run(&mut self.redis.clone()).await?;
         since(&RoomKeys::new(room).log(), reply)
+    }
+
+    async fn fence(&self, room: &RoomId, seen: &Position) -> LabResult<Position> {
+        let id = seen.id.map(|id| id.to_string()).unwrap_or_default();
+        let call = call(&FENCE, room, None).arg(&seen.epoch.0).arg(seen.seq).arg(id).arg(fresh_epoch());
+        let (epoch, seq, id): (String, Seq, String) = call.run(&mut self.redis.clone()).await?;
+        position(&RoomKeys::new(room).log(), epoch, seq, &id)
     }
 
     async fn edit(

@@ -163,6 +163,7 @@ impl Follower {
                     tokio::task::yield_now().await;
                 }
                 Ok(Since::Resync { head }) => {
+                    let head = self.fenced(head).await;
                     self.restart_at(head);
                     return Ok(());
                 }
@@ -174,6 +175,27 @@ impl Follower {
             }
             if self.stop.is_cancelled() {
                 return Err(Stopped);
+            }
+        }
+    }
+
+    /// Where the room stands. If it stands before what was seen here, or another message is in that place, a failover has lost the
+    /// end: then a new run begins above it.
+    async fn fenced(&self, head: Position) -> Position {
+        if self.position.id.is_none() || head.epoch != self.position.epoch && !head.epoch.0.is_empty() {
+            return head;
+        }
+        match self.ports.history.fence(&self.room.id, &self.position).await {
+            Ok(fenced) => {
+                if fenced.epoch != head.epoch {
+                    metrics::counter!("chatlab_fences_total").increment(1);
+                    tracing::warn!(room = %self.room.id, seen = self.position.seq, head = head.seq, "hub.tail_lost");
+                }
+                fenced
+            }
+            Err(error) => {
+                tracing::warn!(room = %self.room.id, %error, "hub.fence");
+                head
             }
         }
     }

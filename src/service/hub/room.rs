@@ -67,13 +67,33 @@ impl Room {
             .get_or_try_init(|| async {
                 // In this order: what is announced after the head was read is in the subscription.
                 let subscription = ports.fanout.subscribe(&self.id).await?;
-                self.members().position = ports.history.head(&self.id).await?;
+                let head = self.head(ports).await?;
+                self.members().position = head;
                 let task = follow::Follower::new(self.clone(), ports.clone(), self.stop.clone());
                 tokio::spawn(task.run(subscription));
                 Ok(())
             })
             .await
             .copied()
+    }
+
+    /// Where the room stands. What the archive has and Redis does not was lost by Redis: its numbers must not come again.
+    async fn head(&self, ports: &Ports) -> ServiceResult<Position> {
+        let head = ports.history.head(&self.id).await?;
+        let archived = match ports.archive.last_seq(&self.id).await {
+            Ok(archived) => archived,
+            Err(error) => {
+                // The room opens all the same: the archive is away seldom, and Redis forgets a room seldom.
+                tracing::warn!(room = %self.id, %error, "hub.archive_not_asked");
+                0
+            }
+        };
+        if archived <= head.seq {
+            return Ok(head);
+        }
+        tracing::warn!(room = %self.id, archived, head = head.seq, "hub.tail_lost");
+        metrics::counter!("chatlab_fences_total").increment(1);
+        Ok(ports.history.fence(&self.id, &Position { seq: archived, id: None, epoch: head.epoch }).await?)
     }
 
     /// The members and the position, locked. Never held across an await.

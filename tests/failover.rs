@@ -1,0 +1,154 @@
+//! A failover that loses the end of a room: it is told, and nothing is silent.
+
+use std::time::Duration;
+
+use chatlab::harness::Stack;
+use chatlab_kit::{
+    ids::RoomId,
+    message::Position,
+    servers::{Role, Topology, inspect, reshard::owners},
+    slots::Partition,
+    wire::ServerFrame,
+};
+use chatlab_load::client::WsClient;
+
+use crate::common::{SOON, next_event, own, party};
+
+/// Longer than a cluster takes to put a replica in a dead master's place.
+const PROMOTED: Duration = Duration::from_secs(40);
+
+/// One command to one node.
+async fn ask<T: redis::FromRedisValue>(stack: &Stack, node: usize, command: &redis::Cmd) -> T {
+    let client = redis::Client::open(format!("redis://{}", stack.managed().nodes()[node].addr())).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    command.query_async(&mut connection).await.unwrap()
+}
+
+/// The numbers of the master that has a room, and of its replica.
+async fn nodes_of(stack: &Stack, room: RoomId) -> (usize, usize) {
+    let (addrs, slot) = (stack.managed().addrs(), Partition::of(&room).slot());
+    let owners = owners(&addrs).await.unwrap();
+    let owner = owners.iter().find(|owner| owner.owns(slot)).unwrap();
+    let master = addrs.iter().position(|addr| *addr == owner.address).unwrap();
+    for node in 0..addrs.len() {
+        let info: String = ask(stack, node, redis::cmd("INFO").arg("replication")).await;
+        let port = format!("master_port:{}\r\n", stack.managed().nodes()[master].port);
+        if info.contains(&port) {
+            return (master, node);
+        }
+    }
+    panic!("node {master} has no replica");
+}
+
+/// Polls until a node has a role.
+async fn until_role(stack: &Stack, node: usize, role: Role) {
+    let deadline = tokio::time::Instant::now() + PROMOTED;
+    while inspect(stack.managed().nodes()[node].port).map(|seen| seen.role) != Ok(role) {
+        assert!(tokio::time::Instant::now() < deadline, "node {node} is no {role:?}");
+        // A poll, bounded by the deadline.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn resync(client: &mut WsClient) -> Position {
+    match next_event(client).await.unwrap() {
+        ServerFrame::Resync { head, .. } => head,
+        other => panic!("not told of the loss: {other:?}"),
+    }
+}
+
+/// The replica hears nothing of the last messages; then the master dies, and the replica takes its place without them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_saw_what_a_failover_lost_is_told_and_no_number_comes_twice() {
+    const KEPT: u64 = 5;
+    const LOST: u64 = 3;
+    let stack = own(Topology::Cluster, 2).await;
+    let (mut clients, tokens, room) = party(&stack, 3).await;
+    for client in &mut clients {
+        client.join(room, None).await.unwrap();
+    }
+    let mut last = None;
+    for i in 0..KEPT {
+        last = Some(clients[0].send(room, &format!("kept{i}"), "x").await.unwrap());
+    }
+    let (master, replica) = nodes_of(&stack, room).await;
+    // The replica has what was sent so far …
+    let one = redis::cmd("WAIT").arg(1).arg(SOON.as_millis() as u64).clone();
+    assert!(ask::<u64>(&stack, master, &one).await >= 1);
+    let seen = last.unwrap();
+    // … and of the rest nothing: it stands still, and its link is cut.
+    stack.managed().pause_node(replica).unwrap();
+    let cut: u64 = ask(&stack, master, redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica")).await;
+    assert_eq!(cut, 1);
+    let mut lost = None;
+    for i in 0..LOST {
+        lost = Some(clients[0].send(room, &format!("lost{i}"), "x").await.unwrap());
+    }
+    let lost = lost.unwrap();
+    for client in &mut clients {
+        for seq in 1..=KEPT + LOST {
+            assert_eq!(client.next_message(SOON).await.unwrap().seq, seq);
+        }
+    }
+    // The third client is away when it happens, and has seen everything.
+    let away = clients.pop().unwrap();
+    away.close().await.unwrap();
+    stack.managed().kill_node(master).unwrap();
+    stack.managed().resume_node(replica).unwrap();
+    until_role(&stack, replica, Role::Master).await;
+
+    // Who is connected is told, on both servers, and the number of what is lost is not given again.
+    for client in &mut clients {
+        let head = resync(client).await;
+        assert_eq!((head.seq, head.id), (KEPT + LOST, None));
+        assert_ne!(head.epoch, lost.epoch);
+    }
+    // Who comes back with a position that is lost is told; with one that is kept too, since a new run has begun.
+    for seen in [&lost, &seen] {
+        let mut back = WsClient::connect(&stack.ws_url(1), &tokens[2]).await.unwrap();
+        let after = Position { epoch: seen.epoch.clone(), seq: seen.seq, id: Some(seen.msg) };
+        back.join(room, Some(after)).await.unwrap();
+        assert_eq!(resync(&mut back).await.seq, KEPT + LOST);
+        // What is left can be read.
+        let page = back.history(room, None, None).await.unwrap();
+        let kept: Vec<u64> = page.messages.iter().map(|m| m.seq).collect();
+        assert_eq!(kept, (1..=KEPT).collect::<Vec<_>>());
+    }
+    let next = clients[0].send(room, "after", "x").await.unwrap();
+    assert_eq!(next.seq, KEPT + LOST + 1);
+    for client in &mut clients {
+        assert_eq!(client.next_message(SOON).await.unwrap().seq, next.seq);
+    }
+    // A retry of what was lost is a new message: nothing remembers the first one.
+    let again = clients[0].send(room, "lost0", "x").await.unwrap();
+    assert!(!again.dup && again.seq == next.seq + 1, "{again:?}");
+}
+
+/// Everything of a room is gone from Redis; the archive knows how far its numbers went.
+async fn a_room_that_redis_forgot_goes_on_above_what_is_archived(topology: Topology) {
+    let mut stack = own(topology, 1).await;
+    let (mut clients, tokens, room) = party(&stack, 1).await;
+    clients[0].join(room, None).await.unwrap();
+    for i in 0..4 {
+        clients[0].send(room, &format!("c{i}"), "x").await.unwrap();
+    }
+    // A stop waits for what was not archived yet.
+    stack.stop_server(0).await.unwrap();
+    for node in 0..stack.managed().nodes().len() {
+        if inspect(stack.managed().nodes()[node].port).unwrap().role == Role::Master {
+            let _: String = ask(&stack, node, redis::cmd("FLUSHALL").arg("SYNC")).await;
+        }
+    }
+    stack.restart_server(0).await.unwrap();
+    // The sessions are gone too.
+    let fresh = stack.provision(1, 0).await.unwrap().tokens.remove(0);
+    assert_ne!(fresh, tokens[0]);
+    let mut client = WsClient::connect(&stack.ws_url(0), &fresh).await.unwrap();
+    client.join(room, None).await.unwrap();
+    assert_eq!(client.send(room, "anew", "y").await.unwrap().seq, 5);
+    let page = client.history(room, None, None).await.unwrap();
+    assert_eq!(page.messages.iter().map(|m| m.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    stack.stop().await.unwrap();
+}
+
+crate::on_both!(a_room_that_redis_forgot_goes_on_above_what_is_archived);
