@@ -13,6 +13,9 @@ pub struct ProcStat {
     pub cpu_s: f64,
     /// Resident memory, in bytes.
     pub rss_bytes: u64,
+    /// Of that, what is no part of a file and shared with nobody, in bytes: two copies of one program differ in the rest, by how
+    /// the kernel happens to keep the file.
+    pub private_bytes: u64,
 }
 
 impl ProcStat {
@@ -25,10 +28,13 @@ impl ProcStat {
         let mut ticks = || fields.next()?.parse::<u64>().ok();
         let used = ticks()? + ticks()?;
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        let mut pages = statm.split_ascii_whitespace().skip(1);
+        let mut bytes = || Some(pages.next()?.parse::<u64>().ok()? * rustix::param::page_size() as u64);
+        let (rss_bytes, shared_bytes) = (bytes()?, bytes()?);
         Some(Self {
             cpu_s: used as f64 / rustix::param::clock_ticks_per_second() as f64,
-            rss_bytes: pages * rustix::param::page_size() as u64,
+            rss_bytes,
+            private_bytes: rss_bytes.saturating_sub(shared_bytes),
         })
     }
 
@@ -39,7 +45,11 @@ impl ProcStat {
         }
         pids.iter().try_fold(Self::default(), |sum, pid| {
             let one = Self::of(*pid)?;
-            Some(Self { cpu_s: sum.cpu_s + one.cpu_s, rss_bytes: sum.rss_bytes + one.rss_bytes })
+            Some(Self {
+                cpu_s: sum.cpu_s + one.cpu_s,
+                rss_bytes: sum.rss_bytes + one.rss_bytes,
+                private_bytes: sum.private_bytes + one.private_bytes,
+            })
         })
     }
 }

@@ -136,6 +136,9 @@ pub struct Usage {
     pub us_per_delivery: Option<f64>,
     /// Resident memory at the window's end, in bytes.
     pub rss_bytes: u64,
+    /// Of that, what is no part of a file and shared with nobody, in bytes; none in results that are older than this field.
+    #[serde(default)]
+    pub private_bytes: Option<u64>,
     /// What the kernel held for its TCP sockets just after the window; none where the system does not tell.
     #[serde(default)]
     pub sockets: Option<Sockets>,
@@ -390,6 +393,7 @@ fn resources(before: &Sample, after: &Sample, wall_s: f64) -> Resources {
             cores: cpu_s / wall_s,
             us_per_delivery: (delivered > 0).then(|| cpu_s * 1e6 / delivered as f64),
             rss_bytes: after.rss_bytes,
+            private_bytes: Some(after.private_bytes),
             sockets,
         })
     };

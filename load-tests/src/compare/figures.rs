@@ -23,7 +23,7 @@ pub(crate) fn readings(like: &RunResult) -> Vec<Reading> {
     let mut all = if like.config.is_operations() { of_lab(like) } else { of_chat() };
     all.extend([
         other("Redis CPU, % of a core", Box::new(|r| Some(r.resources.redis?.cores * 100.0))),
-        other("Redis RSS, MiB", rss(|r| r.resources.redis)),
+        other("Redis private memory, MiB", private(|r| r.resources.redis)),
         other("generator CPU, % of a core", Box::new(|r| Some(r.resources.generator?.cores * 100.0))),
     ]);
     all
@@ -58,7 +58,7 @@ fn of_chat() -> Vec<Reading> {
     }
     let cost = Box::new(|r: &RunResult| r.resources.server?.us_per_delivery);
     all.push(Reading { name: "server CPU, µs a delivery".into(), primary: true, read: cost });
-    all.push(other("server RSS, MiB", rss(|r| r.resources.server)));
+    all.push(other("server private memory, MiB", private(|r| r.resources.server)));
     all
 }
 
@@ -71,8 +71,9 @@ type Pick = fn(&Summary) -> Option<f64>;
 const PERCENTILES: [(&str, Pick); 2] =
     [("p50", |s| Some(s.p50_us? as f64 / 1000.0)), ("p99", |s| Some(s.p99_us? as f64 / 1000.0))];
 
-fn rss(who: fn(&RunResult) -> Option<Usage>) -> Read {
-    Box::new(move |r| Some(who(r)?.rss_bytes as f64 / (1024.0 * 1024.0)))
+/// Not all that is resident: two copies of one program differ by how the kernel happens to keep their files.
+fn private(who: fn(&RunResult) -> Option<Usage>) -> Read {
+    Box::new(move |r| Some(who(r)?.private_bytes? as f64 / (1024.0 * 1024.0)))
 }
 
 /// Three digits that mean something.

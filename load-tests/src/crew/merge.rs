@@ -205,8 +205,9 @@ fn resources(results: &[&RunResult], delivered_per_s: f64) -> Resources {
             a += b;
             a
         });
-        let rss_bytes = a.rss_bytes + b.rss_bytes;
-        Some(Usage { cores: a.cores + b.cores, us_per_delivery: None, rss_bytes, sockets })
+        let private_bytes = a.private_bytes.zip(b.private_bytes).map(|(a, b)| a + b);
+        let (cores, rss_bytes) = (a.cores + b.cores, a.rss_bytes + b.rss_bytes);
+        Some(Usage { cores, us_per_delivery: None, rss_bytes, private_bytes, sockets })
     });
     Resources {
         generator: generator
