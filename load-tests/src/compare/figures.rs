@@ -1,9 +1,60 @@
 //! What is read off runs to be compared.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     recorder::Summary,
     result::{RunResult, Usage},
 };
+
+/// What is asked of a comparison. One question, chosen before anything is measured, takes fewer runs than all of them: its figures
+/// share the chance of a false answer among fewer, and need not wait for the noisiest one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Every figure; the answer rests on median latency and on CPU.
+    #[default]
+    All,
+    /// CPU of the server, or of Redis where there is no server.
+    Cpu,
+    /// Median latency, of every operation where there are several.
+    Latency,
+}
+
+impl std::str::FromStr for Question {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "cpu" => Ok(Self::Cpu),
+            "latency" => Ok(Self::Latency),
+            _ => Err("it must be all, cpu or latency".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::All => "all",
+            Self::Cpu => "cpu",
+            Self::Latency => "latency",
+        })
+    }
+}
+
+/// What a question is about, of runs like this one. All of it is primary where one thing is asked.
+pub(crate) fn asked(question: Question, like: &RunResult) -> Vec<Reading> {
+    let server = if like.resources.server.is_some() { "server CPU" } else { "Redis CPU" };
+    let is_asked = |reading: &Reading| match question {
+        Question::All => true,
+        Question::Cpu => reading.name.starts_with(server),
+        Question::Latency => reading.primary && reading.name.contains(" p50"),
+    };
+    let all = readings(like).into_iter().filter(is_asked);
+    all.map(|reading| Reading { primary: reading.primary || question != Question::All, ..reading }).collect()
+}
 
 /// Reads one figure off a run.
 type Read = Box<dyn Fn(&RunResult) -> Option<f64>>;
@@ -88,6 +139,19 @@ pub(crate) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_question_is_about_its_own_figures_only() {
+        let run = crate::testing::run(1.0);
+        let names = |question| asked(question, &run).into_iter().map(|r| r.name).collect::<Vec<_>>();
+        assert_eq!(names(Question::Cpu), ["server CPU, µs a delivery"]);
+        assert_eq!(names(Question::Latency), ["delivery p50, ms"]);
+        assert_eq!(names(Question::All).len(), readings(&run).len());
+        for question in [Question::Cpu, Question::Latency] {
+            assert!(asked(question, &run).iter().all(|reading| reading.primary));
+            assert_eq!(question.to_string().parse(), Ok(question));
+        }
+    }
 
     #[test]
     fn numbers_keep_three_digits() {

@@ -21,6 +21,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    figures::Question,
     quick::Which,
     stats::{
         block_bootstrap, deviation, mean, quantile_of, sign_vectors, signed_score, t_of_score, t_probability,
@@ -52,12 +53,23 @@ pub struct Options {
     pub confidence: f64,
     /// Draws of the bootstrap.
     pub resamples: usize,
+    /// What is asked.
+    #[serde(default)]
+    pub question: Question,
 }
 
 impl Default for Options {
     /// Five rounds, 20 runs: 10 % is seen where runs of the same differ by up to about 5 % (standard deviation).
     fn default() -> Self {
-        Self { rounds: 5, seed: 1, effect: 0.1, negligible: 0.01, confidence: 0.95, resamples: 9_999 }
+        Self {
+            rounds: 5,
+            seed: 1,
+            effect: 0.1,
+            negligible: 0.01,
+            confidence: 0.95,
+            resamples: 9_999,
+            question: Question::All,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod synthetic;
 #[cfg(test)]
 mod trials;
 
+pub use figures::Question;
 pub use judge::{Answer, Judged, Judgement, MAX_ROUNDS, MIN_PAIRS, Options};
 pub use quick::{Comparison, Figure, ORDER, Which, terminal};
 pub use session::{Compared, SCHEMA, Session, Turn, order};

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    figures::readings,
+    figures::{Question, asked},
     judge::{Judgement, Options, Series, tell},
     quick::Which,
 };
@@ -143,18 +143,18 @@ impl Session {
             (None, false) => Some(format!("{} of {} runs were taken", turns.len(), order.len())),
             (None, true) => None,
         };
-        let judgement =
-            (complete && (withheld.is_none() || accept)).then(|| tell(&order, &series(&turns), &options));
+        let judgement = (complete && (withheld.is_none() || accept))
+            .then(|| tell(&order, &series(&turns, options.question), &options));
         Compared { comparison_schema: SCHEMA, a, b, options, turns, judgement, withheld }
     }
 }
 
-fn series(turns: &[Turn]) -> Vec<Series> {
+fn series(turns: &[Turn], question: Question) -> Vec<Series> {
     let Some(first) = turns.first() else { return Vec::new() };
     let of = |read: &dyn Fn(&RunResult) -> Option<f64>| -> Option<Vec<f64>> {
         turns.iter().map(|turn| read(&turn.result)).collect()
     };
-    readings(&first.result)
+    asked(question, &first.result)
         .into_iter()
         .filter_map(|reading| {
             Some(Series { values: of(&reading.read)?, name: reading.name, primary: reading.primary })

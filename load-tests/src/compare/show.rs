@@ -68,10 +68,13 @@ fn judged(out: &mut String, compared: &Compared, judgement: &Judgement) {
         out,
         "\nB/A: geometric means over {} pairs of neighbouring runs; interval: {:.0} %, for\n\
          the figure alone. floor: what each side against itself gives in this session.\n\
-         The answers allow for {} figures looked at together. *: the answer rests on it.",
+         {} *: the answer rests on it.",
         judgement.pairs,
         compared.options.confidence * 100.0,
-        judgement.figures.len()
+        match judgement.figures.len() {
+            1 => "One figure was asked for.".to_owned(),
+            n => format!("The answers allow for {n} figures looked at together."),
+        }
     );
 }
 

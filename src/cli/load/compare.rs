@@ -30,6 +30,9 @@ pub(super) struct CompareArgs {
     /// Rounds of four runs, A B B A or B A A B
     #[arg(long, default_value_t = Options::default().rounds)]
     rounds: usize,
+    /// What is asked: `cpu`, `latency` or `all`. One question needs fewer runs; choose it before you measure
+    #[arg(long, default_value_t = compare::Question::All, value_name = "WHAT")]
+    on: compare::Question,
     /// The effect that must not be missed; 0.1 is 10 %
     #[arg(long, default_value_t = Options::default().effect)]
     effect: f64,
@@ -40,8 +43,13 @@ pub(super) async fn run(args: CompareArgs, global: &Global) -> anyhow::Result<Ex
     let none = Variants::default();
     let (a, b) = (Side::named(&args.a, &none)?, Side::named(&args.b, &none)?);
     let scenario = args.load.scenario()?;
-    let options =
-        Options { rounds: args.rounds, effect: args.effect, seed: scenario.seed, ..Options::default() };
+    let options = Options {
+        rounds: args.rounds,
+        effect: args.effect,
+        question: args.on,
+        seed: scenario.seed,
+        ..Options::default()
+    };
     options.check().map_err(|why| anyhow!(why))?;
     let Some(setting) = Setting::prepare(&args.load, &[&a, &b], global).await? else {
         return Ok(ExitCode::FAILURE);
