@@ -45,6 +45,7 @@ use crate::{
         passwords::Passwords,
         ports::Archive,
         tokens::Tokens,
+        typing::Typing,
     },
     telemetry,
 };
@@ -201,6 +202,7 @@ impl App {
         }));
         let attendance =
             Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh, events.clone()));
+        let typing = Arc::new(Typing::new(fanout.clone()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let gateway = Gateway {
             accounts: Accounts::new(
@@ -216,11 +218,13 @@ impl App {
                 history,
                 hub.clone(),
                 attendance.clone(),
+                typing.clone(),
                 announcer,
                 events.clone(),
             ),
             hub,
             attendance,
+            typing,
             probes: Probes {
                 redis: Arc::new(RedisPing(redis)),
                 fanout,
@@ -264,6 +268,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
     let mut beside = JoinSet::new();
     let (tending, telling) = (gateway.attendance.clone(), gateway.attendance.clone());
+    let typing = gateway.typing.clone();
     beside.spawn(async move { tending.tend().await });
     beside.spawn(async move { telling.tell().await });
     let consuming = CancellationToken::new();
@@ -274,6 +279,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
         readers.spawn(async move { consumer.run(stop).await });
     }
     beside.spawn(events::write(outbox, events, waiting));
+    beside.spawn(async move { typing.tend().await });
     let (router, bounds) = (gateway::router(gateway.clone()), Bounds::new(gateway.max_connections));
     let mut serving = tokio::spawn(accept::run(listener, router, bounds, stop.clone()));
     tokio::select! {

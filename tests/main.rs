@@ -22,3 +22,4 @@ mod order;
 mod play;
 mod presence;
 mod random;
+mod typing;

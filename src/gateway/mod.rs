@@ -28,7 +28,9 @@ use chatlab_kit::wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::service::{ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub};
+use crate::service::{
+    ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub, typing::Typing,
+};
 use fault::{Fault, RequestId};
 use health::Probes;
 
@@ -47,6 +49,8 @@ pub struct Gateway {
     pub hub: Arc<Hub>,
     /// Who is online.
     pub attendance: Arc<Attendance>,
+    /// Who is writing.
+    pub typing: Arc<Typing>,
     /// What readiness asks.
     pub probes: Probes,
     /// Origins that browsers may connect from besides our own.

@@ -20,6 +20,7 @@ use super::{
     },
     now_ms,
     ports::{Archive, Role, RoomKind, RoomRecord, Standing},
+    typing::Typing,
 };
 
 /// The longest room name, in characters.
@@ -44,6 +45,7 @@ pub struct Chat {
     history: Arc<dyn History>,
     hub: Arc<Hub>,
     attendance: Arc<Attendance>,
+    typing: Arc<Typing>,
     announcer: Option<Arc<dyn Fanout>>,
     events: Events,
 }
@@ -58,7 +60,7 @@ pub struct Who {
 }
 
 impl Chat {
-    /// Over the archive's rooms, the message history, the live connections and who is online. `announcer` is for a
+    /// Over the archive's rooms, the message history, the live connections, who is online and who writes. `announcer` is for a
     /// fan-out that does not hear what the history's own script announces: it is told of every message beside. What happens is told
     /// to `events`.
     pub fn new(
@@ -66,10 +68,11 @@ impl Chat {
         history: Arc<dyn History>,
         hub: Arc<Hub>,
         attendance: Arc<Attendance>,
+        typing: Arc<Typing>,
         announcer: Option<Arc<dyn Fanout>>,
         events: Events,
     ) -> Self {
-        Self { archive, history, hub, attendance, announcer, events }
+        Self { archive, history, hub, attendance, typing, announcer, events }
     }
 
     /// Makes a room, whose maker listens at once. Queues `ok`.
@@ -163,6 +166,7 @@ impl Chat {
         let event = Event::new("user.left.chat", Some(by.user), Some(room));
         self.events.tell_and_audit(Topic::UserLeftChat, event);
         self.hub.leave(by, &room);
+        self.typing.forget(room, by.user);
         // The membership has ended whether or not this reaches the other instances now: they ask
         // the archive after every gap.
         if let Err(error) = self.hub.announce_left(&room, by.user).await {
@@ -185,7 +189,7 @@ impl Chat {
         body: String,
     ) -> ServiceResult<Appended> {
         if !by.is_in(&room) {
-            return Err(ServiceError::forbidden("join the room on this connection first"));
+            return Err(not_joined());
         }
         if kind != MessageKind::Text {
             return Err(ServiceError::invalid("kind: only `text` can be sent"));
@@ -209,6 +213,17 @@ impl Chat {
         metrics::histogram!("chatlab_send_seconds").record(started.elapsed());
         metrics::counter!("chatlab_messages_in_total").increment(1);
         Ok(appended)
+    }
+
+    /// Says that the user is writing, or no longer, to the others who listen.
+    ///
+    /// # Errors
+    /// `forbidden` in a room that was not joined on this connection.
+    pub async fn typing(&self, by: &Connection, room: RoomId, on: bool) -> ServiceResult<()> {
+        if !by.is_in(&room) {
+            return Err(not_joined());
+        }
+        self.typing.set(room, by.user, on).await
     }
 
     /// Which members are online, of a page of them.
@@ -328,6 +343,10 @@ fn json_bytes(message: &Message) -> ServiceResult<usize> {
     let mut count = Count(0);
     serde_json::to_writer(&mut count, message).map_err(ServiceError::internal)?;
     Ok(count.0)
+}
+
+fn not_joined() -> ServiceError {
+    ServiceError::forbidden("join the room on this connection first")
 }
 
 fn no_room() -> ServiceError {

@@ -7,6 +7,7 @@
 //! | [`hub`] | live fan-out to the connections of this instance |
 //! | [`events`], [`consume`], [`archivist`] | what happened, told by topic; working a topic in a group; writing it to the archive |
 //! | [`attendance`] | who is online, and telling their rooms |
+//! | [`typing`] | who is writing, and telling the room |
 //! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
 //! | [`error`] | the one error, with stable codes |
 
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod passwords;
 pub mod ports;
 pub mod tokens;
+pub mod typing;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

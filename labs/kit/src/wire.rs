@@ -19,6 +19,8 @@ pub const MAX_FRAME_BYTES: usize = 16 * 1024;
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 /// The most members that one `who` looks at.
 pub const MAX_WHO: usize = 200;
+/// How long a user counts as typing without saying so again, in milliseconds.
+pub const TYPING_TTL_MS: u64 = 6_000;
 
 /// The client's own number for a request; the answer carries it again.
 pub type RequestId = u64;
@@ -104,6 +106,16 @@ pub enum ClientFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
+    /// Says that this user is writing, or no longer; answered by `ok`. Holds for [`TYPING_TTL_MS`], so say it again
+    /// while it goes on.
+    Typing {
+        /// Request number.
+        id: RequestId,
+        /// Which room; it must have been joined on this connection.
+        room: RoomId,
+        /// Whether they are writing.
+        on: bool,
+    },
 }
 
 /// What the server sends.
@@ -128,7 +140,7 @@ pub enum ServerFrame {
         /// Request number.
         id: RequestId,
     },
-    /// Answers `create`, `join` and `leave`.
+    /// Answers `create`, `join`, `leave` and `typing`.
     Ok {
         /// Request number.
         id: RequestId,
@@ -194,6 +206,16 @@ pub enum ServerFrame {
         user: UserId,
         /// Whether they have a connection.
         online: bool,
+    },
+    /// Another user of a joined room is writing, or no longer. Beside the order of messages, never stored; of several that
+    /// wait to be written, only the newest is. Without news for [`TYPING_TTL_MS`] they are not writing any more.
+    Typing {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: UserId,
+        /// Whether they are writing.
+        on: bool,
     },
     /// Answers `who`.
     Who {

@@ -101,6 +101,18 @@ impl WsClient {
         }
     }
 
+    /// Says that this user is writing in a joined room, or no longer.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn typing(&mut self, room: RoomId, on: bool) -> Result<()> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Typing { id, room, on }, "ok").await? {
+            ServerFrame::Ok { .. } => Ok(()),
+            other => Err(unexpected("ok", &other)),
+        }
+    }
+
     /// Asks for a `pong`.
     ///
     /// # Errors

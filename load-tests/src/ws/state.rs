@@ -189,7 +189,12 @@ impl State {
             }
             Ok(ServerFrame::Bye { code, .. }) => self.error(&format!("bye: {code:?}")),
             Ok(ServerFrame::Presence { .. }) => self.presence_frames += 1,
-            Ok(ServerFrame::Left { .. } | ServerFrame::Ok { .. } | ServerFrame::Pong { .. }) => {}
+            Ok(
+                ServerFrame::Left { .. }
+                | ServerFrame::Typing { .. }
+                | ServerFrame::Ok { .. }
+                | ServerFrame::Pong { .. },
+            ) => {}
             Ok(ServerFrame::Resync { room, head }) if shared.audit.is_some() => {
                 self.resync(shared, member, room, head);
             }

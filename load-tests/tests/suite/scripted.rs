@@ -172,7 +172,9 @@ impl Server {
                 }
                 frames
             }
-            ClientFrame::Leave { id, room } => vec![ServerFrame::Ok { id, room, head: None }],
+            ClientFrame::Leave { id, room } | ClientFrame::Typing { id, room, .. } => {
+                vec![ServerFrame::Ok { id, room, head: None }]
+            }
             ClientFrame::Who { id, room, .. } => {
                 vec![ServerFrame::Who { id, room, online: vec![], next: None }]
             }

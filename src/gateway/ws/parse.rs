@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{gateway::http::shorten, service::ServiceError};
 
 /// Every type in `t`.
-const TYPES: [&str; 8] = ["hello", "ping", "create", "join", "leave", "send", "history", "who"];
+const TYPES: [&str; 9] = ["hello", "ping", "create", "join", "leave", "send", "history", "who", "typing"];
 
 /// Why a frame is no request, and its request number where one can be read.
 #[derive(Debug)]
@@ -60,6 +60,7 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "id" => check::<RequestId>(value),
         "v" => check::<u32>(value),
         "token" | "name" | "body" => check::<String>(value),
+        "on" => check::<bool>(value),
         "room" => check::<RoomId>(value),
         "cid" => check::<ClientMsgId>(value),
         "kind" => check::<MessageKind>(value),

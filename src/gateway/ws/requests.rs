@@ -51,6 +51,10 @@ pub(super) async fn handle(
             let who = chat.who(connection, room, start_after, limit).await?;
             ServerFrame::Who { id, room, online: who.online, next: who.next }
         }
+        ClientFrame::Typing { id, room, on } => {
+            chat.typing(connection, room, on).await?;
+            ServerFrame::Ok { id, room, head: None }
+        }
     };
     connection.outbox.push(Frame::new(&reply, Mark::None)?);
     Ok(())
@@ -66,6 +70,7 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Leave { id, .. }
         | ClientFrame::Send { id, .. }
         | ClientFrame::History { id, .. }
-        | ClientFrame::Who { id, .. } => Some(*id),
+        | ClientFrame::Who { id, .. }
+        | ClientFrame::Typing { id, .. } => Some(*id),
     }
 }

@@ -64,7 +64,7 @@ fn remember(written: &mut Written, frame: Arc<Frame>, outbox: &Outbox) {
         Mark::Left(room, user) if outbox.owner.get() == Some(user) => {
             written.remove(room);
         }
-        Mark::None | Mark::Left(..) | Mark::Presence(..) => {}
+        Mark::None | Mark::Left(..) | Mark::Presence(..) | Mark::Typing(..) => {}
     }
 }
 

@@ -258,13 +258,16 @@ impl Follower {
     }
 
     fn notice(&self, payload: &[u8]) {
-        match serde_json::from_slice::<Notice>(payload) {
-            Ok(Notice::Left(user)) => self.left(user),
-            Ok(Notice::Presence { user, online }) => match presence_frame(self.room.id, user, online) {
-                Ok(frame) => self.room.dispatch(&frame, Kind::Notice, None),
-                Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),
-            },
-            Err(error) => tracing::warn!(room = %self.room.id, %error, "hub.bad_notice"),
+        let room = self.room.id;
+        let (frame, kind) = match serde_json::from_slice::<Notice>(payload) {
+            Ok(Notice::Left(user)) => return self.left(user),
+            Ok(Notice::Presence { user, online }) => (presence_frame(room, user, online), Kind::Notice),
+            Ok(Notice::Typing { user, on }) => (typing_frame(room, user, on), Kind::Typing(user)),
+            Err(error) => return tracing::warn!(%room, %error, "hub.bad_notice"),
+        };
+        match frame {
+            Ok(frame) => self.room.dispatch(&frame, kind, None),
+            Err(error) => tracing::error!(%room, %error, "hub.frame"),
         }
     }
 
@@ -300,6 +303,10 @@ pub(crate) fn left_frame(room: RoomId, user: UserId) -> ServiceResult<Arc<Frame>
 
 fn presence_frame(room: RoomId, user: UserId, online: bool) -> ServiceResult<Arc<Frame>> {
     Frame::new(&ServerFrame::Presence { room, user, online }, Mark::Presence(room, user))
+}
+
+fn typing_frame(room: RoomId, user: UserId, on: bool) -> ServiceResult<Arc<Frame>> {
+    Frame::new(&ServerFrame::Typing { room, user, on }, Mark::Typing(room, user))
 }
 
 async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {

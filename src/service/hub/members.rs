@@ -53,10 +53,17 @@ pub enum Kind {
     Resync,
     /// Something beside the order of messages.
     Notice,
+    /// That this user is writing, or no longer: for the others, and not worth keeping for who reads what they missed.
+    Typing(UserId),
 }
 
 impl Member {
     fn offer(&mut self, frame: &Arc<Frame>, kind: Kind) {
+        if let Kind::Typing(user) = kind
+            && (self.connection.user == user || self.replay.is_some())
+        {
+            return;
+        }
         if let Some(replay) = &mut self.replay {
             if kind == Kind::Resync {
                 **replay = Replay { resynced: true, ..Replay::default() };

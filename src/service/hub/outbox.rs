@@ -35,6 +35,8 @@ pub enum Mark {
     Left(RoomId, UserId),
     /// Nothing; and a newer frame about the same user in the same room takes this one's place.
     Presence(RoomId, UserId),
+    /// The same for whether the user is writing.
+    Typing(RoomId, UserId),
 }
 
 /// A frame, serialised once and shared by all connections that it goes to.
@@ -298,6 +300,22 @@ mod tests {
         assert_eq!(outbox.next(&mut batch).await, Step::Write);
         let texts: Vec<_> = batch.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect();
         assert_eq!(texts, ["xxxxx", "xxxxx", "xxxxx", "on again", "on"]);
+        assert_eq!(lock(&outbox.state).bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn typing_waits_beside_presence_newest_only() {
+        let outbox = Outbox::default();
+        let (room, ada) = (RoomId::new(), UserId::new());
+        outbox.push(presence(room, ada, "online"));
+        for text in ["on", "off", "on again"] {
+            let mark = Mark::Typing(room, ada);
+            outbox.push(Arc::new(Frame { text: text.to_owned().into(), mark }));
+        }
+        let mut batch = Vec::new();
+        assert_eq!(outbox.next(&mut batch).await, Step::Write);
+        let texts: Vec<_> = batch.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect();
+        assert_eq!(texts, ["online", "on again"]);
         assert_eq!(lock(&outbox.state).bytes, 0);
     }
 

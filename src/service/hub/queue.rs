@@ -1,4 +1,5 @@
-//! The frames of one connection's outbox, in two parts: messages and answers in order, and beside them who is online.
+//! The frames of one connection's outbox, in two parts: messages and answers in order, and beside them who is online and
+//! who is writing.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,16 +12,23 @@ use super::outbox::{Closing, Frame, Mark};
 
 /// The most bytes that are taken out at once, written and flushed together.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024;
-/// The most bytes of presence in a batch, behind its messages.
+/// The most bytes of presence and typing in a batch, behind its messages.
 const MAX_BATCH_STATE_BYTES: usize = 16 * 1024;
 /// An emptied queue keeps room for this many frames.
 const KEEP_FRAMES: usize = 64;
 
+/// What a state is about.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    Presence,
+    Typing,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) queue: VecDeque<Arc<Frame>>,
-    /// Beside the order of the others: who is online, the newest of each.
-    pub(super) states: BTreeMap<(RoomId, UserId), Arc<Frame>>,
+    /// Beside the order of the others: who is online and who is writing, the newest of each.
+    pub(super) states: BTreeMap<(RoomId, UserId, About), Arc<Frame>>,
     /// Of both.
     pub(super) bytes: usize,
     pub(super) ping: bool,
@@ -35,13 +43,13 @@ impl State {
 
     pub(super) fn add(&mut self, frame: Arc<Frame>) {
         self.bytes += frame.cost();
-        match frame.mark {
-            Mark::Presence(room, user) => {
-                if let Some(older) = self.states.insert((room, user), frame) {
-                    self.bytes -= older.cost();
-                }
-            }
-            _ => self.queue.push_back(frame),
+        let state = match frame.mark {
+            Mark::Presence(room, user) => (room, user, About::Presence),
+            Mark::Typing(room, user) => (room, user, About::Typing),
+            _ => return self.queue.push_back(frame),
+        };
+        if let Some(older) = self.states.insert(state, frame) {
+            self.bytes -= older.cost();
         }
     }
 
@@ -53,7 +61,7 @@ impl State {
 
     pub(super) fn forget_states(&mut self, room: &RoomId) {
         let bytes = &mut self.bytes;
-        self.states.retain(|(of, _), frame| {
+        self.states.retain(|(of, ..), frame| {
             let stays = of != room;
             if !stays {
                 *bytes -= frame.cost();

@@ -37,6 +37,13 @@ pub enum Notice {
         /// Whether they have a connection.
         online: bool,
     },
+    /// A member is writing, or no longer.
+    Typing {
+        /// Who.
+        user: UserId,
+        /// Whether they are.
+        on: bool,
+    },
 }
 
 /// One room that somebody here listens to.
@@ -113,7 +120,7 @@ impl Room {
             members.position = position;
         }
         let dispatch = members.begin();
-        if kind != Kind::Notice {
+        if matches!(kind, Kind::Message(_) | Kind::Resync) {
             metrics::counter!("chatlab_deliveries_total").increment(members.count() as u64);
         }
         let mut next = members.offer(dispatch, frame, kind, 0, SLICE);
