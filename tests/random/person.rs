@@ -356,8 +356,11 @@ impl Person {
         self.devices[0].client()
     }
 
-    /// A member's view of a room's whole history.
+    /// A room's whole history; only a member may read it.
     pub async fn history(&mut self, room: RoomId) -> Vec<Message> {
+        if self.member.insert(room) {
+            self.first().join(room, None).await.unwrap();
+        }
         let (mut all, mut before) = (Vec::new(), None);
         loop {
             let page = self.first().history(room, before, Some(200)).await.unwrap();

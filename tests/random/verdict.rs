@@ -28,11 +28,10 @@ pub async fn judge(world: &World, people: &mut [Person]) -> Report {
     let mut report = Report::default();
     let mut histories = BTreeMap::new();
     for room in &world.rooms {
-        if let Some(member) = people.iter_mut().find(|person| person.member.contains(room)) {
-            let history = member.history(*room).await;
-            whole(&history);
-            histories.insert(*room, history);
-        }
+        let member = people.iter().position(|person| person.member.contains(room)).unwrap_or_default();
+        let history = people[member].history(*room).await;
+        whole(&history);
+        histories.insert(*room, history);
     }
     let mut said = BTreeSet::new();
     for person in &*people {
