@@ -10,16 +10,22 @@ use chatlab_kit::{
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedisArgs {
     /// One Redis node: `redis://[USER:PASSWORD@]HOST:PORT`
-    #[arg(long, value_name = "URL", conflicts_with = "redis_nodes", env = "CHATLAB_REDIS_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        conflicts_with = "redis_nodes",
+        env = "CHATLAB_REDIS_URL"
+    )]
     redis_url: Option<String>,
     /// Redis nodes, `HOST:PORT,…`; of a cluster some are enough
-    #[arg(long, value_name = "NODES", value_delimiter = ',', env = "CHATLAB_REDIS_NODES")]
+    #[arg(long, global = true, value_name = "NODES", value_delimiter = ',', env = "CHATLAB_REDIS_NODES")]
     redis_nodes: Vec<String>,
     /// What the Redis nodes are: `single` or `cluster`
-    #[arg(long, default_value = "single", value_name = "TOPOLOGY")]
+    #[arg(long, global = true, default_value = "single", value_name = "TOPOLOGY")]
     pub topology: Topology,
     /// The Redis client library: `redis-rs` or `fred`
-    #[arg(long, default_value = "redis-rs", value_name = "CLIENT")]
+    #[arg(long, global = true, default_value = "redis-rs", value_name = "CLIENT")]
     pub client: ClientKind,
 }
 

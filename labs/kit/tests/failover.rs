@@ -15,7 +15,7 @@ use chatlab_kit::{
     servers::{Managed, Role, ServerOptions, Topology},
 };
 
-/// Callers at once: many times more than wait in a client's queue to one node.
+/// Callers at once: so many that redis-rs waits for itself each time.
 const CALLERS: usize = 600;
 /// How long the cluster takes to promote a replica, and the handle to find it, at most.
 const BOUND: Duration = Duration::from_secs(60);

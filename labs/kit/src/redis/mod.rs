@@ -8,6 +8,7 @@
 //! Subscriptions are elsewhere on purpose ([`crate::subscribe`]): on a connection shared with
 //! commands, redis-rs mixes replies and pushes up.
 
+mod cluster;
 mod config;
 #[cfg(feature = "fred")]
 mod fred_adapter;
@@ -23,10 +24,10 @@ mod trace;
 use std::sync::Arc;
 
 use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use ::redis::cluster_async::ClusterConnection;
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, Cmd, Pipeline, RedisFuture, Value};
 
+use cluster::Cluster;
 pub use config::{CONNECT_TIMEOUT_MS, ClientKind, RESPONSE_TIMEOUT_MS, RedisConfig, UnknownClient};
 pub use hook::{CutAfter, Hook, STEPPER_QUEUE, Stepper};
 pub(crate) use nodes::Nodes;
@@ -48,10 +49,6 @@ const RECONNECT_MIN_DELAY_MS: u64 = 50;
 const RECONNECT_MAX_DELAY_MS: u64 = 1_000;
 /// How often one command follows a redirect or waits out a failover on the cluster.
 const CLUSTER_RETRIES: u32 = 8;
-/// Commands under way to one node of a cluster, above which the callers wait. Below the 50 places of the client's queue to a
-/// node: when callers wait for those, and a failover has the client ask for the slots, its own question waits behind them, and
-/// they wait for its answer, for good.
-const CLUSTER_IN_FLIGHT: usize = 45;
 /// The shortest pause before a retry on the cluster.
 const CLUSTER_RETRY_MIN_MS: u64 = 20;
 /// The longest pause before a retry on the cluster.
@@ -77,7 +74,7 @@ pub struct Redis {
 #[derive(Clone)]
 enum Backend {
     Single(ConnectionManager),
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
     #[cfg(feature = "fred")]
     Fred(fred_adapter::FredConnection),
 }
@@ -205,7 +202,7 @@ impl Backend {
     fn command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(cmd),
-            Self::Cluster(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(cluster) => cluster.command(cmd),
             #[cfg(feature = "fred")]
             Self::Fred(connection) => connection.req_packed_command(cmd),
         }
@@ -219,7 +216,7 @@ impl Backend {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(cluster) => cluster.pipeline(pipeline, offset, count),
             #[cfg(feature = "fred")]
             Self::Fred(connection) => connection.req_packed_commands(pipeline, offset, count),
         }
@@ -272,7 +269,6 @@ async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(config.connect_timeout())
         .response_timeout(config.response_timeout())
-        .connection_concurrency_limit(CLUSTER_IN_FLIGHT)
         .retries(CLUSTER_RETRIES)
         .min_retry_wait(CLUSTER_RETRY_MIN_MS)
         .max_retry_wait(CLUSTER_RETRY_MAX_MS);
@@ -282,8 +278,7 @@ async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
     if let Some(password) = &config.password {
         builder = builder.password(password);
     }
-    let connection = builder.build()?.get_async_connection().await?;
-    Ok(Backend::Cluster(connection))
+    Ok(Backend::Cluster(Cluster::connect(builder.build()?).await?))
 }
 
 #[cfg(feature = "fred")]
