@@ -265,8 +265,11 @@ impl Person {
 
     /// A page is in order and without holes, wherever it begins.
     async fn look_back(&mut self, device: usize, room: RoomId) -> Done {
-        let before = self.devices[device].at[&room].seq.max(2);
-        let before = self.rng.random_range(2..=before);
+        let at = self.devices[device].at[&room].seq;
+        if at < 2 {
+            return self.devices[device].client().ping().await;
+        }
+        let before = self.rng.random_range(2..=at);
         let page = self.devices[device].client().history(room, Some(before), Some(20)).await?;
         let seqs: Vec<u64> = page.messages.iter().map(|m| m.seq).collect();
         let first = before.saturating_sub(20).max(1);
