@@ -201,7 +201,7 @@ impl Consumer {
             match self.work.work(batch).await {
                 Ok(outcomes) if outcomes.len() == batch.len() => break outcomes,
                 Ok(outcomes) => {
-                    self.status.failed(&format!("{} outcomes of {}", outcomes.len(), batch.len()))
+                    self.status.failed(&format!("{} outcomes of {}", outcomes.len(), batch.len()));
                 }
                 Err(why) => self.status.failed(&why),
             }

@@ -162,11 +162,11 @@ pub struct Events {
     wakes: Arc<[Wakes; Topic::ALL.len()]>,
 }
 
-/// What is still to be written: for [`write`].
+/// What is still to be written: for [`write()`].
 pub type Waiting = mpsc::Receiver<(Topic, Event)>;
 
 impl Events {
-    /// A new one, and what [`write`] works off.
+    /// A new one, and what [`write()`] works off.
     pub fn new() -> (Self, Waiting) {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         (Self { queue, wakes: Arc::default() }, waiting)
