@@ -56,7 +56,7 @@ pub fn longest_away(due: &[u64], mut done: Vec<u64>, (from_ns, to_ns): (u64, u64
 }
 
 /// When sends are as before, in nanoseconds after `began_ns`: the beginning of the first bin from which on, in every second
-/// that follows until `to_ns`, at most [`SLOW_SHARE`] of the sends due are slower than the limit or never done. None when
+/// that follows until `to_ns`, at most `SLOW_SHARE` of the sends due are slower than the limit or never done. None when
 /// not even the last second is so, or there is less than a second.
 pub fn recovered_after(records: &[Record], (began_ns, to_ns): (u64, u64), limit_ns: u64) -> Option<u64> {
     let bins = (to_ns.saturating_sub(began_ns) / BIN_NS) as usize;
