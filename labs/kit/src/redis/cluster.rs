@@ -51,20 +51,20 @@ impl Cluster {
         Ok(Self { current, generation: 0, shared: Arc::new(shared) })
     }
 
-    /// The newest client, and where to say what became of a command.
-    fn newest(&mut self) -> (&mut ClusterConnection, &Arc<Shared>) {
+    /// The newest client, where to say what became of a command, and of which client it was.
+    fn newest(&mut self) -> (&mut ClusterConnection, &Arc<Shared>, u64) {
         let generation = self.shared.generation.load(Relaxed);
         if generation != self.generation {
             self.generation = generation;
             self.current = self.shared.newest().clone();
         }
-        (&mut self.current, &self.shared)
+        (&mut self.current, &self.shared, generation)
     }
 
     pub(super) fn command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        let (client, shared) = self.newest();
+        let (client, shared, generation) = self.newest();
         let sent = client.req_packed_command(cmd);
-        Box::pin(async move { shared.saw(sent.await) })
+        Box::pin(async move { shared.saw(generation, sent.await) })
     }
 
     pub(super) fn pipeline<'a>(
@@ -73,9 +73,9 @@ impl Cluster {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        let (client, shared) = self.newest();
+        let (client, shared, generation) = self.newest();
         let sent = client.req_packed_commands(pipeline, offset, count);
-        Box::pin(async move { shared.saw(sent.await) })
+        Box::pin(async move { shared.saw(generation, sent.await) })
     }
 }
 
@@ -84,8 +84,12 @@ impl Shared {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what timed out; whatever else is answered, the client is alive.
-    fn saw<T>(self: &Arc<Self>, result: RedisResult<T>) -> RedisResult<T> {
+    /// Counts what timed out; whatever else is answered, the client is alive. What a client did that was replaced says nothing about
+    /// the one in its place.
+    fn saw<T>(self: &Arc<Self>, generation: u64, result: RedisResult<T>) -> RedisResult<T> {
+        if generation != self.generation.load(Relaxed) {
+            return result;
+        }
         match &result {
             Err(error) if error.is_timeout() => {
                 let in_a_row = self.timeouts.fetch_add(1, Relaxed) + 1;
