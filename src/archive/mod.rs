@@ -1,7 +1,8 @@
-//! The archive: accounts, rooms and memberships in SQL.
+//! The archive in SQL: accounts, rooms and memberships; messages and the audit log, which the event streams leave behind.
 //!
 //! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL.
 
+mod messages;
 mod sqlite;
 
 pub use sqlite::SqliteArchive;

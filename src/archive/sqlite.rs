@@ -5,13 +5,14 @@ use std::{fs::File, path::Path, time::Duration};
 use async_trait::async_trait;
 use chatlab_kit::{
     ids::{RoomId, UserId},
-    message::{Draft, Epoch, Message, MessageKind, Seq},
+    message::{Message, Seq},
 };
 use sqlx::{
     QueryBuilder, Sqlite, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use super::messages::{MessageRow, insert_messages, message};
 use crate::service::{
     now_ms,
     ports::{Archive, ArchiveError, AuditRecord, Role, RoomRecord, Standing, UserRecord},
@@ -283,53 +284,6 @@ impl Archive for SqliteArchive {
     }
 }
 
-/// `id`, `epoch`, `seq`, `ts_ms`, `user_id`, `cid`, `kind`, `body`.
-type MessageRow = (String, String, i64, i64, String, String, String, String);
-
-fn message(room: RoomId, row: MessageRow) -> Result<Message, ArchiveError> {
-    let (id, epoch, seq, ts, from, cid, kind, body) = row;
-    let wrong = |what: &str, text: &str| ArchiveError::Corrupt(format!("`{text}` is no {what}"));
-    let number = |n: i64| u64::try_from(n).map_err(|_| wrong("number from 0", &n.to_string()));
-    let draft = Draft {
-        room,
-        id: id.parse().map_err(|_| wrong("message id", &id))?,
-        from: user_id(&from)?,
-        cid: cid.parse().map_err(|_| wrong("client id", &cid))?,
-        kind: serde_json::from_value(kind.clone().into()).map_err(|_| wrong("kind", &kind))?,
-        body,
-    };
-    Ok(Message { epoch: Epoch(epoch), seq: number(seq)?, ts: number(ts)?, changed: None, draft })
-}
-
-/// An insert that leaves what is there as it is.
-fn insert_messages(messages: &[Message]) -> QueryBuilder<Sqlite> {
-    let mut insert =
-        QueryBuilder::new("INSERT INTO messages (id, room_id, epoch, seq, ts_ms, user_id, cid, kind, body) ");
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    insert.push_values(messages, |mut row, message| {
-        let draft = &message.draft;
-        row.push_bind(draft.id.to_string())
-            .push_bind(draft.room.to_string())
-            .push_bind(&message.epoch.0)
-            .push_bind(number(message.seq))
-            .push_bind(number(message.ts))
-            .push_bind(draft.from.to_string())
-            .push_bind(draft.cid.as_str())
-            .push_bind(kind_text(draft.kind))
-            .push_bind(&draft.body);
-    });
-    insert.push(" ON CONFLICT (id) DO NOTHING");
-    insert
-}
-
-/// As in JSON.
-fn kind_text(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Text => "text",
-        MessageKind::System => "system",
-    }
-}
-
 /// Waits until no other process is about to migrate; the lock ends with the file handle. sqlx
 /// takes none on SQLite, so two first starts would both make the same tables.
 async fn lock_beside(path: &Path) -> Result<File, ArchiveError> {
@@ -343,7 +297,7 @@ async fn lock_beside(path: &Path) -> Result<File, ArchiveError> {
     locked.await.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))
 }
 
-fn user_id(text: &str) -> Result<UserId, ArchiveError> {
+pub(super) fn user_id(text: &str) -> Result<UserId, ArchiveError> {
     text.parse().map_err(|_| ArchiveError::Corrupt(format!("`{text}` is no user id")))
 }
 
@@ -364,6 +318,8 @@ fn failed(error: sqlx::Error) -> ArchiveError {
 
 #[cfg(test)]
 mod tests {
+    use chatlab_kit::message::{Draft, Epoch, MessageKind};
+
     use super::*;
     use crate::service::ports::RoomKind;
 
