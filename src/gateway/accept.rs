@@ -77,7 +77,7 @@ async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> Socket {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "server.nodelay");
                 }
-                return Socket { stream, peer: Peer(peer.ip()), _permit: permit };
+                return Socket { stream, peer: Peer(peer.ip()), permit };
             }
             Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "server.accept"),
             Err(error) => {
@@ -123,10 +123,17 @@ async fn serve(socket: Socket, router: Router, bounds: Bounds, stop: Cancellatio
 pub struct Peer(pub IpAddr);
 
 /// A TCP connection that counts until it is closed, also after its upgrade.
-struct Socket {
+pub(super) struct Socket {
     stream: TcpStream,
     peer: Peer,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Socket {
+    /// The stream by itself, and what is to be kept until it is closed.
+    pub(super) fn into_parts(self) -> (TcpStream, OwnedSemaphorePermit) {
+        (self.stream, self.permit)
+    }
 }
 
 impl AsyncRead for Socket {

@@ -42,6 +42,14 @@ impl Subscription {
             Source::Queue { items, .. } => items.recv().await,
         }
     }
+
+    /// An item that is there already.
+    pub fn try_recv(&mut self) -> Option<FeedItem> {
+        match &mut self.0 {
+            Source::Channel(subscription) => subscription.try_recv(),
+            Source::Queue { items, .. } => items.try_recv().ok(),
+        }
+    }
 }
 
 impl Drop for Subscription {

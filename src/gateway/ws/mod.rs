@@ -1,22 +1,28 @@
 //! The native WebSocket protocol, version 1 (docs/PROTOCOL.md).
 //!
-//! A connection is two tasks: a reader, which handles its requests one after the other, and a writer,
-//! which drains the connection's outbox. So a slow request does not hold up what arrives live.
+//! A connection is one task, which reads and handles its requests one after the other. What is for the client is written by
+//! whoever queues it ([`wire`]), so that a slow request does not hold up what arrives live.
 
+mod head;
 mod parse;
 mod pulse;
 mod reader;
 mod requests;
-mod writer;
+mod socket;
+mod wire;
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, StatusCode, header},
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chatlab_kit::wire::{ErrorCode, MAX_FRAME_BYTES, SUBPROTOCOL};
+use chatlab_kit::wire::{ErrorCode, SUBPROTOCOL};
+use tokio_tungstenite::tungstenite::{
+    Error as WsError, error::ProtocolError, handshake::server::create_response_with_body,
+};
 
 use super::{
     Gateway,
@@ -24,29 +30,19 @@ use super::{
 };
 use crate::service::ServiceError;
 
-/// The read buffer, in bytes. Reading zero-fills it each time, and there are many connections:
-/// larger costs memory and time, smaller a system call more for a large frame.
-const READ_BUFFER_BYTES: usize = 4096;
-/// Frames are collected up to here before they are written, in bytes.
-const WRITE_BUFFER_BYTES: usize = 4096;
-
 /// `GET /ws`
-pub async fn upgrade(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let status = match rejection.into_response().status() {
-                StatusCode::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
+pub async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
+    let mut response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => {
+            let status = match error {
+                WsError::Protocol(ProtocolError::WrongHttpMethod) => StatusCode::METHOD_NOT_ALLOWED,
                 _ => StatusCode::BAD_REQUEST,
             };
             return fault::with_status(status, ServiceError::invalid("this path takes a WebSocket upgrade"));
         }
     };
-    if !origin_allowed(&headers, &gateway.allow_origins) {
+    if !origin_allowed(request.headers(), &gateway.allow_origins) {
         return Fault(ServiceError::forbidden("the origin is not allowed")).into_response();
     }
     if gateway.stopping.is_cancelled() {
@@ -55,15 +51,32 @@ pub async fn upgrade(
     if gateway.sockets.len() >= gateway.max_connections {
         return Fault(ServiceError::new(ErrorCode::RateLimited, "too many connections")).into_response();
     }
+    if offers_subprotocol(request.headers()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
     // Before the upgrade, so that a shutdown in between waits for this one too.
     let tracked = gateway.sockets.token();
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(MAX_FRAME_BYTES)
-        .max_frame_size(MAX_FRAME_BYTES)
-        .protocols([SUBPROTOCOL])
-        .on_upgrade(move |socket| reader::run(socket, gateway, tracked))
+    tokio::spawn(async move {
+        let opened = match upgraded.await {
+            Ok(upgraded) => socket::open(upgraded).await,
+            Err(error) => return tracing::debug!(%error, "ws.upgrade"),
+        };
+        match opened {
+            Some((source, outbox, permit)) => {
+                // A task of its own, so that the upgrade's state is not kept for as long as the connection.
+                tokio::spawn(reader::run(source, outbox, gateway, (tracked, permit)));
+            }
+            None => tracing::error!("ws.not_a_socket"),
+        }
+    });
+    response
+}
+
+fn offers_subprotocol(headers: &HeaderMap) -> bool {
+    let offered =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
+    offered.flat_map(|line| line.split(',')).any(|name| name.trim() == SUBPROTOCOL)
 }
 
 /// A browser says where its page is from; that must be our own host or one that was allowed. Others

@@ -2,19 +2,22 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket};
 use chatlab_kit::wire::{
     ClientFrame, ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION,
 };
-use futures_util::{StreamExt, stream::SplitStream};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite;
+use futures_util::StreamExt;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     parse,
     pulse::{Beat, Pulse},
-    requests, writer,
+    requests,
+    socket::Source,
 };
 use crate::{
     gateway::{Gateway, fault},
@@ -40,9 +43,8 @@ const LINGER_UNREAD: Duration = Duration::from_millis(500);
 /// How long a request may go on after the end of its connection was decided.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-type Source = SplitStream<WebSocket>;
 /// What a read gave.
-type Read = Option<Result<Message, axum::Error>>;
+type Read = Option<Result<Message, tungstenite::Error>>;
 
 /// How the reading ended.
 enum End {
@@ -54,30 +56,34 @@ enum End {
     Unreadable,
 }
 
-/// Serves one connection to its end, also the end of its goodbye; `_tracked` is what a shutdown waits for.
-pub async fn run(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskTrackerToken) {
-    let (sink, mut source) = socket.split();
-    let outbox = Arc::new(Outbox::default());
-    let mut writer = tokio::spawn(writer::run(sink, outbox.clone()));
-    let end = match hello(&mut source, &gateway, &outbox).await {
+/// Serves one connection to its end, also the end of its goodbye. `_kept` is what a shutdown waits for, and the connection's place.
+pub async fn run(
+    mut source: Source,
+    outbox: Arc<Outbox>,
+    gateway: Arc<Gateway>,
+    _kept: (TaskTrackerToken, OwnedSemaphorePermit),
+) {
+    let end = match Box::pin(hello(&mut source, &gateway, &outbox)).await {
         Ok(bearer) => serve(&mut source, &gateway, &outbox, bearer).await,
         Err(end) => end,
     };
-    if !matches!(end, End::ByPeer) && timeout(CLOSE_TIMEOUT, &mut writer).await.is_ok() {
-        match end {
-            End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
-            _ => {
-                let rest = async { while let Some(Ok(_)) = source.next().await {} };
-                let _ = timeout(LINGER, rest).await;
-            }
+    match end {
+        // The next read answers the client's close.
+        End::ByPeer => {
+            let _ = timeout(LINGER, source.next()).await;
+        }
+        End::ByUs | End::Unreadable if timeout(CLOSE_TIMEOUT, outbox.over()).await.is_err() => {}
+        End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
+        End::ByUs => {
+            let rest = async { while let Some(Ok(_)) = source.next().await {} };
+            let _ = timeout(LINGER, rest).await;
         }
     }
     outbox.end();
-    writer.abort();
 }
 
 /// Waits for `hello`, and closes when it does not come or is refused.
-async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Outbox) -> Result<Bearer, End> {
+async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>) -> Result<Bearer, End> {
     let deadline = Instant::now() + Duration::from_millis(HELLO_TIMEOUT_MS);
     loop {
         let frame = tokio::select! {
@@ -90,12 +96,12 @@ async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Outbox) -> Resul
         };
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
             Some(Ok(Message::Binary(_))) => {
                 return Err(close(outbox, ErrorCode::BadFrame, "only text frames are understood"));
             }
             Some(Ok(Message::Close(_))) | None => return Err(End::ByPeer),
-            Some(Err(error)) => return Err(read_failed(outbox, error)),
+            Some(Err(error)) => return Err(read_failed(outbox, &error)),
         };
         let token = match parse::parse(&text) {
             Ok(ClientFrame::Hello { v: VERSION, token }) => token,
@@ -117,24 +123,23 @@ async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Outbox) -> Resul
     }
 }
 
-fn close(outbox: &Outbox, code: ErrorCode, message: &str) -> End {
+fn close(outbox: &Arc<Outbox>, code: ErrorCode, message: &str) -> End {
     metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
     outbox.close(Closing::new(code, message));
     End::ByUs
 }
 
 /// A frame that tungstenite refused, or a socket that is gone.
-fn read_failed(outbox: &Outbox, error: axum::Error) -> End {
-    let error = error.into_inner();
-    let (code, close_code, message) = match error.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(_)) => {
+fn read_failed(outbox: &Arc<Outbox>, error: &tungstenite::Error) -> End {
+    let (code, close_code, message) = match error {
+        tungstenite::Error::Capacity(_) => {
             (ErrorCode::TooLarge, 1009, format!("a frame has more than {MAX_FRAME_BYTES} bytes"))
         }
-        Some(tungstenite::Error::Utf8(_)) => (ErrorCode::BadFrame, 1007, "the text is not UTF-8".to_owned()),
-        Some(tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        )) => return End::ByPeer,
-        Some(tungstenite::Error::Protocol(error)) => (ErrorCode::BadFrame, 1002, error.to_string()),
+        tungstenite::Error::Utf8(_) => (ErrorCode::BadFrame, 1007, "the text is not UTF-8".to_owned()),
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            return End::ByPeer;
+        }
+        tungstenite::Error::Protocol(error) => (ErrorCode::BadFrame, 1002, error.to_string()),
         _ => return End::ByPeer,
     };
     metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
@@ -179,7 +184,7 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     reader.run(source).await
 }
 
-fn push(outbox: &Outbox, frame: &ServerFrame) {
+fn push(outbox: &Arc<Outbox>, frame: &ServerFrame) {
     match Frame::new(frame, Mark::None) {
         Ok(frame) => {
             outbox.push(frame);
@@ -226,9 +231,9 @@ impl Reader<'_> {
                     let error = ServiceError::new(ErrorCode::BadFrame, "only text frames are understood");
                     self.bad_frame(None, &error);
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(_))) | None => return End::ByPeer,
-                Some(Err(error)) => return read_failed(&outbox, error),
+                Some(Err(error)) => return read_failed(&outbox, &error),
             }
         }
     }
@@ -312,7 +317,7 @@ impl Reader<'_> {
                 }
                 read = source.next(), if ahead.is_none() => {
                     self.pulse.last_heard = Instant::now();
-                    if !matches!(read, Some(Ok(Message::Ping(_) | Message::Pong(_)))) {
+                    if !matches!(read, Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) {
                         *ahead = Some(read);
                     }
                 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Ports,
-    members::{Arrival, Kind, arrival},
+    members::{Arrival, Kind, Offer, arrival},
     outbox::{Frame, Mark, position_of},
     resync,
     room::{Notice, Room},
@@ -45,12 +45,18 @@ const MEMBERS_WAIT: Duration = Duration::from_secs(2);
 
 static MEMBER_CHECKS: Semaphore = Semaphore::const_new(MAX_MEMBER_CHECKS);
 
+/// The most messages that are offered to the members together. Under load they wait in the subscription; then a connection gets
+/// many of them by one system call.
+const MAX_TOGETHER: usize = 32;
+
 /// The task of one room.
 pub struct Follower {
     room: Arc<Room>,
     ports: Arc<Ports>,
     stop: CancellationToken,
     position: Position,
+    /// Messages up to the position that were not offered yet.
+    ready: Vec<Offer>,
     /// The check of the members after the latest gap.
     checking: Option<JoinHandle<()>>,
 }
@@ -62,16 +68,23 @@ impl Follower {
     /// From the room's position on, until `stop`.
     pub fn new(room: Arc<Room>, ports: Arc<Ports>, stop: CancellationToken) -> Self {
         let position = room.members().position.clone();
-        Self { room, ports, stop, position, checking: None }
+        Self { room, ports, stop, position, ready: Vec::new(), checking: None }
     }
 
     /// Runs until the room is closed.
     pub async fn run(mut self, mut feed: Subscription) {
         loop {
-            let item = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                item = feed.recv() => item,
+            let waiting = if self.ready.len() < MAX_TOGETHER { feed.try_recv() } else { None };
+            let item = match waiting {
+                Some(item) => Some(item),
+                None => {
+                    self.offer_ready().await;
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => return,
+                        item = feed.recv() => item,
+                    }
+                }
             };
             let done = match item {
                 Some(FeedItem::Payload(payload)) => self.payload(&payload).await,
@@ -92,7 +105,7 @@ impl Follower {
 
     async fn payload(&mut self, payload: &Bytes) -> Result<(), Stopped> {
         if payload.first() == Some(&b'{') {
-            self.notice(payload);
+            self.notice(payload).await;
             return Ok(());
         }
         let envelope = match Envelope::parse(payload) {
@@ -126,20 +139,29 @@ impl Follower {
 
     fn deliver_live(&mut self, envelope: &Envelope<'_>) {
         match Frame::live(self.room.id, envelope) {
-            Ok(frame) => self.deliver(&frame, envelope.seq),
+            Ok(frame) => self.deliver(frame, envelope.seq),
             Err(error) => tracing::error!(room = %self.room.id, %error, "hub.bad_payload"),
         }
     }
 
-    fn deliver(&mut self, frame: &Arc<Frame>, seq: u64) {
+    fn deliver(&mut self, frame: Arc<Frame>, seq: u64) {
         if let Some(position) = frame.position() {
             self.position = position.clone();
-            self.room.dispatch(frame, Kind::Message(seq), Some(position.clone()));
+            self.ready.push((frame, Kind::Message(seq)));
+        }
+    }
+
+    /// Offers what was delivered, before anything else is said or waited for.
+    async fn offer_ready(&mut self) {
+        if !self.ready.is_empty() {
+            self.room.dispatch(&self.ready, Some(self.position.clone())).await;
+            self.ready.clear();
         }
     }
 
     /// Delivers what the history has after our position, in order, until there is no more.
     async fn catch_up(&mut self) -> Result<(), Stopped> {
+        self.offer_ready().await;
         metrics::counter!("chatlab_catch_ups_total").increment(1);
         let mut attempt = 0;
         loop {
@@ -153,10 +175,11 @@ impl Follower {
                             return self.start_over().await;
                         }
                         match Frame::stored(message) {
-                            Ok(frame) => self.deliver(&frame, seq),
+                            Ok(frame) => self.deliver(frame, seq),
                             Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),
                         }
                     }
+                    self.offer_ready().await;
                     if !more {
                         return Ok(());
                     }
@@ -164,7 +187,7 @@ impl Follower {
                 }
                 Ok(Since::Resync { head }) => {
                     let head = self.fenced(head).await;
-                    self.restart_at(head);
+                    self.restart_at(head).await;
                     return Ok(());
                 }
                 Err(error) => {
@@ -206,7 +229,7 @@ impl Follower {
         loop {
             match self.ports.history.head(&self.room.id).await {
                 Ok(head) => {
-                    self.restart_at(head);
+                    self.restart_at(head).await;
                     return Ok(());
                 }
                 Err(error) => {
@@ -218,18 +241,20 @@ impl Follower {
         }
     }
 
-    fn restart_at(&mut self, head: Position) {
+    async fn restart_at(&mut self, head: Position) {
+        self.offer_ready().await;
         metrics::counter!("chatlab_resyncs_total", "scope" => "room").increment(1);
         tracing::warn!(room = %self.room.id, from = self.position.seq, to = head.seq, "hub.resync");
         self.position = head.clone();
         match resync(self.room.id, head.clone()) {
-            Ok(frame) => self.room.dispatch(&frame, Kind::Resync, Some(head)),
+            Ok(frame) => self.room.dispatch(&[(frame, Kind::Resync)], Some(head)).await,
             Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),
         }
     }
 
     /// Messages and notices may be missing. Who left meanwhile is out before the messages come.
     async fn gap(&mut self) -> Result<(), Stopped> {
+        self.offer_ready().await;
         metrics::counter!("chatlab_gaps_total").increment(1);
         if let Some(former) = self.checking.take() {
             former.abort();
@@ -257,7 +282,8 @@ impl Follower {
         }
     }
 
-    fn notice(&self, payload: &[u8]) {
+    async fn notice(&mut self, payload: &[u8]) {
+        self.offer_ready().await;
         let room = self.room.id;
         let (frame, kind) = match serde_json::from_slice::<Notice>(payload) {
             Ok(Notice::Left(user)) => return self.left(user),
@@ -266,7 +292,7 @@ impl Follower {
             Err(error) => return tracing::warn!(%room, %error, "hub.bad_notice"),
         };
         match frame {
-            Ok(frame) => self.room.dispatch(&frame, kind, None),
+            Ok(frame) => self.room.dispatch(&[(frame, kind)], None).await,
             Err(error) => tracing::error!(%room, %error, "hub.frame"),
         }
     }
@@ -319,7 +345,7 @@ async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResul
         }
     }
     // An archive that does not answer is no reason to go on telling a room to who left it.
-    room.evict(&user, &left_frame(room.id, user)?);
+    room.evict(&user, &left_frame(room.id, user)?).await;
     Ok(())
 }
 
@@ -342,7 +368,7 @@ async fn evict_former_members(room: &Room, ports: &Ports) {
         };
         if standing != Standing::Member {
             match left_frame(room.id, user) {
-                Ok(frame) => room.evict(&user, &frame),
+                Ok(frame) => room.evict(&user, &frame).await,
                 Err(error) => tracing::error!(room = %room.id, %error, "hub.evict"),
             }
         }

@@ -14,6 +14,8 @@ use chatlab_kit::{ids::UserId, message::Position};
 
 use super::{Connection, outbox::Frame};
 
+/// How many members are offered frames before the room's lock is given up and they are written.
+const SLICE: usize = 128;
 /// The most bytes that one member buffers while it reads what it missed.
 pub const MAX_REPLAY_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -57,12 +59,16 @@ pub enum Kind {
     Typing(UserId),
 }
 
+/// A frame for all members, and what it is.
+pub type Offer = (Arc<Frame>, Kind);
+
 impl Member {
-    fn offer(&mut self, frame: &Arc<Frame>, kind: Kind) {
+    /// Whether the frame was queued and nobody is writing.
+    fn offer(&mut self, frame: &Arc<Frame>, kind: Kind) -> bool {
         if let Kind::Typing(user) = kind
             && (self.connection.user == user || self.replay.is_some())
         {
-            return;
+            return false;
         }
         if let Some(replay) = &mut self.replay {
             if kind == Kind::Resync {
@@ -75,14 +81,14 @@ impl Member {
             } else {
                 replay.frames.push(frame.clone());
             }
-            return;
+            return false;
         }
         match kind {
-            Kind::Message(seq) if seq <= self.floor => return,
+            Kind::Message(seq) if seq <= self.floor => return false,
             Kind::Resync => self.floor = 0,
             _ => {}
         }
-        self.connection.outbox.push(frame.clone());
+        self.connection.outbox.queue(frame.clone()).wake
     }
 }
 
@@ -157,20 +163,26 @@ impl Members {
         self.dispatches
     }
 
-    /// Offers a frame to the members in `from..from + slice`; the slot to go on from, or none at
-    /// the end.
+    /// Offers frames to the members in `from..from + SLICE`, and says whom to have written to once the members are unlocked; the slot to
+    /// go on from, or none at the end.
     pub fn offer(
         &mut self,
         dispatch: u64,
-        frame: &Arc<Frame>,
-        kind: Kind,
+        offers: &[Offer],
         from: usize,
-        slice: usize,
+        wake: &mut Vec<Arc<Connection>>,
     ) -> Option<usize> {
-        let end = self.slots.len().min(from + slice);
+        let end = self.slots.len().min(from + SLICE);
         for member in self.slots[from.min(end)..end].iter_mut().flatten() {
-            if member.since < dispatch {
-                member.offer(frame, kind);
+            if member.since >= dispatch {
+                continue;
+            }
+            let mut idle = false;
+            for (frame, kind) in offers {
+                idle |= member.offer(frame, *kind);
+            }
+            if idle {
+                wake.push(member.connection.clone());
             }
         }
         (end < self.slots.len()).then_some(end)
@@ -201,7 +213,8 @@ impl Members {
         taken
     }
 
-    /// Ends a replay that has brought the member to `last`, if what was buffered joins on.
+    /// Ends a replay that has brought the member to `last`, if what was buffered joins on. What it leaves in the outbox is written at the
+    /// next [`wake`](super::outbox::Outbox::wake).
     pub fn go_live(&mut self, key: MemberKey, last: &Position) -> GoLive {
         let position = self.position.clone();
         let Some(member) = self.get(key) else { return GoLive::Gone };
@@ -224,13 +237,13 @@ impl Members {
     }
 
     /// Ends a replay whatever was missed, with `frames` that tell so made from the position that
-    /// the live messages continue.
+    /// the live messages continue. They are written at the next wake.
     pub fn go_live_from_head(&mut self, key: MemberKey, frames: Vec<Arc<Frame>>) -> GoLive {
         let Some(member) = self.get(key) else { return GoLive::Gone };
         member.replay = None;
         member.floor = 0;
         for frame in frames {
-            member.connection.outbox.push(frame);
+            member.connection.outbox.queue(frame);
         }
         GoLive::Live
     }
@@ -242,7 +255,7 @@ impl Member {
         self.floor = floor.unwrap_or(0);
         for frame in self.replay.take().map(|replay| replay.frames).unwrap_or_default() {
             if floor.is_none() || frame.position().is_none_or(|at| at.seq > self.floor) {
-                self.connection.outbox.push(frame);
+                self.connection.outbox.queue(frame);
             }
         }
         GoLive::Live
@@ -304,10 +317,14 @@ mod tests {
         Connection::new(0, SessionId::new(user), Arc::new(Outbox::default()))
     }
 
+    fn offer(members: &mut Members, number: u64, frame: Arc<Frame>, kind: Kind, from: usize) {
+        assert_eq!(members.offer(number, &[(frame, kind)], from, &mut Vec::new()), None);
+    }
+
     fn dispatch(members: &mut Members, epoch: &str, seq: u64) {
         members.position = at(epoch, seq);
         let number = members.begin();
-        assert_eq!(members.offer(number, &frame(epoch, seq), Kind::Message(seq), 0, 1000), None);
+        offer(members, number, frame(epoch, seq), Kind::Message(seq), 0);
     }
 
     async fn queued(connection: &Connection) -> Vec<String> {
@@ -367,7 +384,7 @@ mod tests {
         for seq in 1..=2 {
             members.position = at("e", seq);
             let number = members.begin();
-            members.offer(number, &big(seq), Kind::Message(seq), 0, 1000);
+            offer(&mut members, number, big(seq), Kind::Message(seq), 0);
         }
         assert_eq!(members.go_live(key, &at("e", 0)), GoLive::Again);
         assert_eq!(members.go_live(key, &at("e", 2)), GoLive::Live);
@@ -382,7 +399,7 @@ mod tests {
         dispatch(&mut members, "e", 4);
         members.position = at("f", 0);
         let number = members.begin();
-        members.offer(number, &frame("f", 0), Kind::Resync, 0, 1000);
+        offer(&mut members, number, frame("f", 0), Kind::Resync, 0);
         dispatch(&mut members, "f", 1);
         assert_eq!(members.go_live(key, &at("e", 3)), GoLive::Live);
         assert_eq!(queued(&c).await, ["0", "1"]);
@@ -395,9 +412,9 @@ mod tests {
         members.add(a.clone(), false);
         members.position = at("e", 1);
         let number = members.begin();
-        assert_eq!(members.offer(number, &frame("e", 1), Kind::Message(1), 0, 1), None);
+        offer(&mut members, number, frame("e", 1), Kind::Message(1), 0);
         members.add(b.clone(), false);
-        members.offer(number, &frame("e", 1), Kind::Message(1), 1, 1);
+        offer(&mut members, number, frame("e", 1), Kind::Message(1), 1);
         dispatch(&mut members, "e", 2);
         assert_eq!(queued(&a).await, ["1", "2"]);
         assert_eq!(queued(&b).await, ["2"]);

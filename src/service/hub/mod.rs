@@ -237,13 +237,14 @@ impl Hub {
         let key = {
             let mut members = listening.members();
             if after.is_none() {
-                connection.outbox.push(ok(members.position.clone())?);
+                connection.outbox.queue(ok(members.position.clone())?);
             }
             let key = members.add(connection.clone(), after.is_some());
             // Within the room's lock, so that an eviction finds the entry.
             lock(&connection.rooms).insert(room, Joined { key, lease });
             key
         };
+        connection.outbox.wake();
         let Some(after) = after else { return Ok(()) };
         let mut answered = false;
         let replayed = self.replay(connection, &listening, key, after, ok, &mut answered).await;
@@ -287,22 +288,27 @@ impl Hub {
             if more {
                 continue;
             }
-            match room.members().go_live(key, &last) {
+            let went = room.members().go_live(key, &last);
+            connection.outbox.wake();
+            match went {
                 // Who is gone was told so by `left`.
                 GoLive::Live | GoLive::Gone => return Ok(()),
                 GoLive::Again => rounds += 1,
             }
         }
         // The position can't be verified, or the live stream outran the history: start over.
-        let mut members = room.members();
-        let head = members.position.clone();
-        let mut frames = Vec::new();
-        if !*answered {
-            frames.push(ok(head.clone())?);
-        }
-        frames.push(resync(room.id, head)?);
         metrics::counter!("chatlab_resyncs_total", "scope" => "connection").increment(1);
-        let gone = members.go_live_from_head(key, frames) == GoLive::Gone;
+        let gone = {
+            let mut members = room.members();
+            let head = members.position.clone();
+            let mut frames = Vec::new();
+            if !*answered {
+                frames.push(ok(head.clone())?);
+            }
+            frames.push(resync(room.id, head)?);
+            members.go_live_from_head(key, frames) == GoLive::Gone
+        };
+        connection.outbox.wake();
         if gone && !*answered {
             return Err(ServiceError::forbidden("the membership ended"));
         }

@@ -120,17 +120,42 @@ pub enum Step {
     Write,
     /// Send a WebSocket ping.
     Ping,
+    /// Send what the transport itself has to say.
+    Reply,
     /// Say `bye` and close.
     Close(Closing),
     /// The other side is gone; just end.
     End,
 }
 
-/// The queue between whoever has something for a connection and the connection's writer.
+/// Writes to a client what waits in its outbox, from wherever it is queued: no task has to wake up for it.
+pub trait Wire: Send + Sync {
+    /// Writes what waits, as far as the socket takes it at once. What it does not take is written on by the wire itself.
+    fn ready(&self, outbox: &Arc<Outbox>);
+
+    /// Goes on where the socket took no more; whether it takes no more again.
+    fn go_on(&self, outbox: &Arc<Outbox>) -> bool;
+
+    /// Nothing is written any more.
+    fn ended(&self);
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// It will be written; not when the connection is closing, also by this very frame.
+    pub taken: bool,
+    /// Nobody is writing: call [`Outbox::wake`], without a lock that others may want.
+    pub wake: bool,
+}
+
+/// The queue between whoever has something for a connection and the connection's writer: a [`Wire`] or, where none is attached, a task
+/// that calls [`Outbox::next`].
 #[derive(Default)]
 pub struct Outbox {
     /// Whose connection it is, once that is known.
     pub owner: OnceLock<UserId>,
+    wire: OnceLock<Box<dyn Wire>>,
     state: Mutex<State>,
     writer: Notify,
     reader: Notify,
@@ -138,32 +163,56 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Queues a frame; false when the connection is closing, also by this very frame.
-    pub fn push(&self, frame: Arc<Frame>) -> bool {
+    /// With what writes it.
+    pub fn on(wire: Box<dyn Wire>) -> Self {
+        Self { wire: OnceLock::from(wire), ..Self::default() }
+    }
+
+    /// What writes it, if that is no task.
+    pub fn wire(&self) -> Option<&dyn Wire> {
+        self.wire.get().map(AsRef::as_ref)
+    }
+
+    /// Queues a frame and has it written; false when the connection is closing, also by this very frame.
+    pub fn push(self: &Arc<Self>, frame: Arc<Frame>) -> bool {
+        let Queued { taken, wake } = self.queue(frame);
+        if wake {
+            self.wake();
+        }
+        taken
+    }
+
+    /// Queues a frame. For callers that hold a lock: writing comes after it.
+    pub fn queue(&self, frame: Arc<Frame>) -> Queued {
         let mut state = lock(&self.state);
         if state.closing.is_some() || state.ended {
-            return false;
+            return Queued { taken: false, wake: false };
         }
-        let was_empty = state.is_empty();
+        let idle = !state.writing && (self.wire.get().is_some() || state.is_empty());
         if let Some(room) = self.silences(&frame.mark) {
             state.forget_states(&room);
         }
         state.add(frame);
-        if state.bytes > MAX_QUEUED_BYTES {
-            state.clear();
-            // Under the same lock: a frame that another room pushed after the queue was emptied would move
-            // the resume token past what was thrown away.
-            state.closing = Some(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
-            drop(state);
-            metrics::counter!("chatlab_slow_consumers_total").increment(1);
-            self.wake_all();
-            return false;
+        if state.bytes <= MAX_QUEUED_BYTES {
+            return Queued { taken: true, wake: idle };
         }
+        state.clear();
+        // Under the same lock: a frame that another room pushed after the queue was emptied would move
+        // the resume token past what was thrown away.
+        state.closing = Some(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
         drop(state);
-        if was_empty {
-            self.writer.notify_one();
+        metrics::counter!("chatlab_slow_consumers_total").increment(1);
+        self.reader.notify_one();
+        self.space.notify_one();
+        Queued { taken: false, wake: true }
+    }
+
+    /// Has written what was queued.
+    pub fn wake(self: &Arc<Self>) {
+        match self.wire.get() {
+            Some(wire) => wire.ready(self),
+            None => self.writer.notify_one(),
         }
-        true
     }
 
     /// The room that is silent after a frame.
@@ -176,34 +225,47 @@ impl Outbox {
     }
 
     /// Closes after what is queued has been written. The first reason stays.
-    pub fn close(&self, closing: Closing) {
+    pub fn close(self: &Arc<Self>, closing: Closing) {
         let mut state = lock(&self.state);
         if state.closing.is_none() {
             state.closing = Some(closing);
         }
         drop(state);
-        self.wake_all();
+        self.reader.notify_one();
+        self.space.notify_one();
+        self.wake();
     }
 
-    /// The socket is gone: nothing more is queued or written.
+    /// The socket is gone, or everything was said: nothing more is queued or written.
     pub fn end(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
         state.clear();
         drop(state);
-        self.wake_all();
-    }
-
-    fn wake_all(&self) {
-        self.writer.notify_one();
         self.reader.notify_one();
         self.space.notify_one();
+        match self.wire.get() {
+            Some(wire) => wire.ended(),
+            None => self.writer.notify_one(),
+        }
+    }
+
+    /// The closing was written. The socket is left as it is, for the client to answer.
+    pub fn was_said(&self) {
+        lock(&self.state).ended = true;
+        self.reader.notify_one();
     }
 
     /// Has the writer send a WebSocket ping.
-    pub fn ping(&self) {
+    pub fn ping(self: &Arc<Self>) {
         lock(&self.state).ping = true;
-        self.writer.notify_one();
+        self.wake();
+    }
+
+    /// Has the wire send what it has to say itself.
+    pub fn reply(self: &Arc<Self>) {
+        lock(&self.state).reply = true;
+        self.wake();
     }
 
     /// Whether it is closing or gone.
@@ -215,6 +277,13 @@ impl Outbox {
     /// Returns when it is closing or gone. For one waiter: the connection's reader.
     pub async fn closing(&self) {
         while !self.is_closing() {
+            self.reader.notified().await;
+        }
+    }
+
+    /// Returns when nothing more is written. For one waiter: the connection's reader.
+    pub async fn over(&self) {
+        while !lock(&self.state).ended {
             self.reader.notified().await;
         }
     }
@@ -236,15 +305,30 @@ impl Outbox {
     /// What to do next; frames are moved into `batch`, a bounded number of bytes (or one frame).
     pub async fn next(&self, batch: &mut Vec<Arc<Frame>>) -> Step {
         loop {
-            if let Some(step) = self.try_next(batch) {
+            if let Some(step) = self.step(&mut lock(&self.state), batch) {
                 return step;
             }
             self.writer.notified().await;
         }
     }
 
-    fn try_next(&self, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
+    /// Whether there is something to write and nobody who does. Who gets `true` writes, until [`Outbox::take`] gives nothing.
+    pub fn begin(&self) -> bool {
         let mut state = lock(&self.state);
+        let begins = !state.writing && state.has_step();
+        state.writing |= begins;
+        begins
+    }
+
+    /// What to do next, for who writes; none when that is all, and then it is somebody else's to begin.
+    pub fn take(&self, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
+        let mut state = lock(&self.state);
+        let step = self.step(&mut state, batch);
+        state.writing = step.is_some();
+        step
+    }
+
+    fn step(&self, state: &mut State, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
         if state.ended {
             return Some(Step::End);
         }
@@ -254,6 +338,9 @@ impl Outbox {
                 self.space.notify_one();
             }
             return Some(Step::Write);
+        }
+        if std::mem::take(&mut state.reply) {
+            return Some(Step::Reply);
         }
         if std::mem::take(&mut state.ping) && state.closing.is_none() {
             return Some(Step::Ping);
@@ -272,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_leave_in_order_and_in_bounded_batches() {
-        let outbox = Outbox::default();
+        let outbox = Arc::new(Outbox::default());
         for bytes in [40_000, 40_001, 40_002] {
             assert!(outbox.push(frame(bytes)));
         }
@@ -288,7 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_users_presence_only_the_newest_waits() {
-        let outbox = Outbox::default();
+        let outbox = Arc::new(Outbox::default());
         let (room, ada, bob) = (RoomId::new(), UserId::new(), UserId::new());
         for text in ["on", "off", "on again"] {
             assert!(outbox.push(presence(room, ada, text)));
@@ -305,7 +392,7 @@ mod tests {
 
     #[tokio::test]
     async fn typing_waits_beside_presence_newest_only() {
-        let outbox = Outbox::default();
+        let outbox = Arc::new(Outbox::default());
         let (room, ada) = (RoomId::new(), UserId::new());
         outbox.push(presence(room, ada, "online"));
         for text in ["on", "off", "on again"] {
@@ -321,7 +408,7 @@ mod tests {
 
     #[tokio::test]
     async fn presence_neither_starves_nor_outlives_its_room() {
-        let outbox = Outbox::default();
+        let outbox = Arc::new(Outbox::default());
         let (room, other, ada) = (RoomId::new(), RoomId::new(), UserId::new());
         outbox.push(presence(room, ada, "gone"));
         outbox.push(presence(other, ada, "on"));
@@ -336,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_closes_and_is_freed() {
-        let outbox = Outbox::default();
+        let outbox = Arc::new(Outbox::default());
         let mut pushed = 0;
         while outbox.push(frame(1000)) {
             pushed += 1;
@@ -351,7 +438,7 @@ mod tests {
     fn after_an_overflow_nothing_is_queued_by_anybody() {
         const PUSHERS: usize = 4;
         for _ in 0..200 {
-            let outbox = Outbox::default();
+            let outbox = Arc::new(Outbox::default());
             while lock(&outbox.state).bytes + 2 * 50_000 < MAX_QUEUED_BYTES {
                 outbox.push(frame(50_000));
             }
@@ -371,7 +458,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_waits_for_what_is_queued() {
-        let outbox = Outbox::default();
+        let outbox = Arc::new(Outbox::default());
         assert!(outbox.push(frame(10)));
         outbox.close(Closing::new(ErrorCode::GoingAway, "stop"));
         assert!(!outbox.push(frame(10)));

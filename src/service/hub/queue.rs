@@ -32,13 +32,23 @@ pub(super) struct State {
     /// Of both.
     pub(super) bytes: usize,
     pub(super) ping: bool,
+    /// The transport has something of its own to say.
+    pub(super) reply: bool,
     pub(super) closing: Option<Closing>,
+    /// Nothing more will be written: it was said, or the socket is gone.
     pub(super) ended: bool,
+    /// Somebody is writing, and will look here again before they end.
+    pub(super) writing: bool,
 }
 
 impl State {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.states.is_empty()
+    }
+
+    /// Whether a writer has something to do.
+    pub(super) fn has_step(&self) -> bool {
+        !self.is_empty() || self.ping || self.reply || self.closing.is_some() || self.ended
     }
 
     pub(super) fn add(&mut self, frame: Arc<Frame>) {

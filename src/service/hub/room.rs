@@ -16,13 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Connection, Ports, follow,
-    members::{Kind, MemberKey, Members},
+    members::{Kind, MemberKey, Members, Offer},
     outbox::Frame,
 };
 use crate::service::{ServiceResult, lock};
-
-/// How many members are offered a frame before the room's lock is given up for a moment.
-const SLICE: usize = 256;
 
 /// What instances tell each other on a room's channel besides messages.
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,32 +110,40 @@ impl Room {
         self.members().remove(key);
     }
 
-    /// Moves the room on to `position` and offers a frame to everybody.
-    pub fn dispatch(&self, frame: &Arc<Frame>, kind: Kind, position: Option<Position>) {
-        let mut members = self.members();
-        if let Some(position) = position {
-            members.position = position;
-        }
-        let dispatch = members.begin();
-        if matches!(kind, Kind::Message(_) | Kind::Resync) {
-            metrics::counter!("chatlab_deliveries_total").increment(members.count() as u64);
-        }
-        let mut next = members.offer(dispatch, frame, kind, 0, SLICE);
-        drop(members);
-        while let Some(from) = next {
-            next = self.members().offer(dispatch, frame, kind, from, SLICE);
+    /// Moves the room on to `position`, offers frames to everybody, and has them written. Others get a turn after each slice of members.
+    pub async fn dispatch(&self, offers: &[Offer], position: Option<Position>) {
+        let mut wake = Vec::new();
+        let (dispatch, mut next) = {
+            let mut members = self.members();
+            if let Some(position) = position {
+                members.position = position;
+            }
+            let told =
+                offers.iter().filter(|(_, kind)| matches!(kind, Kind::Message(_) | Kind::Resync)).count();
+            metrics::counter!("chatlab_deliveries_total").increment((told * members.count()) as u64);
+            let dispatch = members.begin();
+            (dispatch, members.offer(dispatch, offers, 0, &mut wake))
+        };
+        loop {
+            for connection in wake.drain(..) {
+                connection.outbox.wake();
+            }
+            let Some(from) = next else { return };
+            tokio::task::yield_now().await;
+            next = self.members().offer(dispatch, offers, from, &mut wake);
         }
     }
 
     /// Makes the room silent for a user's connections, and tells them and everybody else that
     /// the user left.
-    pub fn evict(&self, user: &UserId, frame: &Arc<Frame>) {
+    pub async fn evict(&self, user: &UserId, frame: &Arc<Frame>) {
         let taken: Vec<(MemberKey, Arc<Connection>)> = self.members().take_user(user);
         for (key, connection) in taken {
-            connection.outbox.push(frame.clone());
+            // In this order: who is told may ask for something at once, and is no listener any more.
             connection.forget(&self.id, key);
+            connection.outbox.push(frame.clone());
         }
-        self.dispatch(frame, Kind::Notice, None);
+        self.dispatch(&[(frame.clone(), Kind::Notice)], None).await;
     }
 }
 

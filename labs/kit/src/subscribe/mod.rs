@@ -255,6 +255,11 @@ impl Subscription {
         self.queue.recv().await
     }
 
+    /// An item that is there already.
+    pub fn try_recv(&mut self) -> Option<FeedItem> {
+        self.queue.try_recv().ok()
+    }
+
     /// The channel's name.
     pub fn channel(&self) -> &str {
         &self.channel.name

@@ -1,0 +1,391 @@
+//! The writing half of a connection: frames go to the socket from wherever they are queued.
+//!
+//! A fan-out that wakes a task a connection pays more for the waking than for the writing. So whoever queues a frame
+//! writes it, unless somebody is at it already, who then takes it along. Only a socket that takes no more costs a task, until it has
+//! taken what was left. A frame's text is shared by all its connections; its head is made at each write.
+
+use std::{
+    io::{self, IoSlice},
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use chatlab_kit::{
+    ids::RoomId,
+    wire::{ResumeRoom, ServerFrame},
+};
+use metrics::Counter;
+use rustix::net::{Shutdown, shutdown};
+use tokio::{net::tcp::OwnedWriteHalf, runtime::Handle};
+
+use super::head::{CLOSE, Head, PING, TEXT};
+use crate::{
+    gateway::fault,
+    service::{
+        hub::outbox::{Closing, Frame, Mark, Outbox, Step, Wire},
+        lock,
+    },
+};
+
+/// The most frames that go into one system call.
+const FRAMES_A_WRITE: usize = 32;
+/// The most bytes of pongs and the like that wait for a socket that takes nothing.
+const MAX_REPLY_BYTES: usize = 4096;
+/// An emptied batch keeps room for this many frames.
+const KEEP_FRAMES: usize = 4;
+
+struct Counters {
+    writes: Counter,
+    bytes: Counter,
+}
+
+static COUNTERS: LazyLock<Counters> = LazyLock::new(|| Counters {
+    writes: metrics::counter!("chatlab_socket_writes_total"),
+    bytes: metrics::counter!("chatlab_socket_written_bytes_total"),
+});
+
+/// What the reading half has to answer by itself: pongs, and the client's close. Whole frames, bounded.
+#[derive(Clone, Default)]
+pub(super) struct Replies(Arc<Mutex<Vec<u8>>>);
+
+impl Replies {
+    /// Adds some; false when too many wait already.
+    pub(super) fn add(&self, bytes: &[u8]) -> bool {
+        let mut waiting = lock(&self.0);
+        let fits = waiting.len() + bytes.len() <= MAX_REPLY_BYTES;
+        if fits {
+            waiting.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.0))
+    }
+}
+
+/// What the socket did.
+enum Went {
+    /// Everything is with the kernel.
+    All,
+    /// It takes no more now.
+    Blocked,
+    /// It is gone.
+    Broken,
+}
+
+/// What is on its way to the socket. Touched by who writes only.
+#[derive(Default)]
+struct Out {
+    batch: Vec<Arc<Frame>>,
+    /// How many of the batch are written …
+    done: usize,
+    /// … and how many bytes of the next one, its head included, or of `raw`.
+    offset: usize,
+    /// Instead of a batch: bytes that have their head already.
+    raw: Vec<u8>,
+    /// `raw` is the goodbye.
+    goodbye: bool,
+    /// For each room the last frame that moved its position: the resume token, without copying one for each delivery.
+    written: Vec<(RoomId, Arc<Frame>)>,
+}
+
+/// The socket, as an outbox writes to it.
+pub(super) struct WsWire {
+    half: Arc<OwnedWriteHalf>,
+    runtime: Handle,
+    out: Mutex<Out>,
+    replies: Replies,
+}
+
+impl WsWire {
+    /// For a socket that is upgraded. To be called in the runtime.
+    pub(super) fn new(half: OwnedWriteHalf, replies: Replies) -> Self {
+        Self { half: Arc::new(half), runtime: Handle::current(), out: Mutex::default(), replies }
+    }
+
+    fn write(&self, out: &mut Out) -> Went {
+        loop {
+            let written = if out.raw.is_empty() {
+                if out.done == out.batch.len() {
+                    return Went::All;
+                }
+                self.write_batch(out)
+            } else {
+                self.half.try_write(&out.raw[out.offset..])
+            };
+            match written {
+                Ok(0) => return Went::Broken,
+                Ok(bytes) => {
+                    COUNTERS.writes.increment(1);
+                    COUNTERS.bytes.increment(bytes as u64);
+                    out.advance(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Went::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Went::Broken,
+            }
+        }
+    }
+
+    fn write_batch(&self, out: &Out) -> io::Result<usize> {
+        let frames = &out.batch[out.done..out.batch.len().min(out.done + FRAMES_A_WRITE)];
+        let mut heads = [Head::default(); FRAMES_A_WRITE];
+        for (head, frame) in heads.iter_mut().zip(frames) {
+            *head = Head::new(TEXT, frame.text.len());
+        }
+        let mut slices = [IoSlice::new(&[]); 2 * FRAMES_A_WRITE];
+        for (at, (head, frame)) in heads.iter().zip(frames).enumerate() {
+            slices[2 * at] = IoSlice::new(head.bytes());
+            slices[2 * at + 1] = IoSlice::new(&frame.text);
+        }
+        let mut slices = &mut slices[..2 * frames.len()];
+        IoSlice::advance_slices(&mut slices, out.offset);
+        self.half.try_write_vectored(slices)
+    }
+
+    /// Writes until there is nothing more, or the socket takes no more: then `true`.
+    fn write_on(&self, outbox: &Arc<Outbox>) -> bool {
+        let mut out = lock(&self.out);
+        loop {
+            match self.write(&mut out) {
+                Went::All => {}
+                Went::Blocked => return true,
+                Went::Broken => {
+                    outbox.end();
+                    return false;
+                }
+            }
+            out.remember(outbox);
+            if out.goodbye {
+                outbox.was_said();
+                return false;
+            }
+            match outbox.take(&mut out.batch) {
+                Some(Step::Write) => {}
+                Some(Step::Ping) => out.raw = vec![PING, 0],
+                Some(Step::Reply) => out.raw = self.replies.take(),
+                Some(Step::Close(closing)) => out.say_goodbye(closing),
+                Some(Step::End) | None => return false,
+            }
+        }
+    }
+}
+
+impl Wire for WsWire {
+    fn ready(&self, outbox: &Arc<Outbox>) {
+        if outbox.begin() && self.write_on(outbox) {
+            self.runtime.spawn(drain(self.half.clone(), outbox.clone()));
+        }
+    }
+
+    fn go_on(&self, outbox: &Arc<Outbox>) -> bool {
+        self.write_on(outbox)
+    }
+
+    fn ended(&self) {
+        // Wakes a `drain` up, and tells a client that waits.
+        let _ = shutdown(self.half.as_ref().as_ref(), Shutdown::Both);
+    }
+}
+
+/// Writes on whenever the socket takes more, until everything is written.
+async fn drain(half: Arc<OwnedWriteHalf>, outbox: Arc<Outbox>) {
+    loop {
+        if half.writable().await.is_err() {
+            return outbox.end();
+        }
+        if !outbox.wire().is_some_and(|wire| wire.go_on(&outbox)) {
+            return;
+        }
+    }
+}
+
+impl Out {
+    fn advance(&mut self, bytes: usize) {
+        self.offset += bytes;
+        if !self.raw.is_empty() {
+            if self.offset == self.raw.len() {
+                (self.raw, self.offset) = (Vec::new(), 0);
+            }
+            return;
+        }
+        while let Some(frame) = self.batch.get(self.done) {
+            let size = Head::new(TEXT, frame.text.len()).bytes().len() + frame.text.len();
+            if self.offset < size {
+                return;
+            }
+            self.offset -= size;
+            self.done += 1;
+        }
+    }
+}
+
+impl Out {
+    /// Takes note of the batch that was written.
+    fn remember(&mut self, outbox: &Outbox) {
+        for frame in self.batch.drain(..) {
+            match &frame.mark {
+                Mark::At(room, _) => match self.written.iter_mut().find(|(of, _)| of == room) {
+                    Some((_, last)) => *last = frame,
+                    None => self.written.push((*room, frame)),
+                },
+                Mark::Gone(room) => self.written.retain(|(of, _)| of != room),
+                Mark::Left(room, user) if outbox.owner.get() == Some(user) => {
+                    self.written.retain(|(of, _)| of != room);
+                }
+                Mark::None | Mark::Left(..) | Mark::Presence(..) | Mark::Typing(..) => {}
+            }
+        }
+        self.done = 0;
+        self.batch.shrink_to(KEEP_FRAMES);
+    }
+
+    /// `bye`, with where to go on from, and the close.
+    fn say_goodbye(&mut self, closing: Closing) {
+        let Closing { code, close_code, message } = closing;
+        let resume = self
+            .written
+            .iter()
+            .filter_map(|(room, frame)| Some(ResumeRoom { room: *room, after: frame.position()?.clone() }))
+            .collect();
+        let name = fault::name(code);
+        match serde_json::to_vec(&ServerFrame::Bye { code, message, resume }) {
+            Ok(bye) => {
+                self.raw.extend_from_slice(Head::new(TEXT, bye.len()).bytes());
+                self.raw.extend_from_slice(&bye);
+            }
+            Err(error) => tracing::error!(%error, "ws.bye"),
+        }
+        self.raw.extend_from_slice(Head::new(CLOSE, 2 + name.len()).bytes());
+        self.raw.extend_from_slice(&close_code.to_be_bytes());
+        self.raw.extend_from_slice(name.as_bytes());
+        self.goodbye = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chatlab_kit::{
+        ids::MessageId,
+        message::{Epoch, Position},
+        wire::ErrorCode,
+    };
+    use futures_util::StreamExt;
+    use rustix::net::sockopt::set_socket_send_buffer_size;
+    use tokio::{
+        net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+        time::timeout,
+    };
+    use tokio_tungstenite::{
+        WebSocketStream,
+        tungstenite::{Message, protocol::Role},
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// A client, and the outbox of its connection, whose socket takes little.
+    async fn pair() -> (WebSocketStream<TcpStream>, Arc<Outbox>, OwnedReadHalf, Replies) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        set_socket_send_buffer_size(&server, 8 * 1024).unwrap();
+        let (read, write) = server.into_split();
+        let replies = Replies::default();
+        let outbox = Arc::new(Outbox::on(Box::new(WsWire::new(write, replies.clone()))));
+        (WebSocketStream::from_raw_socket(client, Role::Client, None).await, outbox, read, replies)
+    }
+
+    fn frame(text: String, mark: Mark) -> Arc<Frame> {
+        Arc::new(Frame { text: text.into(), mark })
+    }
+
+    async fn next(client: &mut WebSocketStream<TcpStream>) -> Message {
+        timeout(SOON, client.next()).await.expect("nothing comes").unwrap().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn frames_of_many_writers_arrive_whole_and_each_writers_in_order() {
+        const WRITERS: usize = 4;
+        const FRAMES: usize = 150;
+        let (mut client, outbox, _read, _) = pair().await;
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let outbox = outbox.clone();
+            writers.spawn(async move {
+                for n in 0..FRAMES {
+                    // Some shorter and some longer than a short head allows.
+                    let padding = "x".repeat(n * 17 % 1_500);
+                    assert!(outbox.push(frame(format!("{writer} {n} {padding}"), Mark::None)));
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        writers.join_all().await;
+        let mut seen = [0; WRITERS];
+        for _ in 0..WRITERS * FRAMES {
+            let text = next(&mut client).await.into_text().unwrap();
+            let mut parts = text.split(' ');
+            let mut number = || parts.next().unwrap().parse::<usize>().unwrap();
+            let (writer, n) = (number(), number());
+            assert_eq!(n, seen[writer]);
+            assert_eq!(parts.next().unwrap().len(), n * 17 % 1_500);
+            seen[writer] += 1;
+        }
+        assert_eq!(seen, [FRAMES; WRITERS]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_goodbye_comes_last_and_tells_where_to_go_on_also_to_a_socket_that_was_full() {
+        let (mut client, outbox, _read, _) = pair().await;
+        let (room, other) = (RoomId::new(), RoomId::new());
+        let at = |seq| Position { epoch: Epoch("e".into()), seq, id: Some(MessageId::new()) };
+        let positions: Vec<_> = (1..=300).map(at).collect();
+        for position in &positions {
+            outbox.push(frame("m".repeat(2_000), Mark::At(room, position.clone())));
+        }
+        outbox.push(frame("m".into(), Mark::At(other, at(9))));
+        outbox.push(frame("left".into(), Mark::Gone(other)));
+        outbox.close(Closing::new(ErrorCode::GoingAway, "stop"));
+        assert!(timeout(Duration::from_millis(50), outbox.over()).await.is_err(), "was never full");
+        for _ in 0..302 {
+            next(&mut client).await;
+        }
+        let bye = next(&mut client).await.into_text().unwrap();
+        let bye: ServerFrame = serde_json::from_str(&bye).unwrap();
+        let ServerFrame::Bye { code: ErrorCode::GoingAway, resume, .. } = bye else { panic!("{bye:?}") };
+        assert_eq!(resume, [ResumeRoom { room, after: positions[299].clone() }]);
+        let Message::Close(Some(close)) = next(&mut client).await else { panic!("no close") };
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "going_away"));
+        timeout(SOON, outbox.over()).await.expect("not over");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_gone_ends_the_outbox() {
+        let (client, outbox, read, _) = pair().await;
+        drop((client, read));
+        let pushing = async {
+            while outbox.push(frame("m".repeat(1_000), Mark::None)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, pushing).await.expect("goes on");
+        timeout(SOON, outbox.over()).await.expect("not over");
+    }
+
+    #[tokio::test]
+    async fn answers_of_the_transport_are_bounded() {
+        let (mut client, outbox, _read, replies) = pair().await;
+        let pong = [0x8a, 2, b'h', b'i'];
+        let fit = (0..).take_while(|_| replies.add(&pong)).count();
+        assert_eq!(fit, MAX_REPLY_BYTES / pong.len());
+        outbox.reply();
+        for _ in 0..fit {
+            assert_eq!(next(&mut client).await, Message::Pong("hi".into()));
+        }
+        assert!(replies.add(&pong), "room again");
+    }
+}
