@@ -1,34 +1,43 @@
 //! The native WebSocket protocol, version 1 (docs/PROTOCOL.md).
 //!
 //! A connection is two tasks: a reader, which handles its requests one after the other, and a writer,
-//! which drains the connection's outbox. So a slow request does not hold up what arrives live.
+//! which drains the connection's outbox. So a slow request does not hold up what arrives live. What both
+//! do is in [`live`]; here is how this protocol puts things.
 
 mod parse;
-mod pulse;
-mod reader;
-mod requests;
-mod writer;
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, StatusCode, header},
+    extract::{
+        State, WebSocketUpgrade,
+        ws::{Message, WebSocket, rejection::WebSocketUpgradeRejection},
+    },
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use chatlab_kit::wire::{ErrorCode, MAX_FRAME_BYTES, SUBPROTOCOL};
+use bytes::Bytes;
+use chatlab_kit::wire::{ClientFrame, ErrorCode, SUBPROTOCOL, ServerFrame, VERSION};
+use futures_util::StreamExt;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     Gateway,
     fault::{self, Fault},
+    live::{
+        self,
+        fields::Refusal,
+        reader::{self, End},
+        source::{self, Heard, Source, Stream},
+        writer::{self, Dialect},
+        written::{Goodbye, Written},
+    },
 };
-use crate::service::ServiceError;
-
-/// The read buffer, in bytes. Reading zero-fills it each time, and there are many connections:
-/// larger costs memory and time, smaller a system call more for a large frame.
-const READ_BUFFER_BYTES: usize = 4096;
-/// Frames are collected up to here before they are written, in bytes.
-const WRITE_BUFFER_BYTES: usize = 4096;
+use crate::service::{
+    ServiceError,
+    hub::outbox::{Frame, Outbox},
+    tokens::Bearer,
+};
 
 /// `GET /ws`
 pub async fn upgrade(
@@ -46,58 +55,72 @@ pub async fn upgrade(
             return fault::with_status(status, ServiceError::invalid("this path takes a WebSocket upgrade"));
         }
     };
-    if !origin_allowed(&headers, &gateway.allow_origins) {
-        return Fault(ServiceError::forbidden("the origin is not allowed")).into_response();
-    }
-    if gateway.stopping.is_cancelled() {
-        return Fault(ServiceError::new(ErrorCode::GoingAway, "the server is stopping")).into_response();
-    }
-    if gateway.sockets.len() >= gateway.max_connections {
-        return Fault(ServiceError::new(ErrorCode::RateLimited, "too many connections")).into_response();
-    }
     // Before the upgrade, so that a shutdown in between waits for this one too.
-    let tracked = gateway.sockets.token();
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(MAX_FRAME_BYTES)
-        .max_frame_size(MAX_FRAME_BYTES)
+    let tracked = match live::admit(&gateway, &headers) {
+        Ok(tracked) => tracked,
+        Err(error) => return Fault(error).into_response(),
+    };
+    live::bounded(upgrade)
         .protocols([SUBPROTOCOL])
-        .on_upgrade(move |socket| reader::run(socket, gateway, tracked))
+        .on_upgrade(move |socket| connection(socket, gateway, tracked))
 }
 
-/// A browser says where its page is from; that must be our own host or one that was allowed. Others
-/// (no browsers) send no origin: they have no cookies or pages to abuse.
-fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let ours = origin
-        .split_once("://")
-        .zip(headers.get(header::HOST).and_then(|host| host.to_str().ok()))
-        .is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host));
-    ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+/// Serves one connection to its end, also the end of its goodbye; `_tracked` is what a shutdown waits for.
+async fn connection(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskTrackerToken) {
+    let (sink, stream) = socket.split();
+    let mut source = Socket(stream);
+    let outbox = Arc::new(Outbox::default());
+    let mut writer = tokio::spawn(writer::run::<Native>(sink, outbox.clone(), Written::default()));
+    let end = match hello(&mut source, &gateway, &outbox).await {
+        Ok(bearer) => reader::serve(&mut source, &gateway, &outbox, bearer, |_| ()).await,
+        Err(end) => end,
+    };
+    let said = async {
+        let _ = (&mut writer).await;
+    };
+    reader::take_leave(&mut source, end, said).await;
+    outbox.end();
+    writer.abort();
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Waits for `hello`, and closes when it does not come or is refused.
+async fn hello(source: &mut Socket, gateway: &Gateway, outbox: &Outbox) -> Result<Bearer, End> {
+    let text = reader::next_text(source, gateway, outbox, reader::hello_deadline()).await?;
+    let close = |code, message: &str| Err(reader::close(outbox, code, message));
+    match source.parse(&text) {
+        Ok(ClientFrame::Hello { v: VERSION, token }) => reader::authenticate(gateway, outbox, &token).await,
+        Ok(ClientFrame::Hello { .. }) => close(ErrorCode::BadVersion, "this server speaks version 1"),
+        Ok(_) => close(ErrorCode::BadState, "say hello first"),
+        Err(refusal) => close(refusal.error.code, &refusal.error.message),
+    }
+}
 
-    #[test]
-    fn browsers_come_from_our_host_or_from_an_allowed_origin() {
-        let allowed = ["https://chat.example".to_owned()];
-        let case = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "localhost:8080".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            origin_allowed(&headers, &allowed)
-        };
-        for good in [None, Some("http://localhost:8080"), Some("https://chat.example")] {
-            assert!(case(good), "{good:?}");
-        }
-        for bad in ["null", "http://localhost:8081", "https://evil.example", "https://chat.example.evil"] {
-            assert!(!case(Some(bad)), "{bad}");
-        }
+struct Socket(Stream);
+
+impl Source for Socket {
+    async fn next(&mut self) -> Heard {
+        source::heard(&mut self.0).await
+    }
+
+    fn parse(&self, text: &str) -> Result<ClientFrame, Refusal> {
+        parse::parse(text)
+    }
+}
+
+/// Frames as they are.
+struct Native;
+
+impl Dialect for Native {
+    fn text(frame: &Frame) -> Option<Bytes> {
+        Some(frame.text.clone())
+    }
+
+    fn ping() -> Message {
+        Message::Ping(Bytes::new())
+    }
+
+    fn goodbye(goodbye: Goodbye) -> Result<Vec<String>, serde_json::Error> {
+        let Goodbye { code, message, resume, .. } = goodbye;
+        Ok(vec![serde_json::to_string(&ServerFrame::Bye { code, message, resume })?])
     }
 }

@@ -1,20 +1,15 @@
-//! The reading half of a connection: hello, requests, heartbeat, and the end.
+//! Hearing a client out: its first word, its requests one after the other, its heartbeat, and the end.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket};
-use chatlab_kit::wire::{
-    ClientFrame, ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION,
-};
-use futures_util::{StreamExt, stream::SplitStream};
+use axum::extract::ws::Utf8Bytes;
+use chatlab_kit::wire::{ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
-    parse,
     pulse::{Beat, Pulse},
-    requests, writer,
+    requests,
+    source::{Heard, Source},
 };
 use crate::{
     gateway::{Gateway, fault},
@@ -40,12 +35,9 @@ const LINGER_UNREAD: Duration = Duration::from_millis(500);
 /// How long a request may go on after the end of its connection was decided.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-type Source = SplitStream<WebSocket>;
-/// What a read gave.
-type Read = Option<Result<Message, axum::Error>>;
-
-/// How the reading ended.
-enum End {
+/// How the hearing ended.
+#[derive(Debug)]
+pub enum End {
     /// The client closed, or the socket failed.
     ByPeer,
     /// The outbox is closing; the client may still answer the close.
@@ -54,91 +46,64 @@ enum End {
     Unreadable,
 }
 
-/// Serves one connection to its end, also the end of its goodbye; `_tracked` is what a shutdown waits for.
-pub async fn run(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskTrackerToken) {
-    let (sink, mut source) = socket.split();
-    let outbox = Arc::new(Outbox::default());
-    let mut writer = tokio::spawn(writer::run(sink, outbox.clone()));
-    let end = match hello(&mut source, &gateway, &outbox).await {
-        Ok(bearer) => serve(&mut source, &gateway, &outbox, bearer).await,
-        Err(end) => end,
-    };
-    if !matches!(end, End::ByPeer) && timeout(CLOSE_TIMEOUT, &mut writer).await.is_ok() {
-        match end {
-            End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
-            _ => {
-                let rest = async { while let Some(Ok(_)) = source.next().await {} };
-                let _ = timeout(LINGER, rest).await;
-            }
-        }
-    }
-    outbox.end();
-    writer.abort();
+/// When a client must have said who it is.
+pub fn hello_deadline() -> Instant {
+    Instant::now() + Duration::from_millis(HELLO_TIMEOUT_MS)
 }
 
-/// Waits for `hello`, and closes when it does not come or is refused.
-async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Outbox) -> Result<Bearer, End> {
-    let deadline = Instant::now() + Duration::from_millis(HELLO_TIMEOUT_MS);
+/// The next text of a client that has not said yet who it is. Closes when none comes.
+///
+/// # Errors
+/// How it ended.
+pub async fn next_text(
+    source: &mut impl Source,
+    gateway: &Gateway,
+    outbox: &Outbox,
+    deadline: Instant,
+) -> Result<Utf8Bytes, End> {
     loop {
-        let frame = tokio::select! {
+        let heard = tokio::select! {
             () = outbox.closing() => return Err(End::ByUs),
             () = gateway.stopping.cancelled() => return Err(close(outbox, ErrorCode::GoingAway, "the server is stopping")),
-            frame = tokio::time::timeout_at(deadline, source.next()) => frame,
+            heard = tokio::time::timeout_at(deadline, source.next()) => heard,
         };
-        let Ok(frame) = frame else {
-            return Err(close(outbox, ErrorCode::HelloTimeout, "no hello came in time"));
-        };
-        let text = match frame {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Ok(Message::Binary(_))) => {
-                return Err(close(outbox, ErrorCode::BadFrame, "only text frames are understood"));
-            }
-            Some(Ok(Message::Close(_))) | None => return Err(End::ByPeer),
-            Some(Err(error)) => return Err(read_failed(outbox, error)),
-        };
-        let token = match parse::parse(&text) {
-            Ok(ClientFrame::Hello { v: VERSION, token }) => token,
-            Ok(ClientFrame::Hello { .. }) => {
-                return Err(close(outbox, ErrorCode::BadVersion, "this server speaks version 1"));
-            }
-            Ok(_) => return Err(close(outbox, ErrorCode::BadState, "say hello first")),
-            Err(refusal) => return Err(close(outbox, refusal.error.code, &refusal.error.message)),
-        };
-        return match Box::pin(gateway.accounts.authenticate(&token)).await {
-            Ok(bearer) => Ok(bearer),
-            Err(error) => {
-                if let ServerFrame::Error { code, message, .. } = fault::frame(&error, None) {
-                    outbox.close(Closing::new(code, message));
-                }
-                Err(End::ByUs)
-            }
-        };
+        match heard {
+            Ok(Heard::Text(text)) => return Ok(text),
+            Ok(Heard::Sign) => {}
+            Ok(Heard::Odd(why)) => return Err(close(outbox, ErrorCode::BadFrame, why)),
+            Ok(Heard::Gone) => return Err(End::ByPeer),
+            Ok(Heard::Broken(closing)) => return Err(broken(outbox, *closing)),
+            Err(_) => return Err(close(outbox, ErrorCode::HelloTimeout, "no hello came in time")),
+        }
     }
 }
 
-fn close(outbox: &Outbox, code: ErrorCode, message: &str) -> End {
+/// Whom a token is for. Closes when it is for nobody.
+///
+/// # Errors
+/// How it ended.
+pub async fn authenticate(gateway: &Gateway, outbox: &Outbox, token: &str) -> Result<Bearer, End> {
+    match Box::pin(gateway.accounts.authenticate(token)).await {
+        Ok(bearer) => Ok(bearer),
+        Err(error) => {
+            if let ServerFrame::Error { code, message, .. } = fault::frame(&error, None) {
+                outbox.close(Closing::new(code, message));
+            }
+            Err(End::ByUs)
+        }
+    }
+}
+
+/// Closes for a reason, and counts it.
+pub fn close(outbox: &Outbox, code: ErrorCode, message: &str) -> End {
     metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
     outbox.close(Closing::new(code, message));
     End::ByUs
 }
 
-/// A frame that tungstenite refused, or a socket that is gone.
-fn read_failed(outbox: &Outbox, error: axum::Error) -> End {
-    let error = error.into_inner();
-    let (code, close_code, message) = match error.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(_)) => {
-            (ErrorCode::TooLarge, 1009, format!("a frame has more than {MAX_FRAME_BYTES} bytes"))
-        }
-        Some(tungstenite::Error::Utf8(_)) => (ErrorCode::BadFrame, 1007, "the text is not UTF-8".to_owned()),
-        Some(tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        )) => return End::ByPeer,
-        Some(tungstenite::Error::Protocol(error)) => (ErrorCode::BadFrame, 1002, error.to_string()),
-        _ => return End::ByPeer,
-    };
-    metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
-    outbox.close(Closing { code, close_code, message });
+fn broken(outbox: &Outbox, closing: Closing) -> End {
+    metrics::counter!("chatlab_errors_total", "code" => fault::name(closing.code)).increment(1);
+    outbox.close(closing);
     End::Unreadable
 }
 
@@ -156,7 +121,14 @@ impl Drop for Registered<'_> {
     }
 }
 
-async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bearer: Bearer) -> End {
+/// Serves a client that said who it is: `greet`s it, then hears it to its end.
+pub async fn serve(
+    source: &mut impl Source,
+    gateway: &Gateway,
+    outbox: &Arc<Outbox>,
+    bearer: Bearer,
+    greet: impl FnOnce(&Connection) + Send,
+) -> End {
     let _ = outbox.owner.set(bearer.session.user);
     let connection = gateway.hub.connect(bearer.session.clone(), outbox.clone());
     let registered = Registered { gateway, connection };
@@ -165,6 +137,7 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     }
     // Before `welcome`: who has it is online for everybody who asks.
     gateway.attendance.arrive(registered.connection.user, registered.connection.name).await;
+    greet(&registered.connection);
     let welcome = ServerFrame::Welcome {
         v: VERSION,
         user: bearer.session.user,
@@ -177,6 +150,20 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     let mut reader = Reader { gateway, connection: registered.connection.clone(), pulse, bad_frames: 0 };
     // Out of the rooms right after that; the goodbye may take its time.
     reader.run(source).await
+}
+
+/// Waits, in bounds, until the last words are `said` and the client has closed its half.
+pub async fn take_leave(source: &mut impl Source, end: End, said: impl Future<Output = ()> + Send) {
+    if matches!(end, End::ByPeer) || timeout(CLOSE_TIMEOUT, said).await.is_err() {
+        return;
+    }
+    match end {
+        End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
+        _ => {
+            let rest = async { while !matches!(source.next().await, Heard::Gone | Heard::Broken(_)) {} };
+            let _ = timeout(LINGER, rest).await;
+        }
+    }
 }
 
 fn push(outbox: &Outbox, frame: &ServerFrame) {
@@ -196,12 +183,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn run(&mut self, source: &mut Source) -> End {
+    async fn run(&mut self, source: &mut impl Source) -> End {
         let outbox = self.connection.outbox.clone();
         let mut alarm = std::pin::pin!(sleep_until(self.pulse.alarm()));
-        let mut ahead: Option<Read> = None;
+        let mut ahead: Option<Heard> = None;
         loop {
-            let frame = tokio::select! {
+            let heard = tokio::select! {
                 biased;
                 () = outbox.closing() => return End::ByUs,
                 () = alarm.as_mut() => {
@@ -210,11 +197,11 @@ impl Reader<'_> {
                     }
                     continue;
                 }
-                frame = next(source, &mut ahead) => frame,
+                heard = next(source, &mut ahead) => heard,
             };
             self.pulse.last_heard = Instant::now();
-            match frame {
-                Some(Ok(Message::Text(text))) => {
+            match heard {
+                Heard::Text(text) => {
                     // On the heap while it lasts: the idle connection's task stays small.
                     let request = Box::pin(self.request(&text, source, alarm.as_mut(), &mut ahead));
                     if let Some(end) = request.await {
@@ -222,13 +209,10 @@ impl Reader<'_> {
                     }
                     self.pulse.last_heard = Instant::now();
                 }
-                Some(Ok(Message::Binary(_))) => {
-                    let error = ServiceError::new(ErrorCode::BadFrame, "only text frames are understood");
-                    self.bad_frame(None, &error);
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return End::ByPeer,
-                Some(Err(error)) => return read_failed(&outbox, error),
+                Heard::Odd(why) => self.bad_frame(None, &ServiceError::new(ErrorCode::BadFrame, why)),
+                Heard::Sign => {}
+                Heard::Gone => return End::ByPeer,
+                Heard::Broken(closing) => return broken(&outbox, *closing),
             }
         }
     }
@@ -260,11 +244,11 @@ impl Reader<'_> {
     async fn request(
         &mut self,
         text: &str,
-        source: &mut Source,
+        source: &mut impl Source,
         alarm: Pin<&mut Sleep>,
-        ahead: &mut Option<Read>,
+        ahead: &mut Option<Heard>,
     ) -> Option<End> {
-        let frame = match parse::parse(text) {
+        let frame = match source.parse(text) {
             Ok(frame) => frame,
             Err(refusal) => {
                 self.bad_frame(refusal.id, &refusal.error);
@@ -294,9 +278,9 @@ impl Reader<'_> {
     /// which is put `ahead`. Returns when the connection must end; may be dropped at any time.
     async fn keep_watch(
         &mut self,
-        source: &mut Source,
+        source: &mut impl Source,
         mut alarm: Pin<&mut Sleep>,
-        ahead: &mut Option<Read>,
+        ahead: &mut Option<Heard>,
     ) -> End {
         loop {
             tokio::select! {
@@ -310,10 +294,10 @@ impl Reader<'_> {
                         return end;
                     }
                 }
-                read = source.next(), if ahead.is_none() => {
+                heard = source.next(), if ahead.is_none() => {
                     self.pulse.last_heard = Instant::now();
-                    if !matches!(read, Some(Ok(Message::Ping(_) | Message::Pong(_)))) {
-                        *ahead = Some(read);
+                    if !matches!(heard, Heard::Sign) {
+                        *ahead = Some(heard);
                     }
                 }
             }
@@ -333,10 +317,10 @@ impl Reader<'_> {
     }
 }
 
-/// The frame that was read ahead, or the next one.
-async fn next(source: &mut Source, ahead: &mut Option<Read>) -> Read {
+/// What was heard ahead, or the next.
+async fn next(source: &mut impl Source, ahead: &mut Option<Heard>) -> Heard {
     match ahead.take() {
-        Some(read) => read,
+        Some(heard) => heard,
         None => source.next().await,
     }
 }
