@@ -237,6 +237,7 @@ impl App {
             heartbeat: Duration::from_millis(config.heartbeat_ms),
             max_connections: config.max_connections,
             sockets: TaskTracker::new(),
+            polled: gateway::socketio::Sessions::default(),
             stopping: CancellationToken::new(),
         };
         let drain = Duration::from_millis(config.drain_ms);

@@ -1,17 +1,21 @@
-//! HTTP and WebSocket: translate, authenticate, bound. No rules live here.
+//! HTTP, WebSocket and Socket.IO: translate, authenticate, bound. No rules live here.
 //!
 //! | module | for |
 //! | --- | --- |
 //! | [`accept`] | TCP connections, and the bounds on them |
 //! | [`http`] | accounts and sessions under `/v1` |
 //! | [`health`] | `/health*` and `/metrics` |
+//! | [`live`] | what every live connection has, whichever protocol it speaks |
 //! | [`ws`] | the native WebSocket protocol at `/ws` |
+//! | [`socketio`] | Socket.IO 4 at `/socket.io/` |
 //! | [`fault`] | the one place where a service's error becomes a status, a body or a frame |
 
 pub mod accept;
 pub mod fault;
 pub mod health;
 pub mod http;
+pub mod live;
+pub mod socketio;
 pub mod ws;
 
 use std::{sync::Arc, time::Duration};
@@ -59,8 +63,10 @@ pub struct Gateway {
     pub heartbeat: Duration,
     /// The most connections.
     pub max_connections: usize,
-    /// Every WebSocket, from its upgrade to the end of its goodbye.
+    /// Every live connection, from its upgrade or its first poll to the end of its goodbye.
     pub sockets: TaskTracker,
+    /// The Socket.IO sessions that poll.
+    pub polled: socketio::Sessions,
     /// Cancelled when the server is to stop.
     pub stopping: CancellationToken,
 }
@@ -80,9 +86,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/health/readiness", get(health::readiness))
         .route("/metrics", get(health::metrics))
         .fallback(|| async { Fault(ServiceError::new(ErrorCode::NotFound, "there is no such path")) })
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .merge(socketio::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(fault::panicked))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(middleware::from_fn(frame_response))
         .with_state(gateway)
 }
@@ -91,7 +98,7 @@ async fn about() -> &'static str {
     concat!(
         "chatlab ",
         env!("CARGO_PKG_VERSION"),
-        ": a chat server on Redis. WebSocket at /ws, see docs/PROTOCOL.md\n"
+        ": a chat server on Redis. WebSocket at /ws, Socket.IO at /socket.io/, see docs/PROTOCOL.md\n"
     )
 }
 

@@ -1,13 +1,11 @@
 //! The native WebSocket protocol, version 1 (docs/PROTOCOL.md).
 //!
 //! A connection is one task, which reads and handles its requests one after the other. What is for the client is written by
-//! whoever queues it ([`wire`]), so that a slow request does not hold up what arrives live.
+//! whoever queues it ([`wire`]), so that a slow request does not hold up what arrives live. What other protocols do
+//! alike is in [`live`].
 
 mod head;
 mod parse;
-mod pulse;
-mod reader;
-mod requests;
 mod socket;
 mod wire;
 
@@ -19,16 +17,24 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chatlab_kit::wire::{ErrorCode, SUBPROTOCOL};
+use chatlab_kit::wire::{ClientFrame, ErrorCode, SUBPROTOCOL, VERSION};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::{
     Error as WsError, error::ProtocolError, handshake::server::create_response_with_body,
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     Gateway,
     fault::{self, Fault},
+    live::{
+        self,
+        reader::{self, End},
+        source::Source,
+    },
 };
-use crate::service::ServiceError;
+use crate::service::{ServiceError, hub::outbox::Outbox, tokens::Bearer};
+use socket::Socket;
 
 /// `GET /ws`
 pub async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
@@ -42,21 +48,15 @@ pub async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) 
             return fault::with_status(status, ServiceError::invalid("this path takes a WebSocket upgrade"));
         }
     };
-    if !origin_allowed(request.headers(), &gateway.allow_origins) {
-        return Fault(ServiceError::forbidden("the origin is not allowed")).into_response();
-    }
-    if gateway.stopping.is_cancelled() {
-        return Fault(ServiceError::new(ErrorCode::GoingAway, "the server is stopping")).into_response();
-    }
-    if gateway.sockets.len() >= gateway.max_connections {
-        return Fault(ServiceError::new(ErrorCode::RateLimited, "too many connections")).into_response();
-    }
+    // Before the upgrade, so that a shutdown in between waits for this one too.
+    let tracked = match live::admit(&gateway, request.headers()) {
+        Ok(tracked) => tracked,
+        Err(error) => return Fault(error).into_response(),
+    };
     if offers_subprotocol(request.headers()) {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    // Before the upgrade, so that a shutdown in between waits for this one too.
-    let tracked = gateway.sockets.token();
     tokio::spawn(async move {
         let opened = match upgraded.await {
             Ok(upgraded) => socket::open(upgraded).await,
@@ -65,7 +65,7 @@ pub async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) 
         match opened {
             Some((source, outbox, permit)) => {
                 // A task of its own, so that the upgrade's state is not kept for as long as the connection.
-                tokio::spawn(reader::run(source, outbox, gateway, (tracked, permit)));
+                tokio::spawn(connection(source, outbox, gateway, (tracked, permit)));
             }
             None => tracing::error!("ws.not_a_socket"),
         }
@@ -79,38 +79,29 @@ fn offers_subprotocol(headers: &HeaderMap) -> bool {
     offered.flat_map(|line| line.split(',')).any(|name| name.trim() == SUBPROTOCOL)
 }
 
-/// A browser says where its page is from; that must be our own host or one that was allowed. Others
-/// (no browsers) send no origin: they have no cookies or pages to abuse.
-fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let ours = origin
-        .split_once("://")
-        .zip(headers.get(header::HOST).and_then(|host| host.to_str().ok()))
-        .is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host));
-    ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+/// Serves one connection to its end, also the end of its goodbye. `_kept` is what a shutdown waits for, and the connection's place.
+async fn connection(
+    mut source: Socket,
+    outbox: Arc<Outbox>,
+    gateway: Arc<Gateway>,
+    _kept: (TaskTrackerToken, OwnedSemaphorePermit),
+) {
+    let end = match Box::pin(hello(&mut source, &gateway, &outbox)).await {
+        Ok(bearer) => reader::serve(&mut source, &gateway, &outbox, bearer, |_| ()).await,
+        Err(end) => end,
+    };
+    reader::take_leave(&mut source, end, outbox.over()).await;
+    outbox.end();
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn browsers_come_from_our_host_or_from_an_allowed_origin() {
-        let allowed = ["https://chat.example".to_owned()];
-        let case = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "localhost:8080".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            origin_allowed(&headers, &allowed)
-        };
-        for good in [None, Some("http://localhost:8080"), Some("https://chat.example")] {
-            assert!(case(good), "{good:?}");
-        }
-        for bad in ["null", "http://localhost:8081", "https://evil.example", "https://chat.example.evil"] {
-            assert!(!case(Some(bad)), "{bad}");
-        }
+/// Waits for `hello`, and closes when it does not come or is refused.
+async fn hello(source: &mut Socket, gateway: &Gateway, outbox: &Arc<Outbox>) -> Result<Bearer, End> {
+    let text = reader::next_text(source, gateway, outbox, reader::hello_deadline()).await?;
+    let close = |code, message: &str| Err(reader::close(outbox, code, message));
+    match source.parse(&text) {
+        Ok(ClientFrame::Hello { v: VERSION, token }) => reader::authenticate(gateway, outbox, &token).await,
+        Ok(ClientFrame::Hello { .. }) => close(ErrorCode::BadVersion, "this server speaks version 1"),
+        Ok(_) => close(ErrorCode::BadState, "say hello first"),
+        Err(refusal) => close(refusal.error.code, &refusal.error.message),
     }
 }

@@ -1,26 +1,18 @@
 //! From a text frame to a request, or to what exactly is wrong with it.
 
-use chatlab_kit::{
-    ids::{ClientMsgId, RoomId, UserId},
-    message::{MessageKind, Position, Seq},
-    wire::{ClientFrame, ErrorCode, RequestId},
-};
-use serde::de::DeserializeOwned;
+use chatlab_kit::wire::{ClientFrame, ErrorCode};
 use serde_json::Value;
 
-use crate::{gateway::http::shorten, service::ServiceError};
+use crate::{
+    gateway::{
+        http::shorten,
+        live::fields::{self, Refusal},
+    },
+    service::ServiceError,
+};
 
 /// Every type in `t`.
 const TYPES: [&str; 9] = ["hello", "ping", "create", "join", "leave", "send", "history", "who", "typing"];
-
-/// Why a frame is no request, and its request number where one can be read.
-#[derive(Debug)]
-pub struct Refusal {
-    /// To be echoed.
-    pub id: Option<RequestId>,
-    /// The code and the text.
-    pub error: ServiceError,
-}
 
 /// Reads a frame. The fast way first; only a frame that fails is looked at twice.
 pub fn parse(text: &str) -> Result<ClientFrame, Refusal> {
@@ -38,38 +30,13 @@ fn diagnose(text: &str, error: &serde_json::Error) -> Refusal {
     };
     let id = fields.get("id").and_then(Value::as_u64);
     let error = match fields.get("t") {
-        Some(Value::String(t)) if TYPES.contains(&t.as_str()) => {
-            let what =
-                fields.iter().find_map(|(name, value)| Some(format!("{name}: {}", wrong(name, value)?)));
-            ServiceError::invalid(format!("{t}: {}", shorten(&what.unwrap_or_else(|| error.to_string()))))
-        }
+        Some(Value::String(t)) if TYPES.contains(&t.as_str()) => fields::invalid(t, &fields, error),
         Some(Value::String(t)) => {
             ServiceError::new(ErrorCode::UnknownType, format!("`{}` is no type of frame", shorten(t)))
         }
         _ => ServiceError::new(ErrorCode::BadFrame, "the frame has no type in `t`"),
     };
     Refusal { id, error }
-}
-
-/// What is wrong with one field: the parser of a whole frame does not say which one it was.
-fn wrong(name: &str, value: &Value) -> Option<String> {
-    fn check<T: DeserializeOwned>(value: &Value) -> Option<String> {
-        T::deserialize(value).err().map(|error| error.to_string())
-    }
-    match name {
-        "id" => check::<RequestId>(value),
-        "v" => check::<u32>(value),
-        "token" | "name" | "body" => check::<String>(value),
-        "on" => check::<bool>(value),
-        "room" => check::<RoomId>(value),
-        "cid" => check::<ClientMsgId>(value),
-        "kind" => check::<MessageKind>(value),
-        "after" => check::<Option<Position>>(value),
-        "before" => check::<Option<Seq>>(value),
-        "start_after" => check::<Option<UserId>>(value),
-        "limit" => check::<Option<u32>>(value),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

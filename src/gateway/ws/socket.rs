@@ -7,7 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use chatlab_kit::wire::{ErrorCode, MAX_FRAME_BYTES};
+use chatlab_kit::wire::{ClientFrame, ErrorCode, MAX_FRAME_BYTES};
+use futures_util::StreamExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -17,12 +18,24 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::protocol::{Role, WebSocketConfig},
+    tungstenite::{
+        Message,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
-use super::wire::{Replies, WsWire};
+use super::{
+    parse,
+    wire::{Replies, WsWire},
+};
 use crate::{
-    gateway::accept::Socket,
+    gateway::{
+        accept::Socket as Accepted,
+        live::{
+            fields::Refusal,
+            source::{self, Heard, Source},
+        },
+    },
     service::hub::outbox::{Closing, Outbox},
 };
 
@@ -33,11 +46,27 @@ const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 4096;
 
 /// Where a connection's frames come from.
-pub(super) type Source = WebSocketStream<Incoming>;
+pub(super) struct Socket(WebSocketStream<Incoming>);
+
+impl Source for Socket {
+    async fn next(&mut self) -> Heard {
+        match self.0.next().await {
+            Some(Ok(Message::Text(text))) => Heard::Text(text),
+            Some(Ok(Message::Binary(_))) => Heard::Odd("only text frames are understood"),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Sign,
+            Some(Ok(Message::Close(_))) | None => Heard::Gone,
+            Some(Err(error)) => source::refused(&error),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Result<ClientFrame, Refusal> {
+        parse::parse(text)
+    }
+}
 
 /// Takes an upgraded connection apart: what it reads from, and the outbox that writes to it. None when it is no socket of ours.
-pub(super) async fn open(upgraded: Upgraded) -> Option<(Source, Arc<Outbox>, OwnedSemaphorePermit)> {
-    let parts = upgraded.downcast::<TokioIo<Socket>>().ok()?;
+pub(super) async fn open(upgraded: Upgraded) -> Option<(Socket, Arc<Outbox>, OwnedSemaphorePermit)> {
+    let parts = upgraded.downcast::<TokioIo<Accepted>>().ok()?;
     let (stream, permit) = parts.io.into_inner().into_parts();
     let (half, write) = stream.into_split();
     let replies = Replies::default();
@@ -51,7 +80,7 @@ pub(super) async fn open(upgraded: Upgraded) -> Option<(Source, Arc<Outbox>, Own
     let incoming = Incoming { half, replies, outbox: outbox.clone() };
     let early = parts.read_buf.to_vec();
     let source = WebSocketStream::from_partially_read(incoming, early, Role::Server, Some(config)).await;
-    Some((source, outbox, permit))
+    Some((Socket(source), outbox, permit))
 }
 
 /// Reads from the socket, and writes to the connection's own wire.

@@ -9,19 +9,19 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use chatlab_kit::{
-    ids::RoomId,
-    wire::{ResumeRoom, ServerFrame},
-};
+use chatlab_kit::wire::ServerFrame;
 use metrics::Counter;
 use rustix::net::{Shutdown, shutdown};
 use tokio::{net::tcp::OwnedWriteHalf, runtime::Handle};
 
 use super::head::{CLOSE, Head, PING, TEXT};
 use crate::{
-    gateway::fault,
+    gateway::{
+        fault,
+        live::written::{Goodbye, Written},
+    },
     service::{
-        hub::outbox::{Closing, Frame, Mark, Outbox, Step, Wire},
+        hub::outbox::{Closing, Frame, Outbox, Step, Wire},
         lock,
     },
 };
@@ -85,8 +85,7 @@ struct Out {
     raw: Vec<u8>,
     /// `raw` is the goodbye.
     goodbye: bool,
-    /// For each room the last frame that moved its position: the resume token, without copying one for each delivery.
-    written: Vec<(RoomId, Arc<Frame>)>,
+    written: Written,
 }
 
 /// The socket, as an outbox writes to it.
@@ -164,7 +163,7 @@ impl WsWire {
                 Some(Step::Write) => {}
                 Some(Step::Ping) => out.raw = vec![PING, 0],
                 Some(Step::Reply) => out.raw = self.replies.take(),
-                Some(Step::Close(closing)) => out.say_goodbye(closing),
+                Some(Step::Close(closing)) => out.say_goodbye(closing, outbox),
                 Some(Step::End) | None => return false,
             }
         }
@@ -224,30 +223,16 @@ impl Out {
     /// Takes note of the batch that was written.
     fn remember(&mut self, outbox: &Outbox) {
         for frame in self.batch.drain(..) {
-            match &frame.mark {
-                Mark::At(room, _) => match self.written.iter_mut().find(|(of, _)| of == room) {
-                    Some((_, last)) => *last = frame,
-                    None => self.written.push((*room, frame)),
-                },
-                Mark::Gone(room) => self.written.retain(|(of, _)| of != room),
-                Mark::Left(room, user) if outbox.owner.get() == Some(user) => {
-                    self.written.retain(|(of, _)| of != room);
-                }
-                Mark::None | Mark::Left(..) | Mark::Presence(..) | Mark::Typing(..) => {}
-            }
+            self.written.remember(frame, outbox);
         }
         self.done = 0;
         self.batch.shrink_to(KEEP_FRAMES);
     }
 
     /// `bye`, with where to go on from, and the close.
-    fn say_goodbye(&mut self, closing: Closing) {
-        let Closing { code, close_code, message } = closing;
-        let resume = self
-            .written
-            .iter()
-            .filter_map(|(room, frame)| Some(ResumeRoom { room: *room, after: frame.position()?.clone() }))
-            .collect();
+    fn say_goodbye(&mut self, closing: Closing, outbox: &Outbox) {
+        let close_code = closing.close_code;
+        let Goodbye { code, message, resume, .. } = self.written.goodbye(closing, outbox);
         let name = fault::name(code);
         match serde_json::to_vec(&ServerFrame::Bye { code, message, resume }) {
             Ok(bye) => {
@@ -268,9 +253,9 @@ mod tests {
     use std::time::Duration;
 
     use chatlab_kit::{
-        ids::MessageId,
+        ids::{MessageId, RoomId},
         message::{Epoch, Position},
-        wire::ErrorCode,
+        wire::{ErrorCode, ResumeRoom},
     };
     use futures_util::StreamExt;
     use rustix::net::sockopt::set_socket_send_buffer_size;
@@ -284,6 +269,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::service::hub::outbox::Mark;
 
     const SOON: Duration = Duration::from_secs(20);
 
@@ -300,7 +286,7 @@ mod tests {
     }
 
     fn frame(text: String, mark: Mark) -> Arc<Frame> {
-        Arc::new(Frame { text: text.into(), mark })
+        Arc::new(Frame::of(text, mark))
     }
 
     async fn next(client: &mut WebSocketStream<TcpStream>) -> Message {

@@ -310,7 +310,7 @@ mod tests {
     }
 
     fn frame(epoch: &str, seq: u64) -> Arc<Frame> {
-        Arc::new(Frame { text: seq.to_string().into(), mark: Mark::At(RoomId::default(), at(epoch, seq)) })
+        Arc::new(Frame::of(seq.to_string(), Mark::At(RoomId::default(), at(epoch, seq))))
     }
 
     fn connection(user: UserId) -> Arc<Connection> {
@@ -379,7 +379,7 @@ mod tests {
         let key = members.add(c.clone(), true);
         let big = |seq| {
             let Frame { mark, .. } = Arc::into_inner(frame("e", seq)).unwrap();
-            Arc::new(Frame { text: vec![b'x'; MAX_REPLAY_BUFFER_BYTES / 2 + 1].into(), mark })
+            Arc::new(Frame::of(vec![b'x'; MAX_REPLAY_BUFFER_BYTES / 2 + 1], mark))
         };
         for seq in 1..=2 {
             members.position = at("e", seq);

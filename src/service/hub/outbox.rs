@@ -46,13 +46,26 @@ pub struct Frame {
     pub text: Bytes,
     /// What it changes.
     pub mark: Mark,
+    /// The same in another protocol's words, once somebody who speaks that has needed it.
+    translated: OnceLock<Option<Bytes>>,
 }
 
 impl Frame {
+    /// A frame of this text.
+    pub fn of(text: impl Into<Bytes>, mark: Mark) -> Self {
+        Self { text: text.into(), mark, translated: OnceLock::new() }
+    }
+
+    /// A frame of a protocol that has nothing like it in the native words.
+    pub fn foreign(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        Self { translated: OnceLock::from(Some(text.clone())), text, mark: Mark::None }
+    }
+
     /// A frame for one connection, or a notice for many.
     pub fn new(frame: &ServerFrame, mark: Mark) -> ServiceResult<Arc<Self>> {
-        let text = serde_json::to_vec(frame).map_err(ServiceError::internal)?.into();
-        Ok(Arc::new(Self { text, mark }))
+        let text = serde_json::to_vec(frame).map_err(ServiceError::internal)?;
+        Ok(Arc::new(Self::of(text, mark)))
     }
 
     /// A live message out of what was published: spliced, not serialised.
@@ -68,7 +81,7 @@ impl Frame {
             seq: envelope.seq,
             id: Some(id),
         };
-        Ok(Arc::new(Self { text: envelope.frame().into(), mark: Mark::At(room, at) }))
+        Ok(Arc::new(Self::of(envelope.frame(), Mark::At(room, at))))
     }
 
     /// A message out of the history.
@@ -83,6 +96,12 @@ impl Frame {
             Mark::At(_, at) => Some(at),
             _ => None,
         }
+    }
+
+    /// The text in another protocol's words, or nothing where that has none. Made by the first connection that needs it and shared
+    /// by all: there is one such protocol.
+    pub fn translated(&self, translate: impl FnOnce(&[u8]) -> Option<Bytes>) -> Option<Bytes> {
+        self.translated.get_or_init(|| translate(&self.text)).clone()
     }
 
     pub(super) fn cost(&self) -> usize {
@@ -354,7 +373,7 @@ mod tests {
     use super::{super::queue::MAX_BATCH_BYTES, *};
 
     fn frame(bytes: usize) -> Arc<Frame> {
-        Arc::new(Frame { text: vec![b'x'; bytes].into(), mark: Mark::None })
+        Arc::new(Frame::of(vec![b'x'; bytes], Mark::None))
     }
 
     #[tokio::test]
@@ -370,7 +389,7 @@ mod tests {
     }
 
     fn presence(room: RoomId, user: UserId, text: &str) -> Arc<Frame> {
-        Arc::new(Frame { text: text.to_owned().into(), mark: Mark::Presence(room, user) })
+        Arc::new(Frame::of(text.to_owned(), Mark::Presence(room, user)))
     }
 
     #[tokio::test]
@@ -397,7 +416,7 @@ mod tests {
         outbox.push(presence(room, ada, "online"));
         for text in ["on", "off", "on again"] {
             let mark = Mark::Typing(room, ada);
-            outbox.push(Arc::new(Frame { text: text.to_owned().into(), mark }));
+            outbox.push(Arc::new(Frame::of(text.to_owned(), mark)));
         }
         let mut batch = Vec::new();
         assert_eq!(outbox.next(&mut batch).await, Step::Write);
@@ -412,7 +431,7 @@ mod tests {
         let (room, other, ada) = (RoomId::new(), RoomId::new(), UserId::new());
         outbox.push(presence(room, ada, "gone"));
         outbox.push(presence(other, ada, "on"));
-        outbox.push(Arc::new(Frame { text: "ok".into(), mark: Mark::Gone(room) }));
+        outbox.push(Arc::new(Frame::of("ok", Mark::Gone(room))));
         outbox.push(frame(MAX_BATCH_BYTES));
         outbox.push(frame(7));
         let mut batch = Vec::new();

@@ -1,23 +1,15 @@
-//! The reading half of a connection: hello, requests, heartbeat, and the end.
+//! Hearing a client out: its first word, its requests one after the other, its heartbeat, and the end.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use chatlab_kit::wire::{
-    ClientFrame, ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION,
-};
-use futures_util::StreamExt;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until, timeout},
-};
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use chatlab_kit::wire::{ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
-    parse,
     pulse::{Beat, Pulse},
     requests,
-    socket::Source,
+    source::{Heard, Source},
 };
 use crate::{
     gateway::{Gateway, fault},
@@ -43,11 +35,9 @@ const LINGER_UNREAD: Duration = Duration::from_millis(500);
 /// How long a request may go on after the end of its connection was decided.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// What a read gave.
-type Read = Option<Result<Message, tungstenite::Error>>;
-
-/// How the reading ended.
-enum End {
+/// How the hearing ended.
+#[derive(Debug)]
+pub enum End {
     /// The client closed, or the socket failed.
     ByPeer,
     /// The outbox is closing; the client may still answer the close.
@@ -56,94 +46,64 @@ enum End {
     Unreadable,
 }
 
-/// Serves one connection to its end, also the end of its goodbye. `_kept` is what a shutdown waits for, and the connection's place.
-pub async fn run(
-    mut source: Source,
-    outbox: Arc<Outbox>,
-    gateway: Arc<Gateway>,
-    _kept: (TaskTrackerToken, OwnedSemaphorePermit),
-) {
-    let end = match Box::pin(hello(&mut source, &gateway, &outbox)).await {
-        Ok(bearer) => serve(&mut source, &gateway, &outbox, bearer).await,
-        Err(end) => end,
-    };
-    match end {
-        // The next read answers the client's close.
-        End::ByPeer => {
-            let _ = timeout(LINGER, source.next()).await;
-        }
-        End::ByUs | End::Unreadable if timeout(CLOSE_TIMEOUT, outbox.over()).await.is_err() => {}
-        End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
-        End::ByUs => {
-            let rest = async { while let Some(Ok(_)) = source.next().await {} };
-            let _ = timeout(LINGER, rest).await;
-        }
-    }
-    outbox.end();
+/// When a client must have said who it is.
+pub fn hello_deadline() -> Instant {
+    Instant::now() + Duration::from_millis(HELLO_TIMEOUT_MS)
 }
 
-/// Waits for `hello`, and closes when it does not come or is refused.
-async fn hello(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>) -> Result<Bearer, End> {
-    let deadline = Instant::now() + Duration::from_millis(HELLO_TIMEOUT_MS);
+/// The next text of a client that has not said yet who it is. Closes when none comes.
+///
+/// # Errors
+/// How it ended.
+pub async fn next_text(
+    source: &mut impl Source,
+    gateway: &Gateway,
+    outbox: &Arc<Outbox>,
+    deadline: Instant,
+) -> Result<Utf8Bytes, End> {
     loop {
-        let frame = tokio::select! {
+        let heard = tokio::select! {
             () = outbox.closing() => return Err(End::ByUs),
             () = gateway.stopping.cancelled() => return Err(close(outbox, ErrorCode::GoingAway, "the server is stopping")),
-            frame = tokio::time::timeout_at(deadline, source.next()) => frame,
+            heard = tokio::time::timeout_at(deadline, source.next()) => heard,
         };
-        let Ok(frame) = frame else {
-            return Err(close(outbox, ErrorCode::HelloTimeout, "no hello came in time"));
-        };
-        let text = match frame {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-            Some(Ok(Message::Binary(_))) => {
-                return Err(close(outbox, ErrorCode::BadFrame, "only text frames are understood"));
-            }
-            Some(Ok(Message::Close(_))) | None => return Err(End::ByPeer),
-            Some(Err(error)) => return Err(read_failed(outbox, &error)),
-        };
-        let token = match parse::parse(&text) {
-            Ok(ClientFrame::Hello { v: VERSION, token }) => token,
-            Ok(ClientFrame::Hello { .. }) => {
-                return Err(close(outbox, ErrorCode::BadVersion, "this server speaks version 1"));
-            }
-            Ok(_) => return Err(close(outbox, ErrorCode::BadState, "say hello first")),
-            Err(refusal) => return Err(close(outbox, refusal.error.code, &refusal.error.message)),
-        };
-        return match Box::pin(gateway.accounts.authenticate(&token)).await {
-            Ok(bearer) => Ok(bearer),
-            Err(error) => {
-                if let ServerFrame::Error { code, message, .. } = fault::frame(&error, None) {
-                    outbox.close(Closing::new(code, message));
-                }
-                Err(End::ByUs)
-            }
-        };
+        match heard {
+            Ok(Heard::Text(text)) => return Ok(text),
+            Ok(Heard::Sign) => {}
+            Ok(Heard::Odd(why)) => return Err(close(outbox, ErrorCode::BadFrame, why)),
+            Ok(Heard::Gone) => return Err(End::ByPeer),
+            Ok(Heard::Broken(closing)) => return Err(broken(outbox, *closing)),
+            Err(_) => return Err(close(outbox, ErrorCode::HelloTimeout, "no hello came in time")),
+        }
     }
 }
 
-fn close(outbox: &Arc<Outbox>, code: ErrorCode, message: &str) -> End {
+/// Whom a token is for. Closes when it is for nobody.
+///
+/// # Errors
+/// How it ended.
+pub async fn authenticate(gateway: &Gateway, outbox: &Arc<Outbox>, token: &str) -> Result<Bearer, End> {
+    match Box::pin(gateway.accounts.authenticate(token)).await {
+        Ok(bearer) => Ok(bearer),
+        Err(error) => {
+            if let ServerFrame::Error { code, message, .. } = fault::frame(&error, None) {
+                outbox.close(Closing::new(code, message));
+            }
+            Err(End::ByUs)
+        }
+    }
+}
+
+/// Closes for a reason, and counts it.
+pub fn close(outbox: &Arc<Outbox>, code: ErrorCode, message: &str) -> End {
     metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
     outbox.close(Closing::new(code, message));
     End::ByUs
 }
 
-/// A frame that tungstenite refused, or a socket that is gone.
-fn read_failed(outbox: &Arc<Outbox>, error: &tungstenite::Error) -> End {
-    let (code, close_code, message) = match error {
-        tungstenite::Error::Capacity(_) => {
-            (ErrorCode::TooLarge, 1009, format!("a frame has more than {MAX_FRAME_BYTES} bytes"))
-        }
-        tungstenite::Error::Utf8(_) => (ErrorCode::BadFrame, 1007, "the text is not UTF-8".to_owned()),
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            return End::ByPeer;
-        }
-        tungstenite::Error::Protocol(error) => (ErrorCode::BadFrame, 1002, error.to_string()),
-        _ => return End::ByPeer,
-    };
-    metrics::counter!("chatlab_errors_total", "code" => fault::name(code)).increment(1);
-    outbox.close(Closing { code, close_code, message });
+fn broken(outbox: &Arc<Outbox>, closing: Closing) -> End {
+    metrics::counter!("chatlab_errors_total", "code" => fault::name(closing.code)).increment(1);
+    outbox.close(closing);
     End::Unreadable
 }
 
@@ -161,7 +121,14 @@ impl Drop for Registered<'_> {
     }
 }
 
-async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bearer: Bearer) -> End {
+/// Serves a client that said who it is: `greet`s it, then hears it to its end.
+pub async fn serve(
+    source: &mut impl Source,
+    gateway: &Gateway,
+    outbox: &Arc<Outbox>,
+    bearer: Bearer,
+    greet: impl FnOnce(&Connection) + Send,
+) -> End {
     let _ = outbox.owner.set(bearer.session.user);
     let connection = gateway.hub.connect(bearer.session.clone(), outbox.clone());
     let registered = Registered { gateway, connection };
@@ -170,6 +137,7 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     }
     // Before `welcome`: who has it is online for everybody who asks.
     gateway.attendance.arrive(registered.connection.user, registered.connection.name).await;
+    greet(&registered.connection);
     let welcome = ServerFrame::Welcome {
         v: VERSION,
         user: bearer.session.user,
@@ -182,6 +150,22 @@ async fn serve(source: &mut Source, gateway: &Gateway, outbox: &Arc<Outbox>, bea
     let mut reader = Reader { gateway, connection: registered.connection.clone(), pulse, bad_frames: 0 };
     // Out of the rooms right after that; the goodbye may take its time.
     reader.run(source).await
+}
+
+/// Waits, in bounds, until the last words are `said` and the client has closed its half.
+pub async fn take_leave(source: &mut impl Source, end: End, said: impl Future<Output = ()> + Send) {
+    match end {
+        // A WebSocket answers the client's close when it is read once more.
+        End::ByPeer => {
+            let _ = timeout(LINGER, source.next()).await;
+        }
+        End::ByUs | End::Unreadable if timeout(CLOSE_TIMEOUT, said).await.is_err() => {}
+        End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
+        End::ByUs => {
+            let rest = async { while !matches!(source.next().await, Heard::Gone | Heard::Broken(_)) {} };
+            let _ = timeout(LINGER, rest).await;
+        }
+    }
 }
 
 fn push(outbox: &Arc<Outbox>, frame: &ServerFrame) {
@@ -201,12 +185,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn run(&mut self, source: &mut Source) -> End {
+    async fn run(&mut self, source: &mut impl Source) -> End {
         let outbox = self.connection.outbox.clone();
         let mut alarm = std::pin::pin!(sleep_until(self.pulse.alarm()));
-        let mut ahead: Option<Read> = None;
+        let mut ahead: Option<Heard> = None;
         loop {
-            let frame = tokio::select! {
+            let heard = tokio::select! {
                 biased;
                 () = outbox.closing() => return End::ByUs,
                 () = alarm.as_mut() => {
@@ -215,11 +199,11 @@ impl Reader<'_> {
                     }
                     continue;
                 }
-                frame = next(source, &mut ahead) => frame,
+                heard = next(source, &mut ahead) => heard,
             };
             self.pulse.last_heard = Instant::now();
-            match frame {
-                Some(Ok(Message::Text(text))) => {
+            match heard {
+                Heard::Text(text) => {
                     // On the heap while it lasts: the idle connection's task stays small.
                     let request = Box::pin(self.request(&text, source, alarm.as_mut(), &mut ahead));
                     if let Some(end) = request.await {
@@ -227,13 +211,10 @@ impl Reader<'_> {
                     }
                     self.pulse.last_heard = Instant::now();
                 }
-                Some(Ok(Message::Binary(_))) => {
-                    let error = ServiceError::new(ErrorCode::BadFrame, "only text frames are understood");
-                    self.bad_frame(None, &error);
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return End::ByPeer,
-                Some(Err(error)) => return read_failed(&outbox, &error),
+                Heard::Odd(why) => self.bad_frame(None, &ServiceError::new(ErrorCode::BadFrame, why)),
+                Heard::Sign => {}
+                Heard::Gone => return End::ByPeer,
+                Heard::Broken(closing) => return broken(&outbox, *closing),
             }
         }
     }
@@ -265,11 +246,11 @@ impl Reader<'_> {
     async fn request(
         &mut self,
         text: &str,
-        source: &mut Source,
+        source: &mut impl Source,
         alarm: Pin<&mut Sleep>,
-        ahead: &mut Option<Read>,
+        ahead: &mut Option<Heard>,
     ) -> Option<End> {
-        let frame = match parse::parse(text) {
+        let frame = match source.parse(text) {
             Ok(frame) => frame,
             Err(refusal) => {
                 self.bad_frame(refusal.id, &refusal.error);
@@ -299,9 +280,9 @@ impl Reader<'_> {
     /// which is put `ahead`. Returns when the connection must end; may be dropped at any time.
     async fn keep_watch(
         &mut self,
-        source: &mut Source,
+        source: &mut impl Source,
         mut alarm: Pin<&mut Sleep>,
-        ahead: &mut Option<Read>,
+        ahead: &mut Option<Heard>,
     ) -> End {
         loop {
             tokio::select! {
@@ -315,10 +296,10 @@ impl Reader<'_> {
                         return end;
                     }
                 }
-                read = source.next(), if ahead.is_none() => {
+                heard = source.next(), if ahead.is_none() => {
                     self.pulse.last_heard = Instant::now();
-                    if !matches!(read, Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) {
-                        *ahead = Some(read);
+                    if !matches!(heard, Heard::Sign) {
+                        *ahead = Some(heard);
                     }
                 }
             }
@@ -338,10 +319,10 @@ impl Reader<'_> {
     }
 }
 
-/// The frame that was read ahead, or the next one.
-async fn next(source: &mut Source, ahead: &mut Option<Read>) -> Read {
+/// What was heard ahead, or the next.
+async fn next(source: &mut impl Source, ahead: &mut Option<Heard>) -> Heard {
     match ahead.take() {
-        Some(read) => read,
+        Some(heard) => heard,
         None => source.next().await,
     }
 }

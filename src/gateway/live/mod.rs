@@ -1,0 +1,98 @@
+//! What every live connection has, whichever protocol it speaks: who is let in, requests one after the other, a heartbeat, a
+//! writer that drains the outbox, a goodbye.
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`source`] | where a client is heard; each protocol has its own |
+//! | [`reader`] | hearing a client out, from its first word to its last |
+//! | [`requests`] | from a request to its answer |
+//! | [`fields`] | what exactly is wrong with a request |
+//! | [`pulse`] | heartbeats, silence, the end of a token |
+//! | [`writer`] | a socket that takes what is queued; each protocol has its own [`writer::Dialect`] |
+//! | [`written`] | the resume token |
+
+pub(super) mod fields;
+mod pulse;
+pub(super) mod reader;
+mod requests;
+pub(super) mod source;
+pub(super) mod writer;
+pub(super) mod written;
+
+use axum::{
+    extract::WebSocketUpgrade,
+    http::{HeaderMap, header},
+};
+use chatlab_kit::wire::{ErrorCode, MAX_FRAME_BYTES};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::Gateway;
+use crate::service::{ServiceError, ServiceResult};
+
+/// The read buffer, in bytes. Reading zero-fills it each time, and there are many connections:
+/// larger costs memory and time, smaller a system call more for a large frame.
+const READ_BUFFER_BYTES: usize = 4096;
+/// Frames are collected up to here before they are written, in bytes.
+const WRITE_BUFFER_BYTES: usize = 4096;
+
+/// Whether one more connection may be opened. What is returned lives as long as the connection: a shutdown waits for it.
+///
+/// # Errors
+/// `forbidden` for a foreign origin; `going_away`; `rate_limited` when there are too many connections.
+pub(super) fn admit(gateway: &Gateway, headers: &HeaderMap) -> ServiceResult<TaskTrackerToken> {
+    if !origin_allowed(headers, &gateway.allow_origins) {
+        return Err(ServiceError::forbidden("the origin is not allowed"));
+    }
+    if gateway.stopping.is_cancelled() {
+        return Err(ServiceError::new(ErrorCode::GoingAway, "the server is stopping"));
+    }
+    if gateway.sockets.len() >= gateway.max_connections {
+        return Err(ServiceError::new(ErrorCode::RateLimited, "too many connections"));
+    }
+    Ok(gateway.sockets.token())
+}
+
+/// The bounds of every WebSocket.
+pub(super) fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(MAX_FRAME_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+}
+
+/// A browser says where its page is from; that must be our own host or one that was allowed. Others
+/// (no browsers) send no origin: they have no cookies or pages to abuse.
+pub(super) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let ours = origin
+        .split_once("://")
+        .zip(headers.get(header::HOST).and_then(|host| host.to_str().ok()))
+        .is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host));
+    ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_come_from_our_host_or_from_an_allowed_origin() {
+        let allowed = ["https://chat.example".to_owned()];
+        let case = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "localhost:8080".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            origin_allowed(&headers, &allowed)
+        };
+        for good in [None, Some("http://localhost:8080"), Some("https://chat.example")] {
+            assert!(case(good), "{good:?}");
+        }
+        for bad in ["null", "http://localhost:8081", "https://evil.example", "https://chat.example.evil"] {
+            assert!(!case(Some(bad)), "{bad}");
+        }
+    }
+}
