@@ -2,9 +2,9 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use axum::extract::ws::Utf8Bytes;
 use chatlab_kit::wire::{ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
     pulse::{Beat, Pulse},
@@ -154,18 +154,19 @@ pub async fn serve(
 
 /// Waits, in bounds, until the last words are `said` and the client has closed its half.
 pub async fn take_leave(source: &mut impl Source, end: End, said: impl Future<Output = ()> + Send) {
-    match end {
+    if matches!(end, End::ByPeer) {
         // A WebSocket answers the client's close when it is read once more.
-        End::ByPeer => {
-            let _ = timeout(LINGER, source.next()).await;
-        }
-        End::ByUs | End::Unreadable if timeout(CLOSE_TIMEOUT, said).await.is_err() => {}
-        End::Unreadable => tokio::time::sleep(LINGER_UNREAD).await,
-        End::ByUs => {
-            let rest = async { while !matches!(source.next().await, Heard::Gone | Heard::Broken(_)) {} };
-            let _ = timeout(LINGER, rest).await;
-        }
+        let _ = timeout(LINGER, source.next()).await;
+        return;
     }
+    if timeout(CLOSE_TIMEOUT, said).await.is_err() {
+        return;
+    }
+    if matches!(end, End::Unreadable) {
+        return tokio::time::sleep(LINGER_UNREAD).await;
+    }
+    let rest = async { while !matches!(source.next().await, Heard::Gone | Heard::Broken(_)) {} };
+    let _ = timeout(LINGER, rest).await;
 }
 
 fn push(outbox: &Arc<Outbox>, frame: &ServerFrame) {

@@ -1,10 +1,9 @@
 //! Where a client is heard.
 
-use axum::extract::ws::{Message, WebSocket};
-use bytes::Bytes;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use chatlab_kit::wire::{ClientFrame, ErrorCode, MAX_FRAME_BYTES};
 use futures_util::{StreamExt, stream::SplitStream};
-use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
+use tokio_tungstenite::tungstenite;
 
 use super::fields::Refusal;
 use crate::service::hub::outbox::Closing;
@@ -41,10 +40,7 @@ pub enum Heard {
 /// What a WebSocket gave.
 pub async fn heard(stream: &mut Stream) -> Heard {
     match stream.next().await {
-        Some(Ok(Message::Text(text))) => match Utf8Bytes::try_from(Bytes::from(text)) {
-            Ok(text) => Heard::Text(text),
-            Err(_) => Heard::Odd("the text is not UTF-8"),
-        },
+        Some(Ok(Message::Text(text))) => Heard::Text(text),
         Some(Ok(Message::Binary(_))) => Heard::Odd("only text frames are understood"),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Heard::Sign,
         Some(Ok(Message::Close(_))) | None => Heard::Gone,

@@ -220,6 +220,7 @@ async fn next_packets(session: &Session, drain: &mut Drain) -> Answer {
                     return Ok(packets(payload));
                 }
             }
+            Step::Reply => {}
             Step::Ping => return Ok(packets(packet::PING.to_owned())),
             Step::Close(closing) => {
                 let words = SocketIo::goodbye(drain.written.goodbye(closing, outbox));

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use chatlab_kit::wire::{ClientFrame, ErrorCode, MAX_FRAME_BYTES};
 use futures_util::StreamExt;
 use hyper::upgrade::Upgraded;
@@ -51,7 +53,11 @@ pub(super) struct Socket(WebSocketStream<Incoming>);
 impl Source for Socket {
     async fn next(&mut self) -> Heard {
         match self.0.next().await {
-            Some(Ok(Message::Text(text))) => Heard::Text(text),
+            // Two crates' types for the same.
+            Some(Ok(Message::Text(text))) => match Utf8Bytes::try_from(Bytes::from(text)) {
+                Ok(text) => Heard::Text(text),
+                Err(_) => Heard::Odd("the text is not UTF-8"),
+            },
             Some(Ok(Message::Binary(_))) => Heard::Odd("only text frames are understood"),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Sign,
             Some(Ok(Message::Close(_))) | None => Heard::Gone,
