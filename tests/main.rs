@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod bare;
 mod cli;
 mod common;
 mod conversation;
@@ -19,6 +20,7 @@ mod learner;
 mod limits;
 mod malformed;
 mod order;
+mod peer;
 mod play;
 mod presence;
 mod random;

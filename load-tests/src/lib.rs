@@ -12,6 +12,7 @@
 //! | [`reconcile`] | what was sent beside what the servers counted |
 //! | [`lab`] | the lab driver: calls a variant's operations on time, without the server |
 //! | [`sql`] | the driver `sql`: statements to SQLite or PostgreSQL |
+//! | [`bare`] | the driver `bare`: nothing but writes to sockets, and what they cost |
 //! | [`http_load`] | the driver `http`: requests over connections that stay open |
 //! | [`payload`], [`ledger`], [`recorder`] | bodies that can be checked, who received what, histograms |
 //! | [`recording`] | a run written to a folder, second by second, and read back |
@@ -22,12 +23,13 @@
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
 //! | [`compare`], [`knee`], [`matrix`] | many runs: whether A and B differ, how much load is kept, a table |
-//! | [`dialect`] | how to talk to WebSocket servers that are not ours |
+//! | [`dialect`], [`peers`] | how to talk to WebSocket servers that are not ours; those that ours is compared with |
 //! | [`template`] | texts with places that are filled in |
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
 //!
 //! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
 //! [`process::serve_plan`] with it, and its [`result::RunResult`] carries a [`verdict::Verdict`].
+pub mod bare;
 pub mod client;
 pub mod compare;
 mod config;
@@ -43,6 +45,7 @@ pub mod ledger;
 pub mod matrix;
 pub mod null;
 pub mod payload;
+pub mod peers;
 pub mod plan;
 pub mod preflight;
 pub mod process;

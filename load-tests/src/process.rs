@@ -24,6 +24,7 @@ use chatlab_kit::lab::Workload;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bare::{self, BarePlan},
     faults::{Injected, Told},
     http_load::{self, HttpPlan},
     lab::{self, LabPlan},
@@ -48,6 +49,8 @@ pub enum Job {
     Sql(Box<SqlPlan>),
     /// Load an HTTP server.
     Http(Box<HttpPlan>),
+    /// Read what a bare loop writes.
+    Bare(Box<BarePlan>),
 }
 
 impl Job {
@@ -59,6 +62,7 @@ impl Job {
             Self::Redis(plan) => plan.longest_ms(),
             Self::Sql(plan) => plan.longest_ms(),
             Self::Http(plan) => plan.longest_ms(),
+            Self::Bare(plan) => plan.longest_ms(),
         }
     }
 }
@@ -115,6 +119,7 @@ where
         Job::Redis(plan) => resp::generate(*plan, &mut tell)?,
         Job::Sql(plan) => sql::generate(*plan, &mut tell)?,
         Job::Http(plan) => http_load::generate(*plan, &mut tell)?,
+        Job::Bare(plan) => bare::generate(*plan, &mut tell)?,
         Job::Lab(plan) => lab::generate((*plan).clone(), || workload(*plan), &mut tell)?,
     };
     answer(&result)

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::{Config, Driven};
 use crate::{
+    bare::Bare,
     crew::Generator,
     faults::{self, Books, FaultResult, account::Accounts},
     lab::Operation,
@@ -215,6 +216,9 @@ pub struct RunResult {
     /// Drivers `lab` and `redis`: what the servers counted, beside what was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciliation: Option<Reconciliation>,
+    /// Driver `bare`: what the writer itself tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bare: Option<Bare>,
     /// What the generator did with the same load before a responder that does nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
@@ -360,6 +364,7 @@ impl RunResult {
             resources,
             reconciliation: None,
             calibration: None,
+            bare: None,
             scenario: run.scenario,
             labels: run.labels,
         })

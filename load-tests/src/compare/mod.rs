@@ -6,6 +6,7 @@
 //! | [`Comparison`] | two runs of each, in the order A B B A: a first look, not a judgement |
 
 mod figures;
+mod floor;
 mod judge;
 mod quick;
 mod session;
@@ -17,6 +18,7 @@ mod synthetic;
 mod trials;
 
 pub use figures::Question;
+pub use floor::floor as terminal_of_floor;
 pub use judge::{Answer, Judged, Judgement, MAX_ROUNDS, MIN_PAIRS, Options};
 pub use quick::{Comparison, Figure, ORDER, Which, terminal};
 pub use session::{Compared, SCHEMA, Session, Turn, order};

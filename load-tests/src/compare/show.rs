@@ -24,16 +24,7 @@ pub fn session(compared: &Compared) -> String {
     for line in order.as_bytes().chunks(75) {
         let _ = writeln!(out, "  {}", String::from_utf8_lossy(line).trim());
     }
-    if let Some(why) = &compared.withheld {
-        let _ = writeln!(out, "\nNot a comparison of valid runs: {why}.");
-        for (at, turn) in compared.turns.iter().enumerate() {
-            for broken in turn.result.verdict.broken() {
-                let (rule, seen, limit) = (&broken.rule, &broken.seen, &broken.limit);
-                let _ =
-                    writeln!(out, "  run {} ({:?}) broke {rule}: {seen} (limit {limit})", at + 1, turn.which);
-            }
-        }
-    }
+    broken_rules(&mut out, compared);
     match &compared.judgement {
         Some(judgement) => judged(&mut out, compared, judgement),
         None => {
@@ -41,6 +32,18 @@ pub fn session(compared: &Compared) -> String {
         }
     }
     clip(&out)
+}
+
+/// Why runs are not valid, where some are not.
+pub(super) fn broken_rules(out: &mut String, compared: &Compared) {
+    let Some(why) = &compared.withheld else { return };
+    let _ = writeln!(out, "\nNot a comparison of valid runs: {why}.");
+    for (at, turn) in compared.turns.iter().enumerate() {
+        for broken in turn.result.verdict.broken() {
+            let (rule, seen, limit) = (&broken.rule, &broken.seen, &broken.limit);
+            let _ = writeln!(out, "  run {} ({:?}) broke {rule}: {seen} (limit {limit})", at + 1, turn.which);
+        }
+    }
 }
 
 fn judged(out: &mut String, compared: &Compared, judgement: &Judgement) {

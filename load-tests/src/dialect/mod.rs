@@ -4,6 +4,7 @@
 //! recognised. Bodies are the same as everywhere ([`crate::payload`]): run, room, number, intended instant, checksum. Such
 //! servers number nothing that we know of, so that the ledger counts by what was sent: see `ws/foreign.rs`.
 
+mod quick;
 pub mod socketio;
 
 use std::{fs, path::Path};
@@ -11,12 +12,13 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::quick::Quick;
 use crate::template::Template;
 
 /// The most frames on opening, and on joining.
 const FRAMES_MAX: usize = 16;
-/// What templates may name: a user, a room, the message's number (from 1), its body.
-pub const PLACES: &[&str] = &["user", "room", "id", "body"];
+/// What templates may name: a user and the token that it has, a room, the message's number (from 1), its body.
+pub const PLACES: &[&str] = &["user", "token", "room", "id", "body"];
 
 /// What lies between a WebSocket frame and a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +187,7 @@ impl Dialect {
             open: all("open", &self.open)?,
             join: all("join", &self.join)?,
             send,
+            quick: Quick::of(self),
         })
     }
 }
@@ -202,6 +205,8 @@ pub struct Ready {
     pub join: Vec<Template>,
     /// A message.
     pub send: Template,
+    /// Reads deliveries without a JSON parser, where their form allows it.
+    pub quick: Option<Quick>,
 }
 
 /// What a frame turned out to be.

@@ -12,6 +12,7 @@
 //! A probe that is `GENERATOR_BOUND` says nothing about the server: the search goes no higher, and the knee is then
 //! "at least". Every probe is in the result, and there are at most [`Options::max_probes`].
 
+mod beside;
 mod search;
 mod show;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod systems;
 
 use serde::{Deserialize, Serialize};
 
+pub use beside::{Beside, Turns};
 pub use search::Search;
 pub use show::terminal;
 pub(crate) use show::{headline, way_back};
@@ -173,15 +175,48 @@ pub struct Seen {
     pub max_us: Option<u64>,
     /// Answers a second, by the clock.
     pub achieved_per_s: f64,
+    /// Deliveries a second, by the clock; none where nothing is delivered, or in results that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_per_s: Option<f64>,
+    /// CPU time of the servers a delivery (a call), in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_us: Option<f64>,
+    /// The same of the generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_us: Option<f64>,
+    /// Resident memory of the servers, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_rss_bytes: Option<u64>,
 }
 
 impl Seen {
+    /// Without what it cost.
+    pub fn new(kind: Kind, p99_us: Option<u64>, max_us: Option<u64>, achieved_per_s: f64) -> Self {
+        Self {
+            kind,
+            p99_us,
+            max_us,
+            achieved_per_s,
+            delivered_per_s: None,
+            server_us: None,
+            generator_us: None,
+            server_rss_bytes: None,
+        }
+    }
+
     /// Of a run: deliveries of a chat run, all operations of a lab's.
     pub fn of(result: &RunResult) -> Self {
         let lab = result.config.is_operations();
         let summary = if lab { &result.latency.ack } else { &result.latency.delivery };
         let achieved_per_s = if lab { result.delivered_per_s } else { result.acked_per_s };
-        Self { kind: result.verdict.kind, p99_us: summary.p99_us, max_us: summary.max_us, achieved_per_s }
+        let server = result.resources.server;
+        Self {
+            delivered_per_s: (!lab).then_some(result.delivered_per_s),
+            server_us: server.and_then(|used| used.us_per_delivery),
+            generator_us: result.resources.generator.and_then(|used| used.us_per_delivery),
+            server_rss_bytes: server.map(|used| used.rss_bytes),
+            ..Self::new(result.verdict.kind, summary.p99_us, summary.max_us, achieved_per_s)
+        }
     }
 
     /// What it says, given the objective in milliseconds.

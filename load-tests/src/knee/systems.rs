@@ -10,7 +10,7 @@ use crate::{compare::normal, verdict::Kind};
 
 fn valid(ms: f64) -> Seen {
     let us = (ms * 1000.0) as u64;
-    Seen { kind: Kind::Valid, p99_us: Some(us), max_us: Some(us * 2), achieved_per_s: 1.0 }
+    Seen::new(Kind::Valid, Some(us), Some(us * 2), 1.0)
 }
 
 fn of_kind(kind: Kind) -> Seen {

@@ -151,7 +151,7 @@ fn job(scenario: &Scenario, client: Option<Client>) -> anyhow::Result<Option<Job
             };
             Ok(Some(Job::Redis(Box::new(RespPlan::new(&scenario, place, Default::default())?))))
         }
-        Driver::Lab | Driver::Sql | Driver::Http => Ok(None),
+        Driver::Lab | Driver::Sql | Driver::Http | Driver::Bare => Ok(None),
     }
 }
 

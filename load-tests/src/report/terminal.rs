@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
+    bare::Bare,
     faults, reconcile,
     recorder::Summary,
     result::{RunResult, Usage},
@@ -98,6 +99,12 @@ pub(super) fn asked_for(result: &RunResult) -> String {
     }
     if let Some(http) = &config.http {
         return format!("{} connections, requests/s {rate}, seed {}", http.conns, config.seed);
+    }
+    if let Some(bare) = &result.bare {
+        return format!(
+            "{} sockets, {} rooms, bursts/s {rate}, {} B a write, seed {}",
+            config.conns, config.rooms, bare.bytes, config.seed
+        );
     }
     match &config.lab {
         Some(driven) => {
@@ -262,6 +269,24 @@ fn ledger_part(out: &mut String, result: &RunResult) {
     }
 }
 
+/// What the processes are called that are observed.
+pub(super) fn processes(result: &RunResult) -> [&'static str; 3] {
+    if result.bare.is_some() { ["writer", "redis", "reader"] } else { ["server", "redis", "generator"] }
+}
+
+/// What a write of a bare loop costs by the writer's own clocks.
+pub(super) fn a_write(bare: &Bare) -> String {
+    let us = |us: Option<f64>| us.map_or_else(|| NONE.into(), |us| format!("{us:.2} µs"));
+    format!(
+        "a write: {} of its thread, {} of its process; {} writes, {} calls, {} read",
+        us(bare.thread_us),
+        us(bare.process_us),
+        bare.writes,
+        bare.calls,
+        bare.reads
+    )
+}
+
 fn resource_part(out: &mut String, result: &RunResult) {
     let resources = &result.resources;
     let lab = result.config.is_operations();
@@ -271,7 +296,8 @@ fn resource_part(out: &mut String, result: &RunResult) {
         "\n{:<24}{:>10}{each:>17}{:>10}{:>9}{:>10}",
         "In the window", "CPU", "RSS MiB", "sockets", "held MiB"
     );
-    let rows = [("server", resources.server), ("redis", resources.redis), ("generator", resources.generator)];
+    let [server, redis, generator] = processes(result);
+    let rows = [(server, resources.server), (redis, resources.redis), (generator, resources.generator)];
     // A server of its own has a row where one is observed.
     for (name, used) in rows.into_iter().skip(usize::from(lab && resources.server.is_none())) {
         let _ = writeln!(
@@ -285,6 +311,9 @@ fn resource_part(out: &mut String, result: &RunResult) {
         );
     }
     let _ = writeln!(out, "{:<24}{:>10}", "  its busiest thread", share(resources.generator_busiest_thread));
+    if let Some(bare) = &result.bare {
+        let _ = writeln!(out, "{}", wrap(&format!("  {}", a_write(bare)), "  "));
+    }
     if let Some(calibration) = &result.calibration {
         let headroom = calibration.headroom.map_or_else(|| NONE.into(), |times| format!("{times:.1} ×"));
         let _ = writeln!(

@@ -100,7 +100,7 @@ fn comparisons_knees_and_tables_have_pages() {
     let knee = Search::new("sample", crate::knee::Options::default()).take(|ask| {
         let us = (4_600_000.0 / (1000.0 - ask.rate).max(1.0)) as u64;
         let kind = if ask.rate > 1000.0 { Kind::ServerBound } else { Kind::Valid };
-        Ok::<_, Infallible>(Seen { kind, p99_us: Some(us), max_us: Some(us), achieved_per_s: ask.rate })
+        Ok::<_, Infallible>(Seen::new(kind, Some(us), Some(us), ask.rate))
     });
     let page = knee_page(&knee.unwrap());
     check(&page);

@@ -21,7 +21,7 @@ mod library;
 mod listen;
 pub mod nodes;
 pub mod plan;
-mod poller;
+pub(crate) mod poller;
 mod send;
 mod shard;
 mod shared;

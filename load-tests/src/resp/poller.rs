@@ -1,9 +1,9 @@
 //! Waiting for many sockets, to the microsecond. Level-triggered: what is not read now is reported again.
 
 #[cfg(target_os = "linux")]
-pub(super) use epolled::Poller;
+pub(crate) use epolled::Poller;
 #[cfg(not(target_os = "linux"))]
-pub(super) use polled::Poller;
+pub(crate) use polled::Poller;
 
 use std::time::Duration;
 
@@ -11,9 +11,15 @@ use rustix::event::Timespec;
 
 /// A socket that can be read or written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     pub token: u64,
     pub writable: bool,
+}
+
+/// Linux wakes a sleeping thread up to 50 µs late, to wake several at once; this one asks not to be among them.
+pub(crate) fn be_punctual() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
 fn timespec(duration: Duration) -> Timespec {
@@ -39,7 +45,7 @@ mod epolled {
     /// `epoll_wait` counts in whole milliseconds: a wait that is not much longer is left to `ppoll` on the epoll descriptor.
     const FINE: Duration = Duration::from_millis(20);
 
-    pub(in super::super) struct Poller {
+    pub(crate) struct Poller {
         epoll: OwnedFd,
         events: Vec<epoll::Event>,
     }
@@ -104,7 +110,7 @@ mod polled {
     use super::{Ready, timespec};
 
     #[derive(Default)]
-    pub(in super::super) struct Poller {
+    pub(crate) struct Poller {
         watched: Vec<(u64, TcpStream, bool)>,
     }
 

@@ -15,7 +15,7 @@ use super::{
     conn::{Conn, Pending, What},
     listen::Listener,
     nodes::{SlotMap, dial},
-    poller::{Poller, Ready},
+    poller::{Poller, Ready, be_punctual},
     shared::{Due, Shared, Window},
     tally::Tally,
 };
@@ -323,12 +323,6 @@ impl Shard {
             }
         }
     }
-}
-
-/// Linux wakes a sleeping thread up to 50 µs late, to wake several at once; this one asks not to be among them.
-fn be_punctual() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
 pub(super) fn token(node: usize, client: usize) -> u64 {

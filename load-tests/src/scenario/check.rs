@@ -1,6 +1,7 @@
 //! What a scenario's types can't say: bounds, and which fields belong to which driver.
 
 use super::{Driver, Scenario};
+use crate::bare;
 
 /// The most reconnects a second of one churning connection: a slower one would still be opening.
 const MAX_CHURN_PER_CONN: f64 = 2.0;
@@ -30,6 +31,7 @@ impl Scenario {
             Driver::Redis => self.check_redis(),
             Driver::Sql => self.check_sql(),
             Driver::Http => self.check_http(),
+            Driver::Bare => self.check_bare(),
         }
     }
 
@@ -69,6 +71,30 @@ impl Scenario {
         match &self.redis {
             Some(commands) => commands.check(self.conns, self.body_bytes),
             None => Err("[redis] is missing: which commands are to be sent?".into()),
+        }
+    }
+
+    fn check_bare(&self) -> Result<(), String> {
+        self.open_load(1)?;
+        at_least_one(&[("conns", self.conns as u64), ("rooms", self.rooms as u64)])?;
+        if self.rooms > self.conns {
+            return Err(format!("rooms ({}) must not be more than conns ({})", self.rooms, self.conns));
+        }
+        if self.conns > bare::MAX_SOCKETS {
+            return Err(format!(
+                "conns must be at most {}: one source address has no more",
+                bare::MAX_SOCKETS
+            ));
+        }
+        if self.rooms_per_conn != 1 || self.churn_conns > 0 || self.receive.is_some() {
+            return Err("rooms_per_conn must be 1, and churn_conns and receive be left out".into());
+        }
+        if self.settle_ms != 0 {
+            return Err("settle_ms must be 0: a bare loop has nothing that settles".into());
+        }
+        match (bare::MIN_BYTES..=bare::MAX_BYTES).contains(&self.body_bytes) {
+            true => Ok(()),
+            false => Err(format!("body_bytes must be {} to {}", bare::MIN_BYTES, bare::MAX_BYTES)),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
 const EMBEDDED: &[(&str, &str)] = &[
     ("chat-steady", include_str!("../../scenarios/chat-steady.toml")),
     ("fanout", include_str!("../../scenarios/fanout.toml")),
+    ("bare-writes", include_str!("../../scenarios/bare-writes.toml")),
     ("ws-10k", include_str!("../../scenarios/ws-10k.toml")),
     ("senders-1k", include_str!("../../scenarios/senders-1k.toml")),
     ("chat-100k-per-min", include_str!("../../scenarios/chat-100k-per-min.toml")),
@@ -53,6 +54,8 @@ pub enum Driver {
     Sql,
     /// Requests to an HTTP server.
     Http,
+    /// Nothing but writes to sockets, by a process of its own: what no server can be below.
+    Bare,
 }
 
 /// One scenario; see `scenarios/chat-steady.toml`, `scenarios/presence.toml` and `scenarios/history.toml` for each
@@ -226,6 +229,33 @@ impl Scenario {
                 Err("schedule.kind = \"closed\" is for ceilings, which this driver does not measure".into())
             }
         }
+    }
+
+    /// The bare loop that writes as often, at the same instants, to as many sockets as this chat delivers to.
+    ///
+    /// # Errors
+    /// One sentence: what a bare loop can't do of it.
+    pub fn bare(&self, bytes: usize) -> Result<Self, String> {
+        if self.driver != Driver::Ws {
+            return Err(format!("{} does not load the chat server", self.name));
+        }
+        if self.rooms_per_conn != 1 || self.churn_conns > 0 || self.receive.is_some() {
+            return Err(format!(
+                "{}: a bare loop has one room a socket, and all of them stay and listen",
+                self.name
+            ));
+        }
+        let scenario = Self {
+            name: format!("{}-bare", self.name),
+            title: format!("The bare loop of {}", self.name),
+            driver: Driver::Bare,
+            devices: 1,
+            body_bytes: bytes,
+            settle_ms: 0,
+            ..self.clone()
+        };
+        scenario.check()?;
+        Ok(scenario)
     }
 
     /// Connections of all kinds.

@@ -134,11 +134,10 @@ impl Foreigner<'_> {
     async fn open(&mut self) -> Result<Socket, String> {
         let (shared, foreign) = (self.shared, self.foreign);
         let user = format!("u{}", self.index);
+        let token = shared.plan.tokens.get(self.index).map_or("", String::as_str);
+        let who: &[(&str, &dyn std::fmt::Display)] = &[("user", &user), ("token", &token)];
         let server = shared.plan.server_of(self.index);
-        let url = with_path(
-            &shared.plan.ws_urls[server],
-            foreign.ready.path.as_ref().map(|p| p.fill(&[("user", &user)])),
-        );
+        let url = with_path(&shared.plan.ws_urls[server], foreign.ready.path.as_ref().map(|p| p.fill(who)));
         let mut request = url?.into_client_request().map_err(|e| format!("upgrade: {e}"))?;
         if let Some(name) = &foreign.dialect.subprotocol {
             let value = HeaderValue::from_str(name).map_err(|e| format!("subprotocol: {e}"))?;
@@ -148,12 +147,12 @@ impl Foreigner<'_> {
         let mut socket = upgrade(request, stream).await?;
         if foreign.dialect.framing == Framing::Socketio {
             self.until(&mut socket, "open", |frame| *frame == Frame::Opened).await?;
-            let auth = foreign.ready.auth.fill(&[("user", &user)]);
+            let auth = foreign.ready.auth.fill(who);
             write(&mut socket, socketio::connect(&auth)).await?;
             self.until(&mut socket, "connect", |frame| *frame == Frame::Connected).await?;
         }
         for template in &foreign.ready.open {
-            let text = template.fill(&[("user", &user)]);
+            let text = template.fill(who);
             write(&mut socket, foreign.dialect.framing.message(&text, None)).await?;
         }
         for room in shared.plan.rooms_of(self.index) {
@@ -271,6 +270,9 @@ impl Foreigner<'_> {
     }
 
     fn message(&mut self, text: &str) {
+        if let Some(body) = self.foreign.ready.quick.as_ref().and_then(|quick| quick.body(text)) {
+            return self.delivered(body);
+        }
         let dialect = &self.foreign.dialect;
         let Ok(message) = serde_json::from_str::<Value>(text) else {
             self.strange("frame not understood");

@@ -21,7 +21,7 @@ pub(super) struct CompareArgs {
     load: LoadArgs,
     #[command(flatten)]
     place: PlaceArgs,
-    /// One side: `reference`, LAB=NAME, or the path of another chatlab
+    /// One side: `reference`, LAB=NAME, peer:socketio, or the path of another chatlab
     #[arg(long, value_name = "WHAT", default_value = "reference")]
     a: String,
     /// The other side

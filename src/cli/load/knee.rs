@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
-use chatlab_load::knee::{self, Options, Search, Seen};
+use anyhow::anyhow;
+use chatlab_load::knee::{self, Ask, Beside, Options, Search, Seen, Turns};
 
 use super::{
     options::{LoadArgs, PlaceArgs},
-    output::{exit_code, show},
+    output::{exit_code, keep, show, tell},
     side::Side,
     teller::Teller,
-    window::{Setting, Started},
+    window::Setting,
 };
 use crate::{
     cli::Global,
@@ -27,6 +27,10 @@ pub(super) struct KneeArgs {
     /// Load this variant of a lab instead of the reference
     #[arg(long, value_name = "LAB=NAME")]
     variant: Vec<Choice>,
+    /// Search the knee of this as well, in turns, and show all side by side: `reference`, LAB=NAME, peer:socketio or the path of
+    /// another chatlab; may be repeated
+    #[arg(long, value_name = "WHAT")]
+    against: Vec<String>,
     /// The objective: 99 % of the answers (of a chat: of the deliveries) within so many milliseconds of the intended instant
     #[arg(long, value_name = "MS", default_value_t = Options::default().objective_ms)]
     p99_ms: f64,
@@ -47,6 +51,8 @@ pub(super) struct KneeArgs {
 /// Runs `load knee`.
 pub(super) async fn run(args: KneeArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let side = Side::new(Variants::new(args.variant.iter().cloned()));
+    let others = args.against.iter().map(|what| Side::named(what, &side.variants));
+    let sides = std::iter::once(Ok(side.clone())).chain(others).collect::<anyhow::Result<Vec<_>>>()?;
     let options = Options {
         objective_ms: args.p99_ms,
         from: args.load.scenario()?.rate,
@@ -57,35 +63,77 @@ pub(super) async fn run(args: KneeArgs, global: &Global) -> anyhow::Result<ExitC
         ..Options::default()
     };
     options.check().map_err(|why| anyhow!(why))?;
-    let Some(setting) = Setting::prepare(&args.load, &[&side], global).await? else {
+    let Some(setting) = Setting::prepare(&args.load, &sides.iter().collect::<Vec<_>>(), global).await? else {
         return Ok(ExitCode::FAILURE);
     };
-    let title = format!("{}, {}, {}", setting.scenario.name, args.place.topology, side.title);
-    let mut search = Search::new(&title, options);
+    let about = format!("{}, {}", setting.scenario.name, args.place.topology);
+    let search = |side: &Side| Search::new(&format!("{about}, {}", side.title), options);
+    let mut turns = Turns::new(sides.iter().map(search).collect());
     let mut teller = Teller::new(global.json);
-    let mut started: Option<Started<'_>> = None;
-    while let Some(ask) = search.next() {
-        teller.title(&format!("probe {}: {:.0} a second ({})", search.done() + 1, ask.rate, ask.why));
-        if !ask.same_servers
-            && let Some(old) = started.take()
-        {
-            old.stop().await?;
-        }
-        if started.is_none() {
-            started = Some(setting.start(args.place, &side, &mut teller).await?);
-        }
-        let servers = started.as_ref().context("no servers were started")?;
-        let mut scenario = setting.scenario.clone();
-        scenario.rate = ask.rate;
-        let result = Box::pin(servers.load(&scenario, None, &mut teller)).await?;
-        search.put(Seen::of(&result));
-    }
-    if let Some(last) = started {
-        last.stop().await?;
+    while let Some(which) = turns.next() {
+        let (Some(search), Some(side)) = (turns.search(which), sides.get(which)) else { break };
+        Box::pin(turn(&setting, args.place, (side, search), sides.len() > 1, &mut teller)).await?;
     }
     teller.finish();
-    let found = search.finish();
-    let name = format!("{}-{}-knee.json", setting.scenario.name, args.place.topology);
-    show(&args.load, global, &name, &found, || knee::terminal(&found))?;
+    give(&args, global, &about.replace(", ", "-"), &sides, &turns.finish())
+}
+
+/// One probe on servers that are started for it, and those that follow on the same servers.
+async fn turn(
+    setting: &Setting,
+    place: PlaceArgs,
+    (side, search): (&Side, &mut Search),
+    several: bool,
+    teller: &mut Teller,
+) -> anyhow::Result<()> {
+    let whose = if several { format!("{}, ", side.title) } else { String::new() };
+    let title = |search: &Search, ask: Ask| {
+        format!("{whose}probe {}: {:.0} a second ({})", search.done() + 1, ask.rate, ask.why)
+    };
+    let mut asked = search.next();
+    if let Some(ask) = asked {
+        teller.title(&title(search, ask));
+    }
+    let servers = setting.start(place, side, teller).await?;
+    while let Some(ask) = asked {
+        let mut scenario = setting.scenario.clone();
+        scenario.rate = ask.rate;
+        let seen = Box::pin(servers.load(&scenario, None, teller)).await;
+        match seen {
+            Ok(result) => search.put(Seen::of(&result)),
+            Err(error) => {
+                servers.stop().await?;
+                return Err(error);
+            }
+        }
+        asked = search.next().filter(|next| next.same_servers);
+        if let Some(next) = asked {
+            teller.title(&title(search, next));
+        }
+    }
+    servers.stop().await
+}
+
+/// Each knee in a file of its own, from which `load report` makes its page; all of them together for whoever asked.
+fn give(
+    args: &KneeArgs,
+    global: &Global,
+    about: &str,
+    sides: &[Side],
+    found: &Beside,
+) -> anyhow::Result<ExitCode> {
+    if let [alone] = found.knees.as_slice() {
+        let name = format!("{about}-knee.json");
+        show(&args.load, global, &name, alone, || knee::terminal(alone))?;
+        return Ok(exit_code(alone.is_found(), args.load.accept));
+    }
+    for (nth, (knee, side)) in found.knees.iter().zip(sides).enumerate() {
+        let whose = if nth == 0 { String::new() } else { format!("{}-", side.slug()) };
+        keep(&args.load, &format!("{about}-{whose}knee.json"), knee)?;
+    }
+    tell(global, found, || {
+        let each: Vec<_> = found.knees.iter().map(knee::terminal).collect();
+        format!("{}\n{}", found.terminal(), each.join("\n"))
+    })?;
     Ok(exit_code(found.is_found(), args.load.accept))
 }

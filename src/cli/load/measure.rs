@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Context;
 use chatlab_kit::{
-    ids::RoomId,
+    ids::{RoomId, SessionId, UserId},
     lab::Workload,
     prereq::ServerBinary,
     redis::{ClientKind, Redis, RedisConfig},
     servers::{Managed, Topology},
 };
 use chatlab_load::{
+    bare::BarePlan,
     faults::Fault,
     http_load::{HttpPlan, HttpTarget},
     lab::{LabPlan, Place},
@@ -23,11 +24,12 @@ use chatlab_load::{
 };
 
 use super::{
+    bare::Writer,
     crew::Crew,
     faults::{Chaos, Ends, Injector},
     window::Elsewhere,
 };
-use crate::{harness::Stack, labs, seats};
+use crate::{harness::Stack, labs, seats, service::tokens::Tokens};
 
 /// What the generator's process is started with.
 pub(super) const GENERATE: [&str; 2] = ["load", "generate"];
@@ -188,6 +190,16 @@ pub(super) async fn measure_http(
     generate(Job::Http(plan), progress).await
 }
 
+/// How long tokens for a server elsewhere live, in seconds: longer than any run.
+const FOREIGN_TOKEN_TTL_S: u64 = 2 * 86_400;
+
+/// Tokens as ours have them, of users that nobody knows: a signature is all that can be verified elsewhere.
+fn foreign_tokens(secret: Option<&str>, users: usize) -> anyhow::Result<Vec<String>> {
+    let Some(secret) = secret else { return Ok(vec![String::new(); users]) };
+    let tokens = Tokens::new(secret.as_bytes(), FOREIGN_TOKEN_TTL_S).context("--target-secret")?;
+    (0..users).map(|_| Ok(tokens.mint(&SessionId::new(UserId::new()))?)).collect()
+}
+
 /// Loads a WebSocket server elsewhere by its dialect. Its rooms are r0, r1, …, its users u0, u1, …: nobody has to be made.
 ///
 /// # Errors
@@ -201,17 +213,34 @@ pub(super) async fn measure_foreign(
 ) -> anyhow::Result<RunResult> {
     let target = Target {
         ws_urls: vec![elsewhere.url.clone()],
-        tokens: vec![String::new(); scenario.users()],
+        tokens: foreign_tokens(elsewhere.secret.as_deref(), scenario.users())?,
         rooms: (0..scenario.rooms).map(|_| RoomId::new()).collect(),
         server_pids: elsewhere.pids.clone(),
+        redis_pids: elsewhere.redis_pids.clone(),
+        redis_nodes: elsewhere.redis_nodes.clone(),
         labels,
-        ..Target::default()
     };
     let mut plan = Box::new(Plan::new(scenario, target)?);
     plan.dialect = elsewhere.dialect.clone().map(Box::new);
     plan.record = record.map(Path::to_owned);
     plan.check()?;
     generate(Job::Ws(plan), progress).await
+}
+
+/// Reads what a bare loop writes, as a scenario says.
+///
+/// # Errors
+/// When the generator gives no result.
+pub(super) async fn measure_bare(
+    writer: &Writer,
+    scenario: &Scenario,
+    record: Option<&Path>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> anyhow::Result<RunResult> {
+    let labels = BTreeMap::from([("loop".to_owned(), "one process, one call a write".to_owned())]);
+    let mut plan = Box::new(BarePlan::new(scenario, (writer.addr.clone(), writer.pid), labels)?);
+    plan.record = record.map(Path::to_owned);
+    generate(Job::Bare(plan), progress).await
 }
 
 /// Sends a scenario's statements to a database.

@@ -1,14 +1,17 @@
 //! `chatlab load`: load the chat server, a variant of a lab, or Redis itself, and judge the run.
 
+mod bare;
 mod ceiling;
 mod compare;
 mod crew;
 mod faults;
+mod floor;
 mod knee;
 mod matrix;
 mod measure;
 mod options;
 mod output;
+pub mod peer;
 mod report;
 mod run;
 mod side;
@@ -43,6 +46,8 @@ Examples:
   chatlab load report results/steady
   chatlab load compare chat-steady --a reference --b history=list
   chatlab load knee fanout --p99-ms 50
+  chatlab load knee fanout --p99-ms 50 --against peer:socketio
+  chatlab load floor fanout --rate 400
   chatlab load matrix history --clients redis-rs,fred
   chatlab load run sql-5k --target postgres://chat@localhost/chat
   chatlab load run fanout --target ws://127.0.0.1:3000 --dialect load-tests/dialects/socketio.toml
@@ -77,6 +82,9 @@ enum Verb {
     /// The highest rate that keeps a 99th percentile within an objective
     #[command(after_help = EXAMPLES)]
     Knee(knee::KneeArgs),
+    /// What a delivery costs the chat server over what a bare write to a socket costs, in turns
+    #[command(after_help = EXAMPLES)]
+    Floor(floor::FloorArgs),
     /// A table of variants × clients × topologies
     #[command(after_help = EXAMPLES)]
     Matrix(matrix::MatrixArgs),
@@ -90,6 +98,9 @@ enum Verb {
     /// The generator's own process: a plan in, a result out
     #[command(hide = true)]
     Generate,
+    /// The bare loop's own process: writes what its readers ask for
+    #[command(hide = true)]
+    BareWriter,
 }
 
 /// Runs `load`.
@@ -103,6 +114,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         Verb::Run(args) => Box::pin(run::run(args, global)).await,
         Verb::Compare(args) => Box::pin(compare::run(args, global)).await,
         Verb::Knee(args) => Box::pin(knee::run(args, global)).await,
+        Verb::Floor(args) => Box::pin(floor::run(args, global)).await,
         Verb::Matrix(args) => Box::pin(matrix::run(args, global)).await,
         Verb::Ceiling(args) => {
             let global = global.clone();
@@ -114,6 +126,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             tokio::task::spawn_blocking(|| process::serve_plan(measure::workload)).await??;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::BareWriter => tokio::task::spawn_blocking(bare::write).await?,
     }
 }
 
@@ -133,6 +146,7 @@ fn list(json: bool) -> anyhow::Result<ExitCode> {
             Driver::Redis => format!("{} connections to Redis, commands/s", s.conns),
             Driver::Sql => format!("{} connections to SQLite (or --target), operations/s", s.conns),
             Driver::Http => format!("{} connections, requests/s", s.conns),
+            Driver::Bare => format!("{} sockets, {} rooms, bursts/s", s.conns, s.rooms),
         };
         let rate = s.open_load(1).map_or(s.rate, |load| load.rate_per_s);
         writeln!(out, "{:<20}{what} {rate:.0} {}, {} s\n", "", s.schedule, s.secs)?;

@@ -26,6 +26,9 @@ pub(super) struct LoadArgs {
     /// The schedule's seed
     #[arg(long)]
     seed: Option<u64>,
+    /// Generator threads that drive connections
+    #[arg(long)]
+    threads: Option<usize>,
     /// The length of a message's body, in bytes
     #[arg(long)]
     body_bytes: Option<usize>,
@@ -45,6 +48,15 @@ pub(super) struct LoadArgs {
     /// Processes of the target, to observe: their CPU and memory are in the result
     #[arg(long, value_name = "PID,…", value_delimiter = ',', requires = "target")]
     pub target_pids: Vec<u32>,
+    /// The secret that the target verifies tokens with (JWT, HS256): its dialect's ${token} is signed with it
+    #[arg(
+        long,
+        value_name = "SECRET",
+        requires = "target",
+        env = "CHATLAB_TARGET_SECRET",
+        hide_env_values = true
+    )]
+    pub target_secret: Option<String>,
     /// Write the result into this folder, as JSON; `load report` makes a page of it
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -69,6 +81,7 @@ impl LoadArgs {
         set(&mut scenario.rate, self.rate);
         set(&mut scenario.secs, self.secs);
         set(&mut scenario.seed, self.seed);
+        set(&mut scenario.threads, self.threads);
         set(&mut scenario.body_bytes, self.body_bytes);
         if let Some(by) = self.receive {
             let Some(receive) = &mut scenario.receive else {

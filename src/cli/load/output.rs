@@ -16,12 +16,25 @@ pub(super) fn show(
     result: &impl Serialize,
     text: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
-    if let Some(folder) = &args.out {
-        let file = folder.join(name);
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&file, serde_json::to_vec_pretty(result)?))
-            .with_context(|| format!("writing {}", file.display()))?;
-    }
+    keep(args, name, result)?;
+    tell(global, result, text)
+}
+
+/// Into the folder, if one was given.
+pub(super) fn keep(args: &LoadArgs, name: &str, result: &impl Serialize) -> anyhow::Result<()> {
+    let Some(folder) = &args.out else { return Ok(()) };
+    let file = folder.join(name);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&file, serde_json::to_vec_pretty(result)?))
+        .with_context(|| format!("writing {}", file.display()))
+}
+
+/// On standard output.
+pub(super) fn tell(
+    global: &Global,
+    result: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if global.json {
         writeln!(out, "{}", serde_json::to_string_pretty(result)?)?;

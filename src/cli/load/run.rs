@@ -36,7 +36,7 @@ pub(super) struct RunArgs {
     /// is loaded. `exercise` is yours: it is built first
     #[arg(long, value_name = "LAB=NAME")]
     variant: Vec<Choice>,
-    /// Load this as well, in the order A B B A, and show both sides: `reference`, LAB=NAME or the path of another chatlab
+    /// Load this as well, in the order A B B A, and show both sides: `reference`, LAB=NAME, peer:NAME or the path of another chatlab
     #[arg(long, value_name = "WHAT")]
     against: Option<String>,
     /// Record the run into this folder, second by second; `load report DIR` makes a page of it
@@ -60,6 +60,9 @@ pub(super) async fn run(args: RunArgs, global: &Global) -> anyhow::Result<ExitCo
     args.faults.check(&scenario, args.place.topology, args.load.servers)?;
     if !(args.faults.faults().is_empty() || crew.is_one() && args.load.target.is_none()) {
         anyhow::bail!("--fault needs servers that are started for the run, and one generator");
+    }
+    if !args.faults.faults().is_empty() && sides.iter().any(|side| side.peer.is_some()) {
+        anyhow::bail!("--fault breaks our own servers: a peer has no part in it");
     }
     let Some(mut setting) = Setting::prepare(&args.load, &sides, global).await? else {
         return Ok(ExitCode::FAILURE);

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use chatlab_load::scenario::{Driver, Scenario};
+use chatlab_load::{
+    peers::Peer,
+    scenario::{Driver, Scenario},
+};
 
 use crate::{
     config::{Choice, Variants},
@@ -19,19 +22,26 @@ pub(super) struct Side {
     pub variants: Variants,
     /// Another build of chatlab.
     pub program: Option<PathBuf>,
+    /// Somebody else's server instead of ours.
+    pub peer: Option<&'static Peer>,
 }
 
 impl Side {
     pub(super) fn new(variants: Variants) -> Self {
         let names: Vec<_> = variants.choices().map(|choice| choice.to_string()).collect();
         let title = if names.is_empty() { "reference".to_owned() } else { names.join(", ") };
-        Self { title, variants, program: None }
+        Self { title, variants, program: None, peer: None }
     }
 
-    /// `reference`, `LAB=NAME`, or the path of another chatlab; on top of `base`.
+    /// `reference`, `LAB=NAME`, or the path of another chatlab, on top of `base`; or `peer:NAME`.
     pub(super) fn named(what: &str, base: &Variants) -> anyhow::Result<Self> {
         if what == "reference" {
             return Ok(Self::new(Variants::default()));
+        }
+        if let Some(name) = what.strip_prefix("peer:") {
+            let peer = Peer::find(name).map_err(|why| anyhow::anyhow!(why))?;
+            let title = format!("{what} ({})", peer.title);
+            return Ok(Self { title, peer: Some(peer), ..Self::new(Variants::default()) });
         }
         if what.contains(std::path::MAIN_SEPARATOR) {
             let program = PathBuf::from(what);
@@ -39,9 +49,18 @@ impl Side {
             return Ok(Self { title: what.to_owned(), program: Some(program), ..Self::new(base.clone()) });
         }
         let choice: Choice = what.parse().map_err(|why| {
-            anyhow::anyhow!("`{what}`: {why}; give LAB=NAME, `reference`, or the path of a chatlab")
+            anyhow::anyhow!("`{what}`: {why}; give LAB=NAME, `reference`, peer:NAME or the path of a chatlab")
         })?;
         Ok(Self::new(Variants::new(base.choices().chain([choice]))))
+    }
+
+    /// What it is called in the name of a file.
+    pub(super) fn slug(&self) -> String {
+        if let Some(peer) = self.peer {
+            return format!("peer-{}", peer.name);
+        }
+        let short = self.title.rsplit(std::path::MAIN_SEPARATOR).next().unwrap_or_default();
+        short.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
     }
 
     /// The labs whose exercise is loaded.
@@ -51,6 +70,17 @@ impl Side {
 
     /// Whether there is what this side names.
     pub(super) fn check(&self, scenario: &Scenario) -> anyhow::Result<()> {
+        if let Some(peer) = self.peer {
+            // It has neither our tokens' sessions nor our history.
+            let plain =
+                scenario.driver == Driver::Ws && scenario.churn_conns == 0 && scenario.receive.is_none();
+            anyhow::ensure!(
+                plain,
+                "peer:{}: connections of {} do not all stay and listen",
+                peer.name,
+                scenario.name
+            );
+        }
         match scenario.driver {
             Driver::Ws | Driver::Http => seats::all(&self.variants).map(drop),
             Driver::Lab => {
@@ -64,9 +94,9 @@ impl Side {
                 }
                 self.variant_of(scenario).map(drop)
             }
-            Driver::Redis | Driver::Sql => match self.variants.choices().next() {
+            Driver::Redis | Driver::Sql | Driver::Bare => match self.variants.choices().next() {
                 Some(choice) => {
-                    bail!("{} loads Redis or a database itself: {choice} has no part in it", scenario.name)
+                    bail!("{} loads no chat server and no lab: {choice} has no part in it", scenario.name)
                 }
                 None => Ok(()),
             },

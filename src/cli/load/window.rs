@@ -21,12 +21,15 @@ use chatlab_load::{
 };
 
 use super::{
+    bare::Writer,
     crew::Crew,
     faults::FaultArgs,
     measure::{
-        GENERATE, labels, measure_by, measure_foreign, measure_http, measure_lab, measure_redis, measure_sql,
+        GENERATE, labels, measure_bare, measure_by, measure_foreign, measure_http, measure_lab,
+        measure_redis, measure_sql,
     },
     options::{LoadArgs, PlaceArgs},
+    peer::{self, PeerServer},
     side::Side,
     teller::Teller,
 };
@@ -78,11 +81,18 @@ impl Setting {
         exercises.dedup();
         // Also raises the limit for the server processes, which inherit it.
         preflight(scenario.all_conns())?;
-        if args.target.is_some() && matches!(scenario.driver, Driver::Lab | Driver::Redis) {
+        if args.target.is_some() && matches!(scenario.driver, Driver::Lab | Driver::Redis | Driver::Bare) {
             bail!("--target: {} is loaded on servers that are started for it", scenario.name);
         }
         let (server, yes) = (global.redis_server.clone(), global.yes);
-        let redis = match scenario.driver == Driver::Sql || args.target.is_some() {
+        let peers: Vec<_> = sides.iter().filter_map(|side| side.peer).collect();
+        if !peers.is_empty() && (args.servers > 1 || args.target.is_some()) {
+            bail!("a peer is one process, and compared with ours: leave out --servers and --target");
+        }
+        tokio::task::spawn_blocking(move || peers.into_iter().try_for_each(|peer| peer::ensure(peer, yes)))
+            .await??;
+        let no_redis = matches!(scenario.driver, Driver::Sql | Driver::Bare);
+        let redis = match no_redis || args.target.is_some() {
             true => None,
             false => Some(
                 tokio::task::spawn_blocking(move || setup::ensure_server(server.as_deref(), yes)).await??,
@@ -100,11 +110,33 @@ impl Setting {
         if args.target.is_some() && (scenario.driver == Driver::Ws) != dialect.is_some() {
             bail!("--target and --dialect go together for the driver `ws`, and only for it");
         }
-        let target =
-            args.target.clone().map(|url| Elsewhere { url, dialect, pids: args.target_pids.clone() });
+        let target = args.target.clone().map(|url| Elsewhere {
+            url,
+            dialect,
+            pids: args.target_pids.clone(),
+            secret: args.target_secret.clone(),
+            ..Elsewhere::default()
+        });
         let faults = FaultArgs::default();
         let servers = usize::from(args.servers);
         Ok(Some(Self { scenario, crew: Crew::default(), servers, redis, target, program, faults }))
+    }
+
+    /// The same for a bare loop: it has nothing but a load.
+    ///
+    /// # Errors
+    /// When the machine has too few open files for it.
+    pub(super) fn of(&self, scenario: Scenario) -> anyhow::Result<Self> {
+        preflight(scenario.all_conns())?;
+        Ok(Self {
+            scenario,
+            crew: Crew::default(),
+            servers: 1,
+            redis: None,
+            target: None,
+            program: self.program.clone(),
+            faults: FaultArgs::default(),
+        })
     }
 
     fn redis(&self) -> anyhow::Result<&ServerBinary> {
@@ -154,7 +186,25 @@ impl Setting {
             let servers = Servers::Elsewhere(Box::new(target.clone()));
             return Ok(Started { setting: self, place, side, program, servers });
         }
+        if let Some(peer) = side.peer {
+            if topology != Topology::Single {
+                bail!("peer:{} knows one Redis node: --topology single", peer.name);
+            }
+            teller.note(&format!("starting {topology} Redis and peer:{}", peer.name));
+            let server = PeerServer::start(peer, self.redis()?, &self.redis_options()).await?;
+            return Ok(Started {
+                setting: self,
+                place,
+                side,
+                program,
+                servers: Servers::Peer(Box::new(server)),
+            });
+        }
         let servers = match self.scenario.driver {
+            Driver::Bare => {
+                teller.note("starting the writer");
+                Servers::Bare(Box::new(Writer::start(program).await?))
+            }
             Driver::Sql => {
                 teller.note("making a SQLite file");
                 Servers::File(tempfile::tempdir().context("making a folder for SQLite's file")?)
@@ -188,15 +238,24 @@ enum Servers {
     /// SQLite's file is in it, and goes with it.
     File(tempfile::TempDir),
     Elsewhere(Box<Elsewhere>),
+    Peer(Box<PeerServer>),
+    Bare(Box<Writer>),
 }
 
-/// Servers that are there already.
-#[derive(Clone)]
+/// Servers that are not ours.
+#[derive(Clone, Default)]
 pub(super) struct Elsewhere {
     pub url: String,
     pub dialect: Option<Dialect>,
     /// Processes to observe.
     pub pids: Vec<u32>,
+    /// What tokens are signed with.
+    pub secret: Option<String>,
+    /// The Redis that they use, where it is known: processes and nodes.
+    pub redis_pids: Vec<u32>,
+    pub redis_nodes: Vec<String>,
+    /// What a result says about them.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Running servers that can be loaded.
@@ -243,6 +302,11 @@ impl Started<'_> {
                 anyhow::ensure!(self.setting.crew.is_one(), "--target is loaded by one generator");
                 load_elsewhere(target, scenario, record, tell).await
             }
+            Servers::Peer(peer) => {
+                anyhow::ensure!(self.setting.crew.is_one(), "a peer is loaded by one generator");
+                load_elsewhere(&peer.elsewhere, scenario, record, tell).await
+            }
+            Servers::Bare(writer) => measure_bare(writer, scenario, record, tell).await,
             Servers::Redis(managed) if scenario.driver == Driver::Lab => {
                 let client = self.place.library()?;
                 let labels = labels(topology, client, self.setting.redis()?);
@@ -263,6 +327,8 @@ impl Started<'_> {
         match self.servers {
             Servers::File(_) | Servers::Elsewhere(_) => Ok(()),
             Servers::Chat(stack) => stack.stop().await,
+            Servers::Peer(peer) => peer.stop().await,
+            Servers::Bare(writer) => writer.stop().await,
             Servers::Redis(managed) => Ok(tokio::task::spawn_blocking(move || managed.stop()).await?),
         }
     }
@@ -277,12 +343,15 @@ async fn load_elsewhere(
     let url = &target.url;
     // A password stays out of the result.
     let shown = url.split_once('@').map_or(url.as_str(), |(_, host)| host);
-    let labels = BTreeMap::from([("target".to_owned(), shown.to_owned())]);
+    let mut labels = target.labels.clone();
+    if labels.is_empty() {
+        labels.insert("target".to_owned(), shown.to_owned());
+    }
     match scenario.driver {
         Driver::Sql => measure_sql((url, &target.pids), scenario, record, tell).await,
         Driver::Http => measure_http(Err(target), scenario, labels, record, tell).await,
         Driver::Ws => measure_foreign(target, scenario, labels, record, tell).await,
-        Driver::Lab | Driver::Redis => {
+        Driver::Lab | Driver::Redis | Driver::Bare => {
             bail!("--target: {} is loaded on servers that are started for it", scenario.name)
         }
     }

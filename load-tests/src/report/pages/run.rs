@@ -4,7 +4,7 @@ use super::{
     super::{
         chart::{heat, over_time, percentiles},
         html::{Tone, badge, charts, figure, list, page as whole, paragraph, section, table, tiles},
-        terminal::{NONE, asked_for, mib, ms, per_s, share, usage},
+        terminal::{NONE, a_write, asked_for, mib, ms, per_s, processes, share, usage},
         timeline::Timeline,
     },
     reconciled,
@@ -265,7 +265,8 @@ fn ledger(result: &RunResult) -> String {
 fn resources(result: &RunResult) -> String {
     let r = &result.resources;
     let each = if is_operations(result) { "µs an operation" } else { "µs a delivery" };
-    let mut rows: Vec<Vec<String>> = [("server", r.server), ("Redis", r.redis), ("generator", r.generator)]
+    let [server, redis, generator] = processes(result);
+    let mut rows: Vec<Vec<String>> = [(server, r.server), (redis, r.redis), (generator, r.generator)]
         .into_iter()
         .filter(|(_, used)| used.is_some())
         .map(|(name, used)| {
@@ -282,7 +283,7 @@ fn resources(result: &RunResult) -> String {
     if r.generator_busiest_thread.is_some() {
         let busiest = share(r.generator_busiest_thread);
         rows.push(vec![
-            "generator's busiest thread".into(),
+            format!("{generator}'s busiest thread"),
             busiest,
             NONE.into(),
             NONE.into(),
@@ -299,8 +300,12 @@ fn resources(result: &RunResult) -> String {
         );
         paragraph("note", &text)
     });
+    let bare = result
+        .bare
+        .as_ref()
+        .map(|bare| paragraph("note", &format!("By the writer's own clocks, {}.", a_write(bare))));
     table(&["", "CPU, of one core", each, "RSS MiB", "sockets", "held by the kernel, MiB"], &rows, true)
-        + &calibrated.unwrap_or_default()
+        + &calibrated.or(bare).unwrap_or_default()
 }
 
 fn reconciled_part(result: &RunResult) -> String {
