@@ -55,6 +55,8 @@ pub struct StackOptions {
     pub variants: Variants,
     /// Further arguments of `serve`.
     pub serve_args: Vec<String>,
+    /// Where the servers' logs are appended; this process's own standard error when there is no such file.
+    pub log: Option<PathBuf>,
 }
 
 impl StackOptions {
@@ -70,6 +72,7 @@ impl StackOptions {
             redis_options: ServerOptions::steady(),
             variants: Variants::default(),
             serve_args: Vec::new(),
+            log: None,
         })
     }
 }
@@ -117,8 +120,12 @@ impl Stack {
     }
 
     async fn spawn(&self, listen: &str) -> anyhow::Result<Server> {
-        let mut child = self
-            .command()
+        let mut command = self.command();
+        if let Some(path) = &self.options.log {
+            let log = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            command.stderr(log.with_context(|| format!("opening {}", path.display()))?);
+        }
+        let mut child = command
             .args(["--with-parent", "--listen", listen])
             .args(&self.options.serve_args)
             .spawn()

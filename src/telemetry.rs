@@ -15,6 +15,9 @@ pub const UPKEEP: Duration = Duration::from_secs(5);
 const SEND_BUCKETS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 5.0];
 
+/// Counts what must never happen; there from the start, so that 0 can be told from not looked.
+pub const PANICS: &str = "chatlab_panics_total";
+
 static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// Starts logging, once a process; `filter` as in `RUST_LOG`. Later calls change nothing.
@@ -32,6 +35,18 @@ pub fn init_logs(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Counts every panic in [`PANICS`] and logs where it was as `server.panicked`, whatever then becomes of it: a connection's task
+/// that panics ends only that connection, and nobody else would notice. For the start of a process: each call adds a hook.
+pub fn count_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics::counter!(PANICS).increment(1);
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "server.panicked");
+        usual(panic);
+    }));
+}
+
 /// The process's recorder, installed by the first caller.
 ///
 /// # Errors
@@ -47,6 +62,7 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
     describe();
+    metrics::counter!(PANICS).increment(0);
     *installed = Some(handle.clone());
     Ok(handle)
 }
@@ -54,9 +70,12 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
 fn describe() {
     use metrics::{Unit, describe_counter as counter, describe_gauge as gauge, describe_histogram};
     gauge!("chatlab_connections", Unit::Count, "Open WebSocket connections");
+    gauge!("chatlab_sockets", Unit::Count, "WebSockets from their upgrade to the end of their goodbye");
     gauge!("chatlab_rooms", Unit::Count, "Rooms with a listener on this instance");
     counter!("chatlab_messages_in_total", Unit::Count, "Messages stored, retries included");
     counter!("chatlab_deliveries_total", Unit::Count, "Messages offered to connections");
+    counter!("chatlab_socket_writes_total", Unit::Count, "System calls that wrote to native WebSockets");
+    counter!("chatlab_socket_written_bytes_total", Unit::Bytes, "What they wrote");
     describe_histogram!("chatlab_send_seconds", Unit::Seconds, "The append's round trip");
     counter!("chatlab_errors_total", Unit::Count, "Errors told to clients, by code");
     counter!("chatlab_slow_consumers_total", Unit::Count, "Connections closed over a full queue");
@@ -77,6 +96,9 @@ fn describe() {
         Unit::Count,
         "Rooms whose sequence began anew because Redis had lost its end"
     );
+    counter!(PANICS, Unit::Count, "Panics of any task or thread");
+    gauge!("chatlab_queued_bytes", Unit::Bytes, "What waits to be written, for all connections together");
+    gauge!("chatlab_queued_bytes_highest", Unit::Bytes, "The same for the connection with the most");
     gauge!("process_resident_memory_bytes", Unit::Bytes, "Resident memory");
 }
 
@@ -86,4 +108,23 @@ pub fn resident_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_counted_and_none_is_a_zero() {
+        let count = |handle: &PrometheusHandle| {
+            let text = handle.render();
+            let line = text.lines().find_map(|line| line.strip_prefix(PANICS)?.strip_prefix(' '));
+            line.map(|count| count.parse::<u64>().unwrap())
+        };
+        let recorder = recorder().unwrap();
+        let before = count(&recorder).expect("shown before there was one");
+        count_panics();
+        assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+        assert!(count(&recorder).unwrap() > before);
+    }
 }

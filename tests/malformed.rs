@@ -280,6 +280,29 @@ async fn broken_input_gets_a_code_and_costs_no_memory(topology: Topology) {
     assert_eq!(stack.stop_server(0).await.unwrap(), Some(0), "still stops in good order");
 }
 
+/// Pings are answered past the queue of frames: their answers must be bounded by themselves.
+async fn pings_whose_answers_are_not_read_cost_no_memory(topology: Topology) {
+    const BYTES: usize = 48 << 20;
+    const GROWTH_KIB: u64 = 8 * 1024;
+    let stack = own(topology, 1).await;
+    let made = stack.provision(1, 0).await.unwrap();
+    let mut client = WsClient::connect(&stack.ws_url(0), &made.tokens[0]).await.unwrap();
+    client.ping().await.unwrap();
+    let before = rss_kib(stack.server_pid(0));
+    // A masked ping with 125 bytes (mask 0).
+    let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    let many = ping.repeat(500);
+    let stream = client.raw_stream().unwrap();
+    for _ in 0..BYTES / many.len() {
+        tokio::time::timeout(SOON, stream.write_all(&many)).await.expect("no longer read").unwrap();
+    }
+    if let (Some(before), Some(after)) = (before, rss_kib(stack.server_pid(0))) {
+        assert!(after <= before + GROWTH_KIB, "memory grew from {before} to {after} KiB");
+    }
+    // Reading on, it is as good as before.
+    client.ping().await.unwrap();
+}
+
 async fn a_flood_of_errors_ends_the_connection(topology: Topology) {
     const FLOOD: usize = 1000;
     let stack = crate::common::shared(topology).await;
@@ -293,4 +316,8 @@ async fn a_flood_of_errors_ends_the_connection(topology: Topology) {
     assert_eq!(client.next_close().await.map(|(code, _)| code), Some(ErrorCode::BadFrame.close_code()));
 }
 
-crate::on_both!(broken_input_gets_a_code_and_costs_no_memory, a_flood_of_errors_ends_the_connection);
+crate::on_both!(
+    broken_input_gets_a_code_and_costs_no_memory,
+    pings_whose_answers_are_not_read_cost_no_memory,
+    a_flood_of_errors_ends_the_connection,
+);

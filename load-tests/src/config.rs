@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     http_load,
-    plan::{Plan, Receive, Storm},
+    plan::{Plan, Receive, Slow, Storm},
     resp::Commands,
     sql, verdict,
 };
@@ -42,6 +42,9 @@ pub struct Config {
     /// Connections that came and went broke all together, and resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
+    /// Connections that stopped reading, beside the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
     /// Messages came from a connection a room that only sends; how the others received them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<Receive>,
@@ -93,6 +96,7 @@ impl Config {
             churn_conns: plan.churn.tokens.len(),
             churn_per_s: plan.churn.per_s,
             storm: plan.churn.storm,
+            slow: plan.slow.as_ref().map(|slow| slow.how),
             receive: plan.receive,
             conns: plan.receivers(),
             rooms: plan.rooms.len(),

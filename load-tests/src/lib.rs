@@ -19,6 +19,7 @@
 //! | [`steady`] | where latency has settled, so that the warm-up can end |
 //! | [`procstat`], [`preflight`] | CPU and memory of processes; limits before a run |
 //! | [`faults`] | what is broken on purpose under load, and the fate of each message |
+//! | [`fuzz`] | inputs that no honest client sends, and what the server must do all the same |
 //! | [`null`] | responders that do nothing: what the generator can do by itself |
 //! | [`verdict`] | whether the numbers can be believed |
 //! | [`result`], [`report`] | a run's result as JSON, and for people |
@@ -37,6 +38,7 @@ pub mod crew;
 pub mod dialect;
 mod eye;
 pub mod faults;
+pub mod fuzz;
 pub mod http;
 pub mod http_load;
 pub mod knee;

@@ -17,7 +17,7 @@ use crate::{
     verdict::Limits,
 };
 
-pub use crate::receivers::{By, Churn, Receive, Storm};
+pub use crate::receivers::{By, Churn, Receive, Slow, SlowReaders, Storm};
 
 /// The most rooms: a message's body carries the room's number in 16 bits.
 pub const MAX_ROOMS: usize = 65_536;
@@ -39,6 +39,9 @@ pub struct Plan {
     /// Connections that come and go.
     #[serde(default)]
     pub churn: Churn,
+    /// Connections that stop reading; they come after those that churn.
+    #[serde(default)]
+    pub slow: Option<SlowReaders>,
     /// Redis nodes, `HOST:PORT`, whose own counts are set beside the run's; none when they are not known.
     #[serde(default)]
     pub redis_nodes: Vec<String>,
@@ -93,7 +96,8 @@ pub struct Plan {
 pub struct Target {
     /// Where the chat servers listen, `ws://HOST:PORT/PATH`.
     pub ws_urls: Vec<String>,
-    /// An access token for each user: first those of the connections that send, then those that churn.
+    /// An access token for each user: first those of the connections that send, then those that churn, then those that stop
+    /// reading.
     pub tokens: Vec<String>,
     /// The rooms.
     pub rooms: Vec<RoomId>,
@@ -130,7 +134,8 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] when the two do not fit, as with too few tokens.
     pub fn new(scenario: &Scenario, target: Target) -> Result<Self, PlanError> {
-        let users = scenario.users() - scenario.churn_conns;
+        let slow_conns = scenario.slow_conns();
+        let users = scenario.users() - scenario.churn_conns - slow_conns;
         if target.tokens.len() < scenario.users() {
             return Err(PlanError(format!("{} tokens for {} users", target.tokens.len(), scenario.users())));
         }
@@ -149,6 +154,10 @@ impl Plan {
                 per_s: scenario.churn_per_s,
                 storm: scenario.storm,
             },
+            slow: scenario.slow.map(|how| SlowReaders {
+                tokens: churning[scenario.churn_conns..][..slow_conns].to_vec(),
+                how,
+            }),
             share: None,
             receive: scenario.receive,
             dialect: None,
@@ -192,9 +201,10 @@ impl Plan {
             return Err(PlanError(format!("at most {MAX_FAULTS} faults")));
         }
         let shared_or_foreign = self.share.is_some() || self.dialect.is_some();
-        let parts = self.receive.is_some() || self.churn.storm.is_some();
+        let parts = self.receive.is_some() || self.churn.storm.is_some() || self.slow.is_some();
         if !self.faults.is_empty() && (shared_or_foreign || parts) {
-            let why = "faults go with one generator, our own protocol, and no storm or `receive` part";
+            let why =
+                "faults go with one generator, our own protocol, and no storm, `slow` or `receive` part";
             return Err(PlanError(why.to_owned()));
         }
         let window_ms = self.schedule.duration_ns / 1_000_000;
@@ -206,6 +216,13 @@ impl Plan {
     pub fn rooms_of(&self, conn: usize) -> impl Iterator<Item = usize> + '_ {
         let count = self.rooms.len().max(1);
         (0..self.rooms_per_conn.min(self.rooms.len())).map(move |nth| (conn + nth) % count)
+    }
+
+    /// The rooms of a connection that stops reading.
+    pub fn slow_rooms_of(&self, conn: usize) -> impl Iterator<Item = usize> + '_ {
+        let count = self.rooms.len().max(1);
+        let rooms = self.slow.as_ref().map_or(0, |slow| slow.how.rooms).min(self.rooms.len());
+        (0..rooms).map(move |nth| (conn + nth) % count)
     }
 
     /// The server of a connection: every room's members are spread over all servers.
@@ -248,7 +265,7 @@ impl Plan {
 
     /// Connections of all kinds.
     pub fn all_conns(&self) -> usize {
-        self.tokens.len() + self.churn.tokens.len()
+        self.tokens.len() + self.churn.tokens.len() + self.slow.as_ref().map_or(0, |slow| slow.tokens.len())
     }
 
     /// Whether a connection of any kind is this generator's.
@@ -295,8 +312,10 @@ impl Plan {
         }
         if let Some(dialect) = &self.dialect {
             dialect.ready().map_err(PlanError)?;
-            if self.receive.is_some() || !self.churn.tokens.is_empty() {
-                return fail("by a dialect connections stay, and listen: leave out churn_conns and receive");
+            if self.receive.is_some() || self.slow.is_some() || !self.churn.tokens.is_empty() {
+                return fail(
+                    "by a dialect connections stay, and listen: leave out churn_conns, slow and receive",
+                );
             }
         }
         if let Some(receive) = &self.receive {
@@ -319,6 +338,10 @@ impl Plan {
         }
         let per_s_in_bounds = self.churn.per_s > 0.0 && self.churn.per_s <= 1e6;
         self.churn.storm.map_or(Ok(()), |storm| storm.check()).map_err(PlanError)?;
+        if let Some(slow) = &self.slow {
+            let how = Slow { conns: slow.tokens.len(), ..slow.how };
+            how.check(self.rooms.len(), self.schedule.duration_ns / 1_000_000).map_err(PlanError)?;
+        }
         if !self.churn.tokens.is_empty() && self.churn.storm.is_none() && !per_s_in_bounds {
             return fail("churn.per_s must be over 0 and at most 1000000");
         }
@@ -327,8 +350,8 @@ impl Plan {
         }
         if let Some(share) = self.share {
             share.check(self.tokens.len())?;
-            if self.dialect.is_some() || self.receive.is_some() {
-                return fail("a dialect, or a `receive` part, has one generator: it numbers what it sends");
+            if self.dialect.is_some() || self.receive.is_some() || self.slow.is_some() {
+                return fail("a dialect, or a `receive` or `slow` part, has one generator");
             }
         }
         self.check_faults()?;

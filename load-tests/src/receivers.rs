@@ -1,4 +1,4 @@
-//! Connections that are not as usual: those that come and go, and those that only receive.
+//! Connections that are not as usual: those that come and go, those that stop reading, and those that only receive.
 
 use chatlab_kit::message::MAX_PAGE;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,55 @@ impl Churn {
         (turn / self.per_s * 1e9) as u64
     }
 }
+
+/// Connections, a user each, that listen and at some instant stop reading. What a scenario says of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// How many.
+    pub conns: usize,
+    /// How many rooms each listens to: the more, the sooner it is behind.
+    pub rooms: usize,
+    /// When they stop, in milliseconds after the window's start.
+    pub stop_ms: u64,
+    /// Their receive buffers, in bytes as the system is asked for them: what fits in there is not behind yet.
+    pub recv_buffer: u32,
+}
+
+/// The same with users, for a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlowReaders {
+    /// A connection each: the access token that it says hello with.
+    pub tokens: Vec<String>,
+    /// How they are slow.
+    pub how: Slow,
+}
+
+impl Slow {
+    /// Checks bounds, for so many rooms and a window of that length.
+    ///
+    /// # Errors
+    /// One sentence that names the field.
+    pub fn check(&self, rooms: usize, window_ms: u64) -> Result<(), String> {
+        if self.conns == 0 || self.rooms == 0 || self.rooms > rooms.min(MAX_SLOW_ROOMS) {
+            return Err(format!(
+                "slow: conns must be at least 1, and rooms 1 to {}",
+                rooms.min(MAX_SLOW_ROOMS)
+            ));
+        }
+        if self.stop_ms >= window_ms {
+            return Err("slow.stop_ms must lie within the window".into());
+        }
+        if !(1_024..=16 << 20).contains(&self.recv_buffer) {
+            return Err("slow.recv_buffer must be 1024 to 16777216".into());
+        }
+        Ok(())
+    }
+}
+
+/// The most rooms of one connection: as many as the server lets one listen to.
+const MAX_SLOW_ROOMS: usize = 256;
 
 /// How messages reach those who wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -158,6 +158,44 @@ pub struct Resources {
     pub redis: Option<Usage>,
 }
 
+/// One connection that stopped reading, and what became of it. What is not known, or did not happen, is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowReader {
+    /// The rooms it listens to.
+    pub rooms: usize,
+    /// From the instant at which it stopped until the server closed it, in milliseconds, as its metrics told.
+    pub closed_after_ms: Option<u64>,
+    /// The code of its `bye`.
+    pub code: Option<String>,
+    /// How the connection ended.
+    pub closed_as: Option<String>,
+    /// Messages that were on their way to it when it was closed, and that it read then.
+    pub read_late: u64,
+    /// Rooms in its resume token.
+    pub token_rooms: usize,
+    /// Whether the token has each room, with the last message that the client had read of it.
+    pub token_exact: bool,
+    /// From when it was closed until all its rooms were joined again, in milliseconds.
+    pub resumed_after_ms: Option<u64>,
+    /// The same until it had everything that it had missed.
+    pub caught_up_after_ms: Option<u64>,
+    /// What the kernel held for it at the server's end when it was closed, in bytes.
+    pub kernel_bytes: Option<u64>,
+    /// The servers' resident memory when it stopped, in bytes.
+    pub server_rss_before: Option<u64>,
+    /// The highest until it was closed.
+    pub server_rss_highest: Option<u64>,
+    /// When it had caught up.
+    pub server_rss_after: Option<u64>,
+}
+
+impl SlowReader {
+    /// Whether it was closed with a token that it could go on from, and did.
+    pub fn came_back(&self) -> bool {
+        self.code.as_deref() == Some("slow_consumer") && self.token_exact && self.caught_up_after_ms.is_some()
+    }
+}
+
 /// The figures that a report leads with; withheld when the run is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Headline {
@@ -208,6 +246,9 @@ pub struct RunResult {
     /// With faults: the fate of every message of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts: Option<Accounts>,
+    /// What became of connections that stopped reading.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow: Vec<SlowReader>,
     /// CPU and memory.
     pub resources: Resources,
     /// Of a run by several generators, each by itself.
@@ -358,6 +399,7 @@ impl RunResult {
             latency,
             operations: run.operations,
             generators: Vec::new(),
+            slow: Vec::new(),
             accounts: faulted.as_ref().map(|faulted| faulted.accounts),
             faults: faulted.map(|faulted| faulted.faults).unwrap_or_default(),
             warm_up: Some(run.warm_up),
@@ -368,6 +410,19 @@ impl RunResult {
             scenario: run.scenario,
             labels: run.labels,
         })
+    }
+}
+
+impl RunResult {
+    /// Takes in what became of the connections that stopped reading, of which there were to be so many: a run in which one was
+    /// not closed as it must be is not valid.
+    pub(crate) fn add_slow(&mut self, slow: Vec<SlowReader>, planned: usize) {
+        let came_back = slow.iter().filter(|reader| reader.came_back()).count();
+        self.verdict.add(verdict::slow_readers(came_back, planned));
+        if !self.verdict.is_valid() {
+            self.headline = None;
+        }
+        self.slow = slow;
     }
 }
 

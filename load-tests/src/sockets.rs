@@ -26,8 +26,16 @@ impl AddAssign for Sockets {
 /// All TCP sockets of this network, at one instant.
 #[derive(Debug)]
 pub struct Look {
-    /// Inode, own port, bytes.
-    sockets: Vec<(u32, u16, u64)>,
+    sockets: Vec<One>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct One {
+    inode: u32,
+    own_port: u16,
+    peer_port: u16,
+    bytes: u64,
 }
 
 impl Look {
@@ -42,18 +50,24 @@ impl Look {
         for pid in pids {
             inodes.extend(imp::inodes(*pid)?);
         }
-        (!pids.is_empty()).then(|| self.sum(|inode, _| inodes.contains(&inode)))
+        (!pids.is_empty()).then(|| self.sum(|one| inodes.contains(&one.inode)))
     }
 
     /// Those that have a port of this machine as their own: a server's.
     pub fn at(&self, port: u16) -> Sockets {
-        self.sum(|_, own| own == port)
+        self.sum(|one| one.own_port == port)
     }
 
-    fn sum(&self, is_one: impl Fn(u32, u16) -> bool) -> Sockets {
+    /// What is allocated for the end at `own` of the connection with the other end at `peer`, in bytes; none without one.
+    pub fn between(&self, own: u16, peer: u16) -> Option<u64> {
+        let found = self.sum(|one| one.own_port == own && one.peer_port == peer);
+        (found.count > 0).then_some(found.bytes)
+    }
+
+    fn sum(&self, is_one: impl Fn(&One) -> bool) -> Sockets {
         let mut sum = Sockets::default();
-        for (_, _, bytes) in self.sockets.iter().filter(|(inode, port, _)| is_one(*inode, *port)) {
-            sum += Sockets { count: 1, bytes: *bytes };
+        for one in self.sockets.iter().filter(|one| is_one(one)) {
+            sum += Sockets { count: 1, bytes: one.bytes };
         }
         sum
     }
@@ -70,10 +84,12 @@ mod imp {
     };
     use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 
+    use super::One;
+
     /// The most answers to one question: far more than there are ports.
     const MAX_DATAGRAMS: usize = 1 << 20;
 
-    pub fn dump() -> io::Result<Vec<(u32, u16, u64)>> {
+    pub fn dump() -> io::Result<Vec<One>> {
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
             ask(family, &mut found)?;
@@ -81,7 +97,7 @@ mod imp {
         Ok(found)
     }
 
-    fn ask(family: u8, found: &mut Vec<(u32, u16, u64)>) -> io::Result<()> {
+    fn ask(family: u8, found: &mut Vec<One>) -> io::Result<()> {
         let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -109,14 +125,17 @@ mod imp {
     }
 
     /// False after the last one.
-    fn take_in(mut datagram: &[u8], found: &mut Vec<(u32, u16, u64)>) -> io::Result<bool> {
+    fn take_in(mut datagram: &[u8], found: &mut Vec<One>) -> io::Result<bool> {
         while !datagram.is_empty() {
             let message =
                 NetlinkMessage::<SockDiagMessage>::deserialize(datagram).map_err(io::Error::other)?;
             let length = message.header.length as usize;
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(socket)) => {
-                    found.push((socket.header.inode, socket.header.socket_id.source_port, bytes(&socket)));
+                    let (header, bytes) = (&socket.header, bytes(&socket));
+                    let (own_port, peer_port) =
+                        (header.socket_id.source_port, header.socket_id.destination_port);
+                    found.push(One { inode: header.inode, own_port, peer_port, bytes });
                 }
                 NetlinkPayload::Done(_) => return Ok(false),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
@@ -149,7 +168,7 @@ mod imp {
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
-    pub fn dump() -> std::io::Result<Vec<(u32, u16, u64)>> {
+    pub fn dump() -> std::io::Result<Vec<super::One>> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 
@@ -179,6 +198,9 @@ mod tests {
         let look = Look::now().unwrap();
         let after = look.at(port);
         assert!(after.bytes >= before.bytes + 40_000, "{before:?} {after:?}");
+        let peer = client.local_addr().unwrap().port();
+        assert!(look.between(port, peer).unwrap() >= 40_000 && look.between(peer, port).unwrap() < 40_000);
+        assert_eq!(look.between(port, 1), None);
         // Other tests of this process open and close sockets meanwhile.
         let own = look.of(&[std::process::id()]).unwrap();
         assert!(own.count >= 3 && own.bytes >= after.bytes, "{own:?} {after:?}");

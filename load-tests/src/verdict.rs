@@ -176,6 +176,18 @@ pub fn reconciled(unexplained: Option<u64>) -> Evidence {
     rule(Kind::Unstable, "reconciliation", unexplained.is_none_or(|n| n == 0), seen, "0 commands".into())
 }
 
+/// The rule that every connection that stopped reading was closed with a token, and came back by it.
+pub fn slow_readers(came_back: usize, of: usize) -> Evidence {
+    let kept = came_back == of;
+    rule(
+        Kind::Unstable,
+        "slow_readers_resumed",
+        kept,
+        format!("{came_back} of {of}"),
+        format!("{of} of {of}"),
+    )
+}
+
 fn rule(means: Kind, rule: &str, kept: bool, seen: String, limit: String) -> Evidence {
     Evidence { rule: rule.to_owned(), means, seen, limit, kept }
 }

@@ -1,4 +1,4 @@
-//! `chatlab dev`: for those who write labs.
+//! `chatlab dev`: for those who write labs, or change the server.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::bench::clone_root;
 use super::check::exercise::{self, Built};
-use super::{Global, setup::ensure_server};
+use super::{Global, fuzz, setup::ensure_server};
 use crate::gate::{self, LabVerdict, Options, leftovers::Leftovers};
 use crate::labs;
 use crate::learner::compare::counted;
@@ -28,9 +28,11 @@ Examples:
   chatlab dev check                       every lab
   chatlab dev check presence --seeds 3    one lab, quickly
   chatlab dev check --seed 7              other histories
-  chatlab dev ids --write                 a new step or check gets its id for good";
+  chatlab dev ids --write                 a new step or check gets its id for good
+  chatlab dev fuzz ws --secs 300          bad input for the server, from seed 1
+  chatlab dev fuzz ws --seed 1 --case 9   one case of it again";
 
-/// For authors of labs: what a lab must pass before it ships
+/// For authors: what a lab must pass before it ships, and what the server must survive
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -60,6 +62,8 @@ enum Verb {
         #[arg(long)]
         write: bool,
     },
+    /// Send bad input to a server of its own: bytes, JSON and requests that no honest client sends
+    Fuzz(fuzz::FuzzArgs),
 }
 
 /// Runs `chatlab dev`.
@@ -75,6 +79,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             check(&chosen(&labs)?, &options, global).await
         }
         Verb::Ids { write } => ids(write),
+        Verb::Fuzz(args) => Box::pin(fuzz::run(args, global)).await,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod dev;
 pub mod doctor;
 pub mod events;
 pub mod experiment;
+pub mod fuzz;
 pub mod hint;
 pub mod list;
 pub mod load;

@@ -95,6 +95,7 @@ pub struct Args {
 /// When Redis, the database or the address is not to be had.
 pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode> {
     telemetry::init_logs(&args.log).context("--log")?;
+    telemetry::count_panics();
     // Before anything is started, so that a signal meanwhile is not lost.
     let shutdown = on_signal()?;
     if args.with_parent {

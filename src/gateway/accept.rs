@@ -32,6 +32,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// TCP connections besides the WebSockets: plain HTTP, and those that are to be refused.
 const SPARE_CONNECTIONS: usize = 1024;
+/// The most that the kernel takes for a connection and has not sent yet, in bytes: what is written at once, twice. What a client
+/// does not read waits in our own queue then, which has a bound; without this, the kernel takes megabytes more for each.
+const UNSENT_BYTES: u32 = 128 * 1024;
 /// The pause after a failure that is not one connection's own, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -55,6 +58,7 @@ impl Bounds {
 /// Serves until `stop` is cancelled, and returns when the last HTTP request was answered. Upgraded
 /// connections live on by themselves.
 pub async fn run(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
+    bound_unsent(&listener);
     let permits = Arc::new(Semaphore::new(bounds.connections));
     let connections = TaskTracker::new();
     while let Some(socket) = stop.run_until_cancelled(next(&listener, &permits)).await {
@@ -64,6 +68,17 @@ pub async fn run(listener: TcpListener, router: Router, bounds: Bounds, stop: Ca
     connections.close();
     connections.wait().await;
 }
+
+/// Holds for every connection: they inherit it from their listener.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bound_unsent(listener: &TcpListener) {
+    if let Err(error) = socket2::SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::warn!(%error, "server.unsent_not_bounded");
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bound_unsent(_: &TcpListener) {}
 
 /// The next connection, when there may be one more.
 async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> Socket {
@@ -200,6 +215,17 @@ mod tests {
             timeout(SOON, client.read_to_end(&mut answer)).await.expect("still open").unwrap();
             assert_eq!(answer.starts_with(b"HTTP/1.1 404"), head.ends_with("\r\n\r\n"), "{head:?}");
         }
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn what_waits_in_the_kernel_is_bounded_for_every_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        bound_unsent(&listener);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let accepted = next(&listener, &Arc::new(Semaphore::new(1))).await;
+        let bound = socket2::SockRef::from(&accepted.stream).tcp_notsent_lowat().unwrap();
+        assert_eq!(bound, UNSENT_BYTES);
     }
 
     #[tokio::test]

@@ -121,7 +121,11 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
     #[expect(clippy::cast_precision_loss, reason = "the gauge's type; exact up to 2^52")]
     let set = |name: &'static str, value: u64| ::metrics::gauge!(name).set(value as f64);
     set("chatlab_connections", gateway.hub.connections() as u64);
+    set("chatlab_sockets", gateway.sockets.len() as u64);
     set("chatlab_rooms", gateway.hub.rooms() as u64);
+    let (queued, highest) = gateway.hub.queued_bytes();
+    set("chatlab_queued_bytes", queued as u64);
+    set("chatlab_queued_bytes_highest", highest as u64);
     if let Some(bytes) = telemetry::resident_bytes() {
         set("process_resident_memory_bytes", bytes);
     }

@@ -106,11 +106,13 @@ pub struct Upgrade {
     pub origin: Option<String>,
     /// The offered subprotocol.
     pub subprotocol: Option<String>,
+    /// The receive buffer that the system is asked for, in bytes: a small one, and a client that does not read is soon behind.
+    pub recv_buffer: Option<u32>,
 }
 
 impl Default for Upgrade {
     fn default() -> Self {
-        Self { origin: None, subprotocol: Some(SUBPROTOCOL.to_owned()) }
+        Self { origin: None, subprotocol: Some(SUBPROTOCOL.to_owned()), recv_buffer: None }
     }
 }
 

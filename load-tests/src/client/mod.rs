@@ -16,15 +16,15 @@ use chatlab_kit::{
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout_at},
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    MaybeTlsStream, WebSocketStream, client_async_with_config, connect_async_with_config,
     tungstenite::{
         Bytes, Error as WsError, Message as WsMessage,
         client::IntoClientRequest,
-        http::{HeaderValue, header},
+        http::{HeaderValue, Uri, header},
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -100,7 +100,13 @@ impl WsClient {
                 request.headers_mut().insert(name, value);
             }
         }
-        let opening = connect_async_with_config(request, Some(socket_config()), true);
+        let opening = async {
+            let Some(bytes) = upgrade.recv_buffer else {
+                return connect_async_with_config(request, Some(socket_config()), true).await;
+            };
+            let stream = MaybeTlsStream::Plain(buffered(request.uri(), bytes).await?);
+            client_async_with_config(request, stream, Some(socket_config())).await
+        };
         let (socket, _) = tokio::time::timeout(DEFAULT_TIMEOUT, opening)
             .await
             .map_err(|_| ClientError::Timeout("the upgrade"))?
@@ -373,6 +379,18 @@ impl WsClient {
             _ => {}
         }
     }
+}
+
+/// A TCP connection with a receive buffer of that size, set before it is opened: it decides what is offered as a window.
+async fn buffered(uri: &Uri, bytes: u32) -> std::io::Result<TcpStream> {
+    let host = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
+    let mut found = tokio::net::lookup_host(host).await?;
+    let address = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(bytes)?;
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn reply_id(frame: &ServerFrame) -> Option<RequestId> {

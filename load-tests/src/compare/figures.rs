@@ -19,6 +19,8 @@ pub enum Question {
     Cpu,
     /// Median latency, of every operation where there are several.
     Latency,
+    /// The 99th percentile of the same.
+    Tail,
 }
 
 impl std::str::FromStr for Question {
@@ -29,7 +31,8 @@ impl std::str::FromStr for Question {
             "all" => Ok(Self::All),
             "cpu" => Ok(Self::Cpu),
             "latency" => Ok(Self::Latency),
-            _ => Err("it must be all, cpu or latency".to_owned()),
+            "tail" => Ok(Self::Tail),
+            _ => Err("it must be all, cpu, latency or tail".to_owned()),
         }
     }
 }
@@ -40,6 +43,7 @@ impl std::fmt::Display for Question {
             Self::All => "all",
             Self::Cpu => "cpu",
             Self::Latency => "latency",
+            Self::Tail => "tail",
         })
     }
 }
@@ -47,12 +51,16 @@ impl std::fmt::Display for Question {
 /// What a question is about, of runs like this one. All of it is primary where one thing is asked.
 pub(crate) fn asked(question: Question, like: &RunResult) -> Vec<Reading> {
     let server = if like.resources.server.is_some() { "server CPU" } else { "Redis CPU" };
+    let all = readings(like);
+    let tail_of = |name: &str| name.split_once(" p50").map(|(of, unit)| format!("{of} p99{unit}"));
+    let tails: Vec<_> = all.iter().filter(|r| r.primary).filter_map(|r| tail_of(&r.name)).collect();
     let is_asked = |reading: &Reading| match question {
         Question::All => true,
         Question::Cpu => reading.name.starts_with(server),
         Question::Latency => reading.primary && reading.name.contains(" p50"),
+        Question::Tail => tails.contains(&reading.name),
     };
-    let all = readings(like).into_iter().filter(is_asked);
+    let all = all.into_iter().filter(is_asked);
     all.map(|reading| Reading { primary: reading.primary || question != Question::All, ..reading }).collect()
 }
 
@@ -146,8 +154,9 @@ mod tests {
         let names = |question| asked(question, &run).into_iter().map(|r| r.name).collect::<Vec<_>>();
         assert_eq!(names(Question::Cpu), ["server CPU, µs a delivery"]);
         assert_eq!(names(Question::Latency), ["delivery p50, ms"]);
+        assert_eq!(names(Question::Tail), ["delivery p99, ms"]);
         assert_eq!(names(Question::All).len(), readings(&run).len());
-        for question in [Question::Cpu, Question::Latency] {
+        for question in [Question::Cpu, Question::Latency, Question::Tail] {
             assert!(asked(question, &run).iter().all(|reading| reading.primary));
             assert_eq!(question.to_string().parse(), Ok(question));
         }

@@ -253,6 +253,7 @@ fn config(plan: &LabPlan, schedule: &Schedule) -> Config {
         churn_conns: 0,
         churn_per_s: 0.0,
         storm: None,
+        slow: None,
         receive: None,
         conns: 0,
         rooms: 0,

@@ -120,6 +120,7 @@ fn job(scenario: &Scenario, client: Option<Client>) -> anyhow::Result<Option<Job
         churn_conns: 0,
         churn_per_s: 0.0,
         storm: None,
+        slow: None,
         receive: scenario.receive.map(|receive| Receive { by: By::Push, ..receive }),
         ..scenario.clone()
     };

@@ -11,6 +11,7 @@ mod folder;
 mod html;
 mod pages;
 mod recorded;
+mod slow;
 mod svg;
 mod terminal;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::slow;
 use crate::{
     bare::Bare,
     faults, reconcile,
@@ -47,6 +48,7 @@ pub fn terminal(result: &RunResult) -> String {
     } else {
         latency_part(&mut out, result);
         ledger_part(&mut out, result);
+        slow_part(&mut out, result);
         out.push_str(&faults::show::terminal(&result.faults, result.accounts.as_ref()));
     }
     resource_part(&mut out, result);
@@ -285,6 +287,16 @@ pub(super) fn a_write(bare: &Bare) -> String {
         bare.calls,
         bare.reads
     )
+}
+
+/// Connections that stopped reading, a few lines each.
+fn slow_part(out: &mut String, result: &RunResult) {
+    for reader in &result.slow {
+        let _ = writeln!(out, "\nSlow reader");
+        for line in slow::lines(reader) {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
 }
 
 fn resource_part(out: &mut String, result: &RunResult) {

@@ -355,6 +355,7 @@ fn config(plan: &RespPlan) -> Config {
         churn_conns: 0,
         churn_per_s: 0.0,
         storm: None,
+        slow: None,
         receive: None,
         conns: plan.conns,
         rooms: 0,

@@ -44,6 +44,7 @@ impl Scenario {
         ];
         match foreign.iter().find(|(_, value)| *value > 0) {
             Some((field, _)) => Err(format!("{field} belongs to the driver `ws`")),
+            None if self.slow.is_some() => Err("slow belongs to the driver `ws`".into()),
             None => Ok(()),
         }
     }
@@ -143,6 +144,7 @@ impl Scenario {
                 return Err("storm: the first one must end within the window".into());
             }
         }
+        self.slow.map_or(Ok(()), |slow| slow.check(self.rooms, self.secs * 1000))?;
         if self.churn_per_s.is_nan() || self.churn_per_s > self.churn_conns as f64 * MAX_CHURN_PER_CONN {
             return Err(format!(
                 "churn_per_s must be at most {MAX_CHURN_PER_CONN} for each of the {} churn_conns",
@@ -167,6 +169,7 @@ impl Scenario {
             ("rooms_per_conn", self.rooms_per_conn),
             ("churn_conns", self.churn_conns),
             ("body_bytes", self.body_bytes),
+            ("slow", self.slow_conns()),
         ];
         match foreign.iter().find(|(_, value)| *value > 0) {
             Some((field, _)) => Err(format!("{field} belongs to the driver `ws`")),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     http_load::Requests,
-    plan::{Receive, Storm},
+    plan::{Receive, Slow, Storm},
     resp::Commands,
     schedule::{Load, LoadKind, Schedule, ScheduleError, ScheduleKind, Trace},
     sql::Statements,
@@ -34,6 +34,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("sql-5k", include_str!("../../scenarios/sql-5k.toml")),
     ("http-sessions", include_str!("../../scenarios/http-sessions.toml")),
     ("reconnect-storm", include_str!("../../scenarios/reconnect-storm.toml")),
+    ("slow-reader", include_str!("../../scenarios/slow-reader.toml")),
     ("polling-vs-push", include_str!("../../scenarios/polling-vs-push.toml")),
     ("redis-50k", include_str!("../../scenarios/redis-50k.toml")),
     ("redis-publish", include_str!("../../scenarios/redis-publish.toml")),
@@ -99,6 +100,9 @@ pub struct Scenario {
     /// Instead of one by one: all of them break together, and resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
+    /// Further connections that stop reading during the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Slow>,
     /// A further connection for each room sends, and all others only receive: by push, or by polling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive: Option<Receive>,
@@ -260,7 +264,8 @@ impl Scenario {
 
     /// Connections of all kinds.
     pub fn all_conns(&self) -> usize {
-        self.conns + self.churn_conns + if self.receive.is_some() { self.rooms } else { 0 }
+        let only_send = if self.receive.is_some() { self.rooms } else { 0 };
+        self.conns + self.churn_conns + self.slow_conns() + only_send
     }
 
     /// Connections that send: all, or one for each room where the others only receive.
@@ -268,10 +273,15 @@ impl Scenario {
         if self.receive.is_some() { self.rooms } else { self.conns }
     }
 
-    /// Users: one for `devices` connections, and one for each that churns or only sends.
+    /// Connections that stop reading.
+    pub fn slow_conns(&self) -> usize {
+        self.slow.map_or(0, |slow| slow.conns)
+    }
+
+    /// Users: one for `devices` connections, and one for each that churns, stops reading or only sends.
     pub fn users(&self) -> usize {
         let only_send = if self.receive.is_some() { self.rooms } else { 0 };
-        self.conns.div_ceil(self.devices.max(1)) + self.churn_conns + only_send
+        self.conns.div_ceil(self.devices.max(1)) + self.churn_conns + self.slow_conns() + only_send
     }
 
     /// A scenario that comes with chatlab.

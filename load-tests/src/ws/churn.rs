@@ -7,25 +7,18 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use chatlab_kit::{
-    ids::RoomId,
-    message::{Epoch, Position},
-    wire::{ClientFrame, ServerFrame},
-};
-use futures_util::StreamExt;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::{
     TICK,
-    conn::{Context, Socket, close, greet, join, kind_of, refusal, send},
+    conn::{Context, Socket, close, greet, join},
+    seats::{self, Seat, note, seen},
     shared::{Due, Shared, add, get},
     state::State,
 };
-use crate::payload::slow_parse;
 
 /// Lives until the queue's other end is dropped.
 pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
@@ -95,38 +88,6 @@ fn next_due(shared: &Shared, me: usize, nth: u64) -> Option<Instant> {
     Some(if over { Instant::now() + far } else { origin + Duration::from_nanos(window_ns + due_ns) })
 }
 
-/// A room of a connection in a storm: where it stands in the ledger, and what it saw last.
-struct Seat {
-    room: RoomId,
-    subscription: usize,
-    at: Position,
-}
-
-/// Takes in a frame of a connection in a storm.
-fn note(state: &mut State, seats: &mut [Seat], text: &str) {
-    match slow_parse(text) {
-        Ok(ServerFrame::Message(message)) => {
-            let Some(seat) = seats.iter_mut().find(|seat| seat.room == message.draft.room) else {
-                state.ledger.counts.misrouted += 1;
-                return;
-            };
-            state.ledger.deliver(seat.subscription, &message.epoch.0, message.seq);
-            seat.at = Position { epoch: message.epoch, seq: message.seq, id: Some(message.draft.id) };
-        }
-        // The room's newest 10,000 messages are kept: a storm is shorter than that.
-        Ok(ServerFrame::Resync { .. }) => failed(state, "resume: resync"),
-        Ok(ServerFrame::Bye { code, .. }) => state.error(&format!("bye: {code:?}")),
-        Ok(ServerFrame::Error { code, .. }) => failed(state, &format!("resume: {code:?}")),
-        Ok(_) => {}
-        Err(_) => failed(state, "frame not understood"),
-    }
-}
-
-fn failed(state: &mut State, kind: &str) {
-    state.error_frames += 1;
-    state.error(kind);
-}
-
 async fn reopen(
     shared: &Shared,
     state: &RefCell<State>,
@@ -161,20 +122,16 @@ async fn open(
         let mut socket = greet(shared, index, token).await?;
         let mut seats = seats;
         for nth in 0..seats.len() {
-            resume(&mut socket, state, &mut seats, nth).await?;
+            seats::resume(&mut socket, state, &mut seats, nth).await?;
         }
         if !seats.is_empty() {
             return Ok((socket, seats));
         }
         for room in shared.plan.rooms_of(index) {
-            let id = shared.plan.rooms[room];
-            let head = join(&mut socket, id).await?;
             if shared.plan.churn.storm.is_some() {
-                let nothing = Position { epoch: Epoch(String::new()), seq: 0, id: None };
-                let at = head.unwrap_or(nothing);
-                let mut state = state.borrow_mut();
-                let subscription = state.ledger.subscribe(room as u32, Some(&at.epoch.0), at.seq);
-                seats.push(Seat { room: id, subscription, at });
+                seats.push(seats::take(shared, state, &mut socket, room).await?);
+            } else {
+                join(&mut socket, shared.plan.rooms[room]).await?;
             }
         }
         Ok((socket, seats))
@@ -182,49 +139,4 @@ async fn open(
     timeout(Duration::from_millis(shared.plan.connect_ms), Box::pin(opening))
         .await
         .unwrap_or_else(|_| Err("connect_timeout".into()))
-}
-
-/// Joins a room again after what was seen of it.
-async fn resume(
-    socket: &mut Socket,
-    state: &RefCell<State>,
-    seats: &mut [Seat],
-    nth: usize,
-) -> Result<(), String> {
-    // Nothing was seen of a room without messages: there is nothing to go on from.
-    let after = Some(seats[nth].at.clone()).filter(|at| at.id.is_some());
-    send(socket, &ClientFrame::Join { id: 0, room: seats[nth].room, after }).await?;
-    loop {
-        let text = next_text(socket).await?;
-        match slow_parse(&text) {
-            Ok(ServerFrame::Ok { .. }) => return Ok(()),
-            Ok(other @ (ServerFrame::Error { .. } | ServerFrame::Bye { .. })) => {
-                return Err(refusal("join", &other));
-            }
-            // What was missed may overtake the answer, and other rooms are live already.
-            _ => note(&mut state.borrow_mut(), seats, &text),
-        }
-    }
-}
-
-/// The text of the next frame, if it has one; never, when there is no connection.
-async fn seen(socket: Option<&mut Socket>) -> Result<Option<Utf8Bytes>, String> {
-    let Some(socket) = socket else { return std::future::pending().await };
-    match socket.next().await {
-        Some(Ok(Message::Text(text))) => Ok(Some(text)),
-        Some(Ok(Message::Close(frame))) => {
-            Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))))
-        }
-        Some(Ok(_)) => Ok(None),
-        Some(Err(e)) => Err(format!("socket: {}", kind_of(&e))),
-        None => Err("closed without a close frame".into()),
-    }
-}
-
-async fn next_text(socket: &mut Socket) -> Result<Utf8Bytes, String> {
-    loop {
-        if let Some(text) = seen(Some(&mut *socket)).await? {
-            return Ok(text);
-        }
-    }
 }

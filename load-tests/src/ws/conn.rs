@@ -120,7 +120,17 @@ pub(super) async fn greet_at(
     server: usize,
     token: &str,
 ) -> Result<Socket, String> {
-    let mut socket = dial(shared, index, server).await?;
+    greet_by(shared, index, (server, None), token).await
+}
+
+/// The same with a receive buffer of that many bytes, if one is given.
+pub(super) async fn greet_by(
+    shared: &Shared,
+    index: usize,
+    (server, recv_buffer): (usize, Option<u32>),
+    token: &str,
+) -> Result<Socket, String> {
+    let mut socket = dial(shared, index, (server, recv_buffer)).await?;
     send(&mut socket, &ClientFrame::Hello { v: VERSION, token: token.to_owned() }).await?;
     match reply(&mut socket).await? {
         ServerFrame::Welcome { .. } => Ok(socket),
@@ -141,8 +151,12 @@ pub(super) async fn join(socket: &mut Socket, room: RoomId) -> Result<Option<Pos
     }
 }
 
-async fn dial(shared: &Shared, index: usize, server: usize) -> Result<Socket, String> {
-    let stream = connect(shared, index, shared.targets[server]).await?;
+async fn dial(
+    shared: &Shared,
+    index: usize,
+    (server, recv_buffer): (usize, Option<u32>),
+) -> Result<Socket, String> {
+    let stream = connect_by(shared, index, shared.targets[server], recv_buffer).await?;
     let mut request =
         shared.plan.ws_urls[server].as_str().into_client_request().map_err(|e| format!("upgrade: {e}"))?;
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
@@ -151,12 +165,25 @@ async fn dial(shared: &Shared, index: usize, server: usize) -> Result<Socket, St
 
 /// A TCP connection for connection `index`, from one of the source addresses.
 pub(super) async fn connect(shared: &Shared, index: usize, target: SocketAddr) -> Result<TcpStream, String> {
+    connect_by(shared, index, target, None).await
+}
+
+async fn connect_by(
+    shared: &Shared,
+    index: usize,
+    target: SocketAddr,
+    recv_buffer: Option<u32>,
+) -> Result<TcpStream, String> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |e: std::io::Error| format!("{what}: {}", e.kind())
     };
     let tcp =
         if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(io("socket"))?;
+    if let Some(bytes) = recv_buffer {
+        // Before connecting: it decides what is offered as a window.
+        tcp.set_recv_buffer_size(bytes).map_err(io("receive buffer"))?;
+    }
     if shared.source_addresses > 1 && target.ip().is_loopback() && target.is_ipv4() {
         let host = 2 + (index % shared.source_addresses) as u8;
         tcp.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).map_err(io("bind"))?;

@@ -16,8 +16,10 @@ pub(crate) mod pacer;
 mod phases;
 mod poll;
 mod resume;
+mod seats;
 mod shard;
 mod shared;
+mod slow;
 mod state;
 
 use std::{
@@ -175,6 +177,7 @@ fn carry_out(
     };
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
     let intended = shared.plan.own_due_by_second().iter().sum();
+    let slow = shared.plan.slow.as_ref().map(|slow| (std::mem::take(&mut state.slow), slow.tokens.len()));
     let books = match shared.plan.share {
         None => None,
         Some(_) => Some((state.ledger.clone(), state.take_thirds()?)),
@@ -206,6 +209,9 @@ fn carry_out(
         before,
         after,
     })?;
+    if let Some((readers, planned)) = slow {
+        result.add_slow(readers, planned);
+    }
     if !reconciliation.nodes.is_empty() {
         result.reconcile(reconciliation);
     }

@@ -160,7 +160,7 @@ pub(super) fn await_faults(
     })
 }
 
-/// Waits until every send is answered and every acknowledged message is with all its subscribers,
+/// Waits until every send is answered, every acknowledged message is with all its subscribers, and who fell behind has caught up,
 /// or the plan's bound passes. Of several generators none knows by itself what is still to come: they are told.
 pub(super) fn drain(shared: &Shared, progress: &mut dyn FnMut(Progress), orders: Orders<'_>) {
     let give_up = Instant::now() + Duration::from_millis(shared.plan.drain_ms);
@@ -170,7 +170,7 @@ pub(super) fn drain(shared: &Shared, progress: &mut dyn FnMut(Progress), orders:
         let (delivered, expected) = (get(&counters.delivered), get(&counters.expected));
         progress(Progress::Draining { unanswered, delivered, expected });
         let over = match orders {
-            None => unanswered == 0 && delivered >= expected,
+            None => unanswered == 0 && delivered >= expected && get(&counters.behind) == 0,
             Some(orders) => next_order(orders, TICK) == Some(Order::End),
         };
         if over || Instant::now() >= give_up {

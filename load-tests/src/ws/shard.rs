@@ -13,6 +13,7 @@ use super::{
     conn::{Context, live},
     foreign, poll, resume,
     shared::{Due, Shared},
+    slow,
     state::State,
 };
 use crate::{recorder::LAG_TICK, recording::Live};
@@ -31,11 +32,13 @@ pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -
         .map(|(index, queue)| {
             let (shared, state, gate) = (Arc::clone(shared), Rc::clone(&state), Rc::clone(&gate));
             let churns = index >= shared.plan.tokens.len();
+            let slows = index >= shared.plan.tokens.len() + shared.plan.churn.tokens.len();
             let context = Context { shared, state, gate, index };
             let foreign = context.shared.foreign.is_some();
             let asks = context.shared.plan.polls(index);
             match asks {
                 _ if foreign => local.spawn_local(foreign::live(context, queue)),
+                _ if slows => local.spawn_local(slow::live(context, queue)),
                 _ if churns => local.spawn_local(churn::live(context, queue)),
                 Some(receive) => local.spawn_local(poll::live(context, receive, queue)),
                 None if context.shared.audit.is_some() => local.spawn_local(resume::live(context, queue)),

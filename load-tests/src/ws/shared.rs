@@ -83,6 +83,8 @@ pub(super) struct Counters {
     pub delivered: AtomicU64,
     /// What the acks so far oblige the server to deliver.
     pub expected: AtomicU64,
+    /// Connections that stopped reading and do not have everything again.
+    pub behind: AtomicU64,
 }
 
 pub(super) fn add(counter: &AtomicU64, n: u64) {

@@ -19,6 +19,7 @@ use crate::{
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
     recorder::{Instants, Latency, Recorder},
     recording::Live,
+    result::SlowReader,
 };
 
 /// The most kinds of error that are told apart; the rest is counted as `other`.
@@ -104,6 +105,8 @@ pub(super) struct State {
     /// Looks at a room's history by those who ask, and those of them in which nothing was new.
     pub polls: u64,
     pub empty_polls: u64,
+    /// What became of the connections that stopped reading.
+    pub slow: Vec<SlowReader>,
     /// Only in runs with faults.
     pub notes: Option<Box<Notes>>,
 }
@@ -129,6 +132,7 @@ impl State {
             eye: shared.eye.clone(),
             polls: 0,
             empty_polls: 0,
+            slow: Vec::new(),
         })
     }
 
@@ -372,6 +376,7 @@ impl State {
         self.reopen_failures += other.reopen_failures;
         self.polls += other.polls;
         self.empty_polls += other.empty_polls;
+        self.slow.extend(other.slow);
         if let (Some(mine), Some(theirs)) = (&mut self.notes, other.notes) {
             mine.merge(*theirs);
         }

@@ -26,6 +26,7 @@ pub fn plan(server: SocketAddr, conns: usize, rooms: usize, rate: f64, ms: u64) 
         rooms: (0..rooms).map(|_| RoomId::new()).collect(),
         rooms_per_conn: 1,
         churn: Churn::default(),
+        slow: None,
         share: None,
         receive: None,
         dialect: None,

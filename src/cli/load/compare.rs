@@ -21,7 +21,7 @@ pub(super) struct CompareArgs {
     load: LoadArgs,
     #[command(flatten)]
     place: PlaceArgs,
-    /// One side: `reference`, LAB=NAME, peer:socketio, or the path of another chatlab
+    /// One side: `reference`, LAB=NAME, peer:socketio, the path of another chatlab, or `no-slow`: without the scenario's slow readers
     #[arg(long, value_name = "WHAT", default_value = "reference")]
     a: String,
     /// The other side
@@ -30,7 +30,7 @@ pub(super) struct CompareArgs {
     /// Rounds of four runs, A B B A or B A A B
     #[arg(long, default_value_t = Options::default().rounds)]
     rounds: usize,
-    /// What is asked: `cpu`, `latency` or `all`. One question needs fewer runs; choose it before you measure
+    /// What is asked: `cpu`, `latency` (the median), `tail` (the 99th percentile) or `all`. One question needs fewer runs; choose it before you measure
     #[arg(long, default_value_t = compare::Question::All, value_name = "WHAT")]
     on: compare::Question,
     /// The effect that must not be missed; 0.1 is 10 %

@@ -45,6 +45,7 @@ Examples:
   chatlab load run chat-steady --topology cluster --secs 40 --fault kill-master@10
   chatlab load report results/steady
   chatlab load compare chat-steady --a reference --b history=list
+  chatlab load compare slow-reader --a no-slow --b reference --on tail
   chatlab load knee fanout --p99-ms 50
   chatlab load knee fanout --p99-ms 50 --against peer:socketio
   chatlab load floor fanout --rate 400

@@ -36,7 +36,8 @@ pub(super) struct RunArgs {
     /// is loaded. `exercise` is yours: it is built first
     #[arg(long, value_name = "LAB=NAME")]
     variant: Vec<Choice>,
-    /// Load this as well, in the order A B B A, and show both sides: `reference`, LAB=NAME, peer:NAME or the path of another chatlab
+    /// Load this as well, in the order A B B A, and show both sides: `reference`, LAB=NAME, peer:NAME, the path of another chatlab, or
+    /// `no-slow`
     #[arg(long, value_name = "WHAT")]
     against: Option<String>,
     /// Record the run into this folder, second by second; `load report DIR` makes a page of it

@@ -24,17 +24,26 @@ pub(super) struct Side {
     pub program: Option<PathBuf>,
     /// Somebody else's server instead of ours.
     pub peer: Option<&'static Peer>,
+    /// Whether the scenario's slow readers stay away.
+    pub no_slow: bool,
 }
+
+/// The side of a scenario with slow readers on which there are none.
+const NO_SLOW: &str = "no-slow";
 
 impl Side {
     pub(super) fn new(variants: Variants) -> Self {
         let names: Vec<_> = variants.choices().map(|choice| choice.to_string()).collect();
         let title = if names.is_empty() { "reference".to_owned() } else { names.join(", ") };
-        Self { title, variants, program: None, peer: None }
+        Self { title, variants, program: None, peer: None, no_slow: false }
     }
 
-    /// `reference`, `LAB=NAME`, or the path of another chatlab, on top of `base`; or `peer:NAME`.
+    /// `reference`, `LAB=NAME`, the path of another chatlab, or `no-slow`, on top of `base`; or `peer:NAME`.
     pub(super) fn named(what: &str, base: &Variants) -> anyhow::Result<Self> {
+        if what == NO_SLOW {
+            let title = "without slow readers".to_owned();
+            return Ok(Self { title, no_slow: true, ..Self::new(base.clone()) });
+        }
         if what == "reference" {
             return Ok(Self::new(Variants::default()));
         }
@@ -49,7 +58,9 @@ impl Side {
             return Ok(Self { title: what.to_owned(), program: Some(program), ..Self::new(base.clone()) });
         }
         let choice: Choice = what.parse().map_err(|why| {
-            anyhow::anyhow!("`{what}`: {why}; give LAB=NAME, `reference`, peer:NAME or the path of a chatlab")
+            anyhow::anyhow!(
+                "`{what}`: {why}; give LAB=NAME, `reference`, peer:NAME, `no-slow`, or the path of a chatlab"
+            )
         })?;
         Ok(Self::new(Variants::new(base.choices().chain([choice]))))
     }
@@ -68,8 +79,17 @@ impl Side {
         self.variants.choices().filter(|choice| choice.variant == "exercise").map(|choice| choice.lab)
     }
 
+    /// The scenario as this side has it.
+    pub(super) fn of(&self, scenario: &Scenario) -> Scenario {
+        let slow = scenario.slow.filter(|_| !self.no_slow);
+        Scenario { slow, ..scenario.clone() }
+    }
+
     /// Whether there is what this side names.
     pub(super) fn check(&self, scenario: &Scenario) -> anyhow::Result<()> {
+        if self.no_slow && scenario.slow.is_none() {
+            bail!("{} has no slow readers to leave out", scenario.name);
+        }
         if let Some(peer) = self.peer {
             // It has neither our tokens' sessions nor our history.
             let plain =

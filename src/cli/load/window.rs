@@ -168,7 +168,7 @@ impl Setting {
         teller: &mut Teller,
     ) -> anyhow::Result<RunResult> {
         let started = self.start(place, side, teller).await?;
-        let result = started.load(&self.scenario, record, teller).await;
+        let result = started.load(&side.of(&self.scenario), record, teller).await;
         started.stop().await?;
         result
     }

@@ -174,6 +174,12 @@ impl Hub {
         self.rooms.len()
     }
 
+    /// What waits to be written, in bytes: for all connections together, and for the one with the most.
+    pub fn queued_bytes(&self) -> (usize, usize) {
+        let each = self.connections.iter().map(|connection| connection.outbox.queued_bytes());
+        each.fold((0, 0), |(all, highest), bytes| (all + bytes, highest.max(bytes)))
+    }
+
     /// Closes all connections for a reason.
     pub fn close_all(&self, closing: &Closing) {
         for entry in &self.connections {

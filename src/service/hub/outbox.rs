@@ -287,6 +287,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// How many bytes wait, at most [`MAX_QUEUED_BYTES`].
+    pub fn queued_bytes(&self) -> usize {
+        lock(&self.state).bytes
+    }
+
     /// Whether it is closing or gone.
     pub fn is_closing(&self) -> bool {
         let state = lock(&self.state);

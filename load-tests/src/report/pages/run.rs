@@ -4,6 +4,7 @@ use super::{
     super::{
         chart::{heat, over_time, percentiles},
         html::{Tone, badge, charts, figure, list, page as whole, paragraph, section, table, tiles},
+        slow,
         terminal::{NONE, a_write, asked_for, mib, ms, per_s, processes, share, usage},
         timeline::Timeline,
     },
@@ -34,6 +35,7 @@ pub fn page(result: &RunResult, timeline: &Timeline) -> String {
         section("Faults", &faults(timeline)),
         section("Where every message went", &accounts(result)),
         section("Who received what", &ledger(result)),
+        section("Slow readers", &slow_readers(result)),
         section("CPU and memory in the window", &resources(result)),
         reconciled_part(result),
         section("The verdict's rules", &evidence(result)),
@@ -260,6 +262,11 @@ fn ledger(result: &RunResult) -> String {
     entries.extend(counted(&seldom.into_iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>()));
     entries.extend(c.errors.iter().map(|(kind, n)| (format!("error: {kind}"), n.to_string())));
     list(&entries)
+}
+
+fn slow_readers(result: &RunResult) -> String {
+    let told = |reader| paragraph("", &slow::lines(reader).join(". "));
+    result.slow.iter().map(told).collect()
 }
 
 fn resources(result: &RunResult) -> String {

@@ -1,0 +1,101 @@
+//! What good clients send: the beginning of every mutation.
+
+use chatlab_kit::{
+    ids::{MessageId, RoomId, UserId},
+    message::{Epoch, MessageKind, Position},
+    wire::{ClientFrame, VERSION},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Stands in a case for an access token that the server takes.
+pub(super) const TOKEN: &str = "@TOKEN@";
+/// Stands in a case for a room that there is. A UUID itself, so that frames can be made of it.
+pub(super) const ROOM: &str = "fafafafa-0000-4000-8000-000000000001";
+/// Stands in a case for the session id that Engine.IO gave.
+pub(super) const SID: &str = "@SID@";
+
+fn room() -> RoomId {
+    ROOM.parse().unwrap_or_default()
+}
+
+/// Every kind of frame, with all its fields and without those that may be left out.
+pub(super) fn client_frames() -> Vec<Value> {
+    let (id, room) = (7, room());
+    let uuid = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001);
+    let after = Position { epoch: Epoch(uuid.to_string()), seq: 3, id: Some(MessageId(uuid)) };
+    // It is one; a test counts the kinds.
+    let send = "c-1".parse().ok().map(|cid| ClientFrame::Send {
+        id,
+        room,
+        cid,
+        kind: MessageKind::Text,
+        body: "hello there".into(),
+    });
+    let frames = [
+        hello(),
+        ClientFrame::Ping { id },
+        ClientFrame::Create { id, name: "Tea".into() },
+        ClientFrame::Join { id, room, after: None },
+        ClientFrame::Join { id, room, after: Some(after) },
+        ClientFrame::History { id, room, before: Some(9), limit: Some(5) },
+        ClientFrame::History { id, room, before: None, limit: None },
+        ClientFrame::Who { id, room, start_after: Some(UserId(uuid)), limit: Some(5) },
+        ClientFrame::Typing { id, room, on: true },
+        ClientFrame::Leave { id, room },
+    ];
+    let frames = frames.iter().chain(&send);
+    frames.filter_map(|frame| serde_json::to_value(frame).ok()).collect()
+}
+
+pub(super) fn hello() -> ClientFrame {
+    ClientFrame::Hello { v: VERSION, token: TOKEN.into() }
+}
+
+/// What a Socket.IO client's events carry, by the names of the endpoint.
+pub(super) fn events() -> Vec<Value> {
+    vec![
+        json!(["message", { "room": ROOM, "cid": "c-1", "body": "hello there" }]),
+        json!(["chat:join", { "room": ROOM }]),
+        json!(["chat:join", { "room": ROOM, "after": { "epoch": ROOM, "seq": 3, "id": ROOM } }]),
+        json!(["chat:leave", { "room": ROOM }]),
+        json!(["user:get-online", { "room": ROOM, "limit": 5 }]),
+        json!(["user:status", { "status": "away", "text": "tea" }]),
+        json!(["message:typing", { "room": ROOM, "on": true }]),
+        json!(["message:update", { "room": ROOM, "id": ROOM, "body": "other" }]),
+        json!(["message:delete", { "room": ROOM, "id": ROOM }]),
+        json!(["message:read", { "room": ROOM, "seq": 3 }]),
+        json!(["message:react", { "room": ROOM, "id": ROOM, "emoji": "👍" }]),
+        json!(["message", ROOM, "hello there", 3, null, [1, 2]]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A new kind of frame is told here by the compiler, and belongs into [`client_frames`].
+    fn name(frame: &ClientFrame) -> &'static str {
+        match frame {
+            ClientFrame::Hello { .. } => "hello",
+            ClientFrame::Ping { .. } => "ping",
+            ClientFrame::Create { .. } => "create",
+            ClientFrame::Join { .. } => "join",
+            ClientFrame::Leave { .. } => "leave",
+            ClientFrame::Send { .. } => "send",
+            ClientFrame::History { .. } => "history",
+            ClientFrame::Who { .. } => "who",
+            ClientFrame::Typing { .. } => "typing",
+        }
+    }
+
+    #[test]
+    fn every_kind_of_frame_is_in_the_corpus_and_valid() {
+        let frames: Vec<ClientFrame> =
+            client_frames().into_iter().map(|value| serde_json::from_value(value).unwrap()).collect();
+        let names: BTreeSet<_> = frames.iter().map(name).collect();
+        assert_eq!(names.len(), 9, "{names:?}");
+    }
+}

@@ -1,0 +1,424 @@
+//! Inputs that no honest client sends, and what the server must do all the same.
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`case`] | what one connection does, from the seed and its number alone |
+//! | [`frames`], [`json`], [`upgrade`] | bad bytes of RFC 6455, bad JSON in good frames, bad upgrade requests |
+//! | [`socketio`] | bad packets of Engine.IO and Socket.IO |
+//! | [`corpus`] | the good ones that the bad ones are made of |
+//! | [`wire`], [`heard`] | a connection as bytes; what the server says, and whether it may |
+//! | [`play`] | plays a case and judges the answers |
+//! | [`honest`] | clients that must not notice |
+//! | [`watch`] | panics, memory, connections, readiness |
+//! | [`report`] | counts, and a case that failed as a file |
+//!
+//! Checked all the time: every answer is well-formed and one of the protocol's, a violation is closed with its code, a connection
+//! that may live answers, no answer blames the server itself; honest clients are served in [`play::ANSWER_BOUND`]; nothing
+//! panicked. Checked at the end: memory was flat, all connections were let go, and the server is ready.
+
+mod case;
+mod corpus;
+mod frames;
+mod heard;
+mod honest;
+mod json;
+pub mod play;
+pub mod report;
+mod socketio;
+mod upgrade;
+pub mod watch;
+mod wire;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use chatlab_kit::ids::RoomId;
+use hyper::Method;
+use serde::Serialize;
+use tokio::{task::JoinSet, time::Instant};
+
+use self::{
+    case::Case,
+    honest::Honest,
+    play::{Place, Played, play},
+    report::{Failure, Report, Tally},
+    watch::{Log, Look, Memory, look, ready, rss_bytes},
+};
+use crate::http::HttpClient;
+
+/// Connections at a time, unless told otherwise.
+pub const CLIENTS: usize = 16;
+/// Users that a run needs: two honest ones, and the others.
+pub const USERS: usize = 10;
+/// Rooms that a run needs: one for the honest ones, and the others'.
+pub const ROOMS: usize = 4;
+/// Honest clients ask after so many inputs, …
+const INPUTS_A_PROBE: u64 = 200;
+/// … and at least this often.
+const PROBE_AT_LEAST: Duration = Duration::from_millis(500);
+/// How often memory is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// How often the server is asked whether something panicked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// By so much memory may grow over the second half of a run, in bytes.
+pub const MAX_GROWTH_BYTES: u64 = 8 << 20;
+/// By so much it may be over what it was before the run at any time, in bytes: buffers of all connections at once, and what the
+/// allocator keeps of them.
+pub const MAX_PEAK_BYTES: u64 = 64 << 20;
+/// Within this after the last input all connections are gone from the server.
+const RELEASE_BOUND: Duration = Duration::from_secs(30);
+/// Descriptors that may come on top: connections to Redis and to the database that are opened when needed.
+const SPARE_DESCRIPTORS: usize = 16;
+/// Of so many cases that ended last, a panic is searched for in those that ended abruptly.
+const SUSPECTS: usize = 64;
+
+/// What is fuzzed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The native WebSocket protocol.
+    Ws,
+    /// The Socket.IO endpoint.
+    Socketio,
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ws" => Ok(Self::Ws),
+            "socketio" => Ok(Self::Socketio),
+            _ => Err("give ws or socketio".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ws => "ws",
+            Self::Socketio => "socketio",
+        })
+    }
+}
+
+/// How.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What.
+    pub kind: Kind,
+    /// All inputs follow from it.
+    pub seed: u64,
+    /// For how long.
+    pub time: Duration,
+    /// Connections at a time.
+    pub clients: usize,
+    /// This case only, once.
+    pub only: Option<u64>,
+}
+
+/// The server, with users and rooms for a run.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where it listens.
+    pub server: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+    /// Its log.
+    pub log: PathBuf,
+    /// An access token of each of [`USERS`] users.
+    pub tokens: Vec<String>,
+    /// [`ROOMS`] rooms.
+    pub rooms: Vec<RoomId>,
+}
+
+/// Why nothing was fuzzed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FuzzError {
+    /// There is nothing to be fuzzed.
+    #[error("this server has no Socket.IO endpoint: GET {path} answered {status}. Nothing was fuzzed")]
+    NoEndpoint {
+        /// What was asked.
+        path: String,
+        /// What it answered.
+        status: u16,
+    },
+    /// The run could not begin.
+    #[error("the server can't be fuzzed: {0}")]
+    NotReady(String),
+}
+
+/// What is shared by all who take part.
+struct Field {
+    target: Target,
+    options: Options,
+    next: AtomicU64,
+    inputs: AtomicU64,
+    stop: AtomicBool,
+    tally: Mutex<Tally>,
+    failures: Mutex<Vec<Failure>>,
+    /// Cases that are played, and those that were and ended abruptly.
+    running: Mutex<BTreeSet<u64>>,
+    abrupt: Mutex<VecDeque<u64>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Field {
+    fn new(target: &Target, options: &Options) -> Self {
+        Self {
+            target: target.clone(),
+            options: options.clone(),
+            next: AtomicU64::new(options.only.unwrap_or(0)),
+            inputs: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            tally: Mutex::default(),
+            failures: Mutex::default(),
+            running: Mutex::default(),
+            abrupt: Mutex::default(),
+        }
+    }
+
+    fn fail(&self, failure: Failure) {
+        lock(&self.failures).push(failure);
+        self.stop.store(true, Relaxed);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    fn case(&self, number: u64) -> Case {
+        Case::nth(self.options.kind, self.options.seed, number)
+    }
+
+    /// Where a case is played: the first two users and the first room are those of the honest.
+    fn place(&self, case: &Case) -> Place {
+        let (tokens, rooms) = (&self.target.tokens[2..], &self.target.rooms[1..]);
+        Place {
+            server: self.target.server,
+            kind: self.options.kind,
+            token: tokens[case.user % tokens.len()].clone(),
+            room: rooms[case.user % rooms.len()],
+        }
+    }
+
+    async fn attack(self: Arc<Self>) {
+        while !self.stopped() {
+            let number = self.next.fetch_add(1, Relaxed);
+            let case = self.case(number);
+            lock(&self.running).insert(number);
+            let played = Box::pin(play(&case, &self.place(&case))).await;
+            lock(&self.running).remove(&number);
+            self.note(&case, played);
+            if self.options.only.is_some() {
+                self.stop.store(true, Relaxed);
+            }
+        }
+    }
+
+    fn note(&self, case: &Case, played: Played) {
+        self.inputs.fetch_add(case.inputs(), Relaxed);
+        if played.abrupt {
+            let mut abrupt = lock(&self.abrupt);
+            abrupt.push_back(case.number);
+            if abrupt.len() > SUSPECTS {
+                abrupt.pop_front();
+            }
+        }
+        lock(&self.tally).add(case, &played);
+        if let Some(what) = played.wrong {
+            self.fail(Failure::of_case(what, case, &self.options, played.labels));
+        }
+    }
+
+    async fn ask_honestly(self: Arc<Self>, mut honest: Honest) {
+        let (mut asked_at, mut asked) = (0, Instant::now());
+        while !self.stopped() {
+            let inputs = self.inputs.load(Relaxed);
+            if inputs < asked_at + INPUTS_A_PROBE && asked.elapsed() < PROBE_AT_LEAST {
+                if let Err(what) = honest.idle(Duration::from_millis(20)).await {
+                    self.fail(Failure::of_run(what));
+                }
+                continue;
+            }
+            (asked_at, asked) = (inputs, Instant::now());
+            match honest.probe().await {
+                Ok(took) => lock(&self.tally).probe(took),
+                Err(what) => self.fail(Failure::of_run(what)),
+            }
+        }
+        honest.go().await;
+    }
+
+    /// After a panic: each suspect alone, until one does it again.
+    async fn find_panic(&self, http: &HttpClient, mut panics: f64) -> Option<Failure> {
+        let suspects: Vec<u64> =
+            lock(&self.running).iter().chain(lock(&self.abrupt).iter()).copied().collect();
+        for number in suspects.into_iter().rev() {
+            let case = self.case(number);
+            let played = Box::pin(play(&case, &self.place(&case))).await;
+            let Ok(seen) = look(http, self.target.pid).await else { continue };
+            if seen.panics > panics {
+                let what = "the server panicked".to_owned();
+                return Some(Failure::of_case(what, &case, &self.options, played.labels));
+            }
+            panics = seen.panics;
+        }
+        None
+    }
+}
+
+/// Whether there is what is to be fuzzed.
+async fn has_endpoint(http: &HttpClient, kind: Kind) -> Result<(), FuzzError> {
+    if kind == Kind::Ws {
+        return Ok(());
+    }
+    let path = format!("{}?EIO=4&transport=polling", socketio::PATH);
+    let answer = http.request(Method::GET, &path, None, None).await;
+    match answer.map_err(|e| FuzzError::NotReady(e.to_string()))?.status {
+        200 => Ok(()),
+        status => Err(FuzzError::NoEndpoint { path, status }),
+    }
+}
+
+/// Fuzzes a server for a while. `tell` hears every second of cases and inputs so far.
+///
+/// # Errors
+/// [`FuzzError`] when nothing could be fuzzed. What the server did wrong is in the report.
+pub async fn run(
+    target: &Target,
+    options: &Options,
+    tell: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Report, FuzzError> {
+    let not_ready = FuzzError::NotReady;
+    if target.tokens.len() < USERS || target.rooms.len() < ROOMS {
+        return Err(not_ready(format!("{USERS} users and {ROOMS} rooms are needed")));
+    }
+    let http = HttpClient::new(&format!("http://{}", target.server));
+    has_endpoint(&http, options.kind).await?;
+    ready(&http).await.map_err(not_ready)?;
+    let before = look(&http, target.pid).await.map_err(not_ready)?;
+    let field = Arc::new(Field::new(target, options));
+    let ws_url = format!("ws://{}/ws", target.server);
+    let tokens = [target.tokens[0].clone(), target.tokens[1].clone()];
+    let honest = Honest::arrive(&ws_url, tokens, target.rooms[0]).await;
+    let honest = honest.map_err(|error| not_ready(error.to_string()))?;
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&field).ask_honestly(honest));
+    let clients = if options.only.is_some() { 1 } else { options.clients.max(1) };
+    for _ in 0..clients {
+        tasks.spawn(Arc::clone(&field).attack());
+    }
+    let samples = watch_over(&field, &http, before, tell).await;
+    field.stop.store(true, Relaxed);
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            field.fail(Failure::of_run(format!("the fuzzer itself failed: {error}")));
+        }
+    }
+    let took = began.elapsed();
+    let after = released(&field, &http, before).await;
+    Ok(conclude(&field, &http, (before, after), &samples, took).await)
+}
+
+/// Until the time is over or something is wrong; memory all the while.
+async fn watch_over(
+    field: &Field,
+    http: &HttpClient,
+    before: Look,
+    tell: &mut (dyn FnMut(u64, u64) + Send),
+) -> Vec<u64> {
+    let mut samples = Vec::from_iter(before.rss_bytes);
+    let until = Instant::now() + field.options.time;
+    let mut looked = Instant::now();
+    while Instant::now() < until && !field.stopped() {
+        tokio::time::sleep(SAMPLE_EVERY).await;
+        samples.extend(rss_bytes(field.target.pid));
+        if looked.elapsed() < LOOK_EVERY {
+            continue;
+        }
+        looked = Instant::now();
+        tell(field.next.load(Relaxed), field.inputs.load(Relaxed));
+        match look(http, field.target.pid).await {
+            Ok(seen) if seen.panics > before.panics => field.stop.store(true, Relaxed),
+            Ok(_) => {}
+            Err(why) => field.fail(Failure::of_run(format!("the server does not answer: {why}"))),
+        }
+    }
+    samples
+}
+
+/// Waits until the server has let go of everything; what it holds then, and how long that took.
+async fn released(field: &Field, http: &HttpClient, before: Look) -> (Result<Look, String>, Duration) {
+    let began = Instant::now();
+    loop {
+        let seen = look(http, field.target.pid).await;
+        let free = seen.as_ref().is_ok_and(|seen| is_free(*seen, before));
+        if free || began.elapsed() > RELEASE_BOUND {
+            return (seen, began.elapsed());
+        }
+        tokio::time::sleep(SAMPLE_EVERY).await;
+    }
+}
+
+fn is_free(seen: Look, before: Look) -> bool {
+    let descriptors = match (seen.descriptors, before.descriptors) {
+        (Some(seen), Some(before)) => seen <= before + SPARE_DESCRIPTORS,
+        _ => true,
+    };
+    let gauges =
+        [(seen.connections, before.connections), (seen.sockets, before.sockets), (seen.rooms, before.rooms)];
+    gauges.iter().all(|(seen, before)| seen <= before) && descriptors
+}
+
+async fn conclude(
+    field: &Field,
+    http: &HttpClient,
+    (before, (after, release)): (Look, (Result<Look, String>, Duration)),
+    samples: &[u64],
+    took: Duration,
+) -> Report {
+    let mut failures = std::mem::take(&mut *lock(&field.failures));
+    let mut wrong = |what: String| failures.push(Failure::of_run(what));
+    match &after {
+        Ok(after) if !is_free(*after, before) => {
+            wrong(format!("not let go within {RELEASE_BOUND:?}: {after:?}, before the run {before:?}"));
+        }
+        Ok(_) => {}
+        Err(why) => wrong(format!("the server does not answer: {why}")),
+    }
+    let memory = Memory::of(samples).filter(|_| field.options.only.is_none());
+    if let Some(memory) = memory {
+        if memory.growth() > MAX_GROWTH_BYTES {
+            wrong(format!("memory grew by {} bytes over the second half", memory.growth()));
+        }
+        if memory.highest > memory.before + MAX_PEAK_BYTES {
+            wrong(format!("memory went from {} to {} bytes", memory.before, memory.highest));
+        }
+    }
+    if let Err(why) = ready(http).await {
+        wrong(why);
+    }
+    let after = after.unwrap_or_default();
+    let log = Log::read(&field.target.log);
+    if after.panics > before.panics || !log.panics.is_empty() {
+        let found = field.find_panic(http, after.panics).await;
+        let unknown = || Failure::of_run(format!("the server panicked: {:?}", log.panics));
+        failures.insert(0, found.unwrap_or_else(unknown));
+    }
+    let tally = std::mem::take(&mut *lock(&field.tally));
+    Report::new(&field.options, tally, failures, (before, after, release), memory, log, took)
+}

@@ -1,0 +1,80 @@
+//! A few seconds of the fuzzer against a real server; `chatlab dev fuzz` takes its time.
+
+use std::time::Duration;
+
+use chatlab::{
+    cli::fuzz::{stack_options, target},
+    harness::{Stack, StackOptions},
+};
+use chatlab_kit::servers::Topology;
+use chatlab_load::fuzz::{self, FuzzError, Kind, Options};
+
+use crate::common::{chatlab, redis_binary};
+
+/// Answers that must have been provoked: a run without them did not reach the code that gives them.
+const PROVOKED: [&str; 19] = [
+    "HTTP 400 invalid",
+    "HTTP 400",
+    "HTTP 404 not_found",
+    "HTTP 405 invalid",
+    "HTTP 403 forbidden",
+    "HTTP 431",
+    "close 1002",
+    "close 1007",
+    "close 1009",
+    "close 4000",
+    "close 4001",
+    "close 4005",
+    "close 4006",
+    "error bad_frame",
+    "error invalid",
+    "error unknown_type",
+    "error bad_state",
+    "error not_found",
+    "ack",
+];
+
+async fn options(topology: Topology) -> (Stack, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("server.log");
+    let options =
+        StackOptions { chatlab: chatlab(), ..stack_options(topology, redis_binary(), &log).unwrap() };
+    (Stack::start(options).await.unwrap(), folder)
+}
+
+async fn bad_input_of_every_layer_is_answered_and_breaks_nothing(topology: Topology) {
+    let (stack, folder) = options(topology).await;
+    let target = target(&stack, &folder.path().join("server.log")).await.unwrap();
+    let options =
+        Options { kind: Kind::Ws, seed: 5, time: Duration::from_secs(6), clients: fuzz::CLIENTS, only: None };
+    let report = fuzz::run(&target, &options, &mut |_, _| {}).await.unwrap();
+    let shown = report.terminal();
+    assert!(report.passed(), "{shown}\n{:#?}", report.failures);
+    assert_eq!(report.layers.len(), 3, "{shown}");
+    let missing: Vec<_> = PROVOKED.iter().filter(|answer| report.count(answer) == 0).collect();
+    assert!(missing.is_empty(), "not provoked: {missing:?}\n{shown}");
+    assert!(report.honest.probes > 5 && report.memory.is_some(), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    stack.stop().await.unwrap();
+}
+
+async fn fuzzing_what_is_not_there_says_so(topology: Topology) {
+    let (stack, folder) = options(topology).await;
+    let target = target(&stack, &folder.path().join("server.log")).await.unwrap();
+    let options = Options {
+        kind: Kind::Socketio,
+        seed: 5,
+        time: Duration::from_secs(3),
+        clients: fuzz::CLIENTS,
+        only: None,
+    };
+    match fuzz::run(&target, &options, &mut |_, _| {}).await {
+        Ok(report) => assert!(report.passed(), "{}\n{:#?}", report.terminal(), report.failures),
+        Err(error) => {
+            assert!(matches!(error, FuzzError::NoEndpoint { status: 404, .. }), "{error}");
+            assert!(error.to_string().contains("no Socket.IO endpoint"));
+        }
+    }
+}
+
+crate::on_both!(bad_input_of_every_layer_is_answered_and_breaks_nothing, fuzzing_what_is_not_there_says_so);
