@@ -10,7 +10,7 @@ use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     message::{Draft, Envelope, MessageKind},
     slots::{Partition, slot},
-    wire::{ClientFrame, ServerFrame},
+    wire::{AckLevel, ClientFrame, ServerFrame},
 };
 use chatlab_load::{
     ledger::Ledger,
@@ -156,9 +156,15 @@ fn frames(group: &mut Group<'_>) -> Result<(), Failure> {
             kind: MessageKind::Text,
             body: body.clone(),
         };
-        let cid = draft.cid.clone();
-        let send =
-            serde_json::to_string(&ClientFrame::Send { id: 7, room, cid, kind: MessageKind::Text, body })?;
+        let (cid, level) = (draft.cid.clone(), AckLevel::Memory);
+        let send = serde_json::to_string(&ClientFrame::Send {
+            id: 7,
+            room,
+            cid,
+            kind: MessageKind::Text,
+            body,
+            level,
+        })?;
         let stored = format!("epoch-1 42 1700000000000 {}", serde_json::to_string(&draft)?);
         let frame = Envelope::parse(stored.as_bytes())?.frame();
         let case = |what: &str| BenchmarkId::new(what, format!("{bytes} B"));

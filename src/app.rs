@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 use async_trait::async_trait;
 use chatlab_audit::outbox::{Outbox, OutboxPolicy, Streams};
+use chatlab_cluster::replication::GroupWait;
 use chatlab_history::History;
 use chatlab_kit::{
     ids::{InstanceId, UserId},
@@ -38,9 +39,11 @@ use crate::{
         archivist::{Archivist, Auditor},
         attendance::Attendance,
         chat::Chat,
+        commits::Commits,
         consume::Consumer,
         events::{self, Events, Topic},
         hub::{Hub, Ports, outbox::Closing},
+        levels::Levels,
         limits::Limits,
         passwords::Passwords,
         ports::Archive,
@@ -102,6 +105,7 @@ pub struct App {
     outbox: Arc<dyn Outbox>,
     events: Events,
     waiting: events::Waiting,
+    commits: Arc<Commits>,
     consumers: Vec<Consumer>,
     drain: Duration,
 }
@@ -194,7 +198,10 @@ impl App {
         let limits = build_limits(config, &redis)?;
         let outbox: Arc<dyn Outbox> = Arc::new(Streams::new(redis.clone(), OutboxPolicy::default()));
         let (events, waiting) = Events::new();
-        let consumers = consumers(&outbox, &events, &archive);
+        let commits = Arc::new(Commits::new(archive.clone()));
+        let consumers = consumers(&outbox, &events, &archive, &commits);
+        let replication = Arc::new(GroupWait::new(redis.clone()));
+        let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
         let hub = Arc::new(Hub::new(Ports {
             history: history.clone(),
             fanout: fanout.clone(),
@@ -222,6 +229,7 @@ impl App {
                 announcer,
                 events.clone(),
             ),
+            levels: Arc::new(levels),
             hub,
             attendance,
             typing,
@@ -241,14 +249,20 @@ impl App {
             stopping: CancellationToken::new(),
         };
         let drain = Duration::from_millis(config.drain_ms);
-        Ok(Self { gateway: Arc::new(gateway), subscriptions, outbox, events, waiting, consumers, drain })
+        let gateway = Arc::new(gateway);
+        Ok(Self { gateway, subscriptions, outbox, events, waiting, commits, consumers, drain })
     }
 }
 
 /// The groups of the server itself.
-fn consumers(outbox: &Arc<dyn Outbox>, events: &Events, archive: &Arc<dyn Archive>) -> Vec<Consumer> {
+fn consumers(
+    outbox: &Arc<dyn Outbox>,
+    events: &Events,
+    archive: &Arc<dyn Archive>,
+    commits: &Arc<Commits>,
+) -> Vec<Consumer> {
     let me = InstanceId::new().to_string();
-    let messages = Arc::new(Archivist(archive.clone()));
+    let messages = Arc::new(Archivist { archive: archive.clone(), commits: commits.clone() });
     let audit = Arc::new(Auditor(archive.clone()));
     let consumer = |of, work| Consumer::new(outbox.clone(), events.clone(), of, me.clone(), work);
     vec![
@@ -263,7 +277,7 @@ fn consumers(outbox: &Arc<dyn Outbox>, events: &Events, archive: &Arc<dyn Archiv
 /// # Errors
 /// When the task that takes connections in fails.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let App { gateway, subscriptions, outbox, events, waiting, consumers, drain } = app;
+    let App { gateway, subscriptions, outbox, events, waiting, commits, consumers, drain } = app;
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
@@ -281,6 +295,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     }
     beside.spawn(events::write(outbox, events, waiting));
     beside.spawn(async move { typing.tend().await });
+    beside.spawn(async move { commits.tend().await });
     let (router, bounds) = (gateway::router(gateway.clone()), Bounds::new(gateway.max_connections));
     let mut serving = tokio::spawn(accept::run(listener, router, bounds, stop.clone()));
     tokio::select! {

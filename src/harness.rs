@@ -55,8 +55,10 @@ pub struct StackOptions {
     pub variants: Variants,
     /// Further arguments of `serve`.
     pub serve_args: Vec<String>,
-    /// Where the servers' logs are appended; this process's own standard error when there is no such file.
-    pub log: Option<PathBuf>,
+    /// What the servers log, as `serve --log` takes it.
+    pub log: String,
+    /// The file that they log to, one after the other; none for this process's own standard error.
+    pub log_file: Option<PathBuf>,
 }
 
 impl StackOptions {
@@ -72,7 +74,8 @@ impl StackOptions {
             redis_options: ServerOptions::steady(),
             variants: Variants::default(),
             serve_args: Vec::new(),
-            log: None,
+            log: "warn".to_owned(),
+            log_file: None,
         })
     }
 }
@@ -121,9 +124,9 @@ impl Stack {
 
     async fn spawn(&self, listen: &str) -> anyhow::Result<Server> {
         let mut command = self.command();
-        if let Some(path) = &self.options.log {
-            let log = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            command.stderr(log.with_context(|| format!("opening {}", path.display()))?);
+        if let Some(path) = &self.options.log_file {
+            let file = std::fs::File::options().create(true).append(true).open(path);
+            command.stderr(file.with_context(|| format!("opening {}", path.display()))?);
         }
         let mut child = command
             .args(["--with-parent", "--listen", listen])
@@ -146,7 +149,7 @@ impl Stack {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.options.chatlab);
         command
-            .args(["serve", "--log", "warn"])
+            .args(["serve", "--log", &self.options.log])
             .args(["--topology", &self.options.topology.to_string()])
             .args(["--client", &self.options.client.to_string()])
             .args(["--redis-nodes", &self.managed.addrs().join(",")])

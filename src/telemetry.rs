@@ -58,6 +58,7 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
     }
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full("chatlab_send_seconds".into()), SEND_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full("chatlab_level_seconds".into()), SEND_BUCKETS)?
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
@@ -77,6 +78,16 @@ fn describe() {
     counter!("chatlab_socket_writes_total", Unit::Count, "System calls that wrote to native WebSockets");
     counter!("chatlab_socket_written_bytes_total", Unit::Bytes, "What they wrote");
     describe_histogram!("chatlab_send_seconds", Unit::Seconds, "The append's round trip");
+    describe_histogram!(
+        "chatlab_level_seconds",
+        Unit::Seconds,
+        "From the append's answer to a level that was reached, by level"
+    );
+    counter!(
+        "chatlab_level_missed_total",
+        Unit::Count,
+        "Levels that were asked for and not reached, by level and reason"
+    );
     counter!("chatlab_errors_total", Unit::Count, "Errors told to clients, by code");
     counter!("chatlab_slow_consumers_total", Unit::Count, "Connections closed over a full queue");
     counter!("chatlab_gaps_total", Unit::Count, "Interrupted subscriptions");
@@ -91,6 +102,11 @@ fn describe() {
         Unit::Seconds,
         "From an event to the end of its work, of the oldest in a batch, by group"
     );
+    counter!("chatlab_presence_notices_total", Unit::Count, "Comings and goings told to rooms");
+    counter!("chatlab_presence_untold_total", Unit::Count, "Comings and goings that could not be told");
+    counter!("chatlab_presence_errors_total", Unit::Count, "Failed tries to note a coming or going");
+    counter!("chatlab_typing_notices_total", Unit::Count, "Changes of who is writing told to rooms");
+    counter!("chatlab_typing_untold_total", Unit::Count, "Changes of who is writing that could not be told");
     counter!(
         "chatlab_fences_total",
         Unit::Count,

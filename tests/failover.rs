@@ -8,7 +8,7 @@ use chatlab_kit::{
     message::Position,
     servers::{Role, Topology, inspect, reshard::owners},
     slots::Partition,
-    wire::ServerFrame,
+    wire::{AckLevel, ServerFrame},
 };
 use chatlab_load::client::WsClient;
 
@@ -122,6 +122,37 @@ async fn who_saw_what_a_failover_lost_is_told_and_no_number_comes_twice() {
     // A retry of what was lost is a new message: nothing remembers the first one.
     let again = clients[0].send(room, "lost0", "x").await.unwrap();
     assert!(!again.dup && again.seq == next.seq + 1, "{again:?}");
+}
+
+/// The replica has what was called replicated; what was only in memory when its link was cut is what is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_called_replicated_outlives_its_master_and_nothing_else_was() {
+    const KEPT: u64 = 20;
+    let stack = own(Topology::Cluster, 1).await;
+    let (mut clients, _, room) = party(&stack, 1).await;
+    let client = &mut clients[0];
+    client.join(room, None).await.unwrap();
+    let mut replicated = Vec::new();
+    for i in 0..KEPT {
+        let ack = client.send_at(room, &format!("kept{i}"), "x", AckLevel::Replica).await.unwrap();
+        assert_eq!((ack.level, ack.wanted), (AckLevel::Replica, None));
+        replicated.push(ack.msg);
+    }
+    let (master, replica) = nodes_of(&stack, room).await;
+    stack.managed().pause_node(replica).unwrap();
+    let cut: u64 = ask(&stack, master, redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica")).await;
+    assert_eq!(cut, 1);
+    let lost = client.send_at(room, "lost", "x", AckLevel::Replica).await.unwrap();
+    assert_eq!((lost.level, lost.wanted), (AckLevel::Memory, Some(AckLevel::Replica)), "nobody has it");
+    stack.managed().kill_node(master).unwrap();
+    stack.managed().resume_node(replica).unwrap();
+    until_role(&stack, replica, Role::Master).await;
+    while !matches!(next_event(client).await.unwrap(), ServerFrame::Resync { .. }) {}
+    let page = client.history(room, None, None).await.unwrap();
+    assert_eq!(page.messages.iter().map(|m| m.draft.id).collect::<Vec<_>>(), replicated);
+    // Sent again it is stored again; the one that is left has no replica, and says so.
+    let again = client.send_at(room, "lost", "x", AckLevel::Replica).await.unwrap();
+    assert_eq!((again.dup, again.level, again.wanted), (false, AckLevel::Memory, Some(AckLevel::Replica)));
 }
 
 /// Everything of a room is gone from Redis; the archive knows how far its numbers went.

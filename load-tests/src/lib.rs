@@ -27,6 +27,7 @@
 //! | [`dialect`], [`peers`] | how to talk to WebSocket servers that are not ours; those that ours is compared with |
 //! | [`template`] | texts with places that are filled in |
 //! | [`client`], [`http`] | small WebSocket and HTTP clients, for the demo and for tests |
+//! | [`schema`] | whether JSON is as a published schema says, for tests |
 //!
 //! A run: [`scenario::Scenario`] and its flags become a [`plan::Plan`], a process of its own calls
 //! [`process::serve_plan`] with it, and its [`result::RunResult`] carries a [`verdict::Verdict`].
@@ -62,6 +63,7 @@ pub mod resp;
 pub mod result;
 pub mod scenario;
 pub mod schedule;
+pub mod schema;
 pub mod sockets;
 pub mod sql;
 pub mod steady;

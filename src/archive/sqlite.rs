@@ -4,7 +4,7 @@ use std::{fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chatlab_kit::{
-    ids::{RoomId, UserId},
+    ids::{MessageId, RoomId, UserId},
     message::{Message, Seq},
 };
 use sqlx::{
@@ -231,6 +231,21 @@ impl Archive for SqliteArchive {
         transaction.commit().await.map_err(failed)
     }
 
+    async fn kept(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, ArchiveError> {
+        let mut kept = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(BULK_ROWS) {
+            let mut select = QueryBuilder::<Sqlite>::new("SELECT id FROM messages WHERE id IN (");
+            let mut listed = select.separated(", ");
+            for id in chunk {
+                listed.push_bind(id.to_string());
+            }
+            select.push(")");
+            let rows: Vec<(String,)> = select.build_query_as().fetch_all(&self.read).await.map_err(failed)?;
+            kept.extend(rows.iter().filter_map(|(id,)| id.parse::<MessageId>().ok()));
+        }
+        Ok(kept)
+    }
+
     async fn messages_before(
         &self,
         room: &RoomId,
@@ -362,7 +377,7 @@ mod tests {
         let room = RoomId::new();
         let messages: Vec<Message> = (1..=2_500)
             .map(|seq| {
-                let (id, from) = (chatlab_kit::ids::MessageId::new(), UserId::new());
+                let (id, from) = (MessageId::new(), UserId::new());
                 let (cid, body) = (format!("c-{seq}").parse().unwrap(), format!("nr {seq} ✓"));
                 let draft = Draft { room, id, from, cid, kind: MessageKind::System, body };
                 Message { epoch: Epoch("e".into()), seq, ts: 7 + seq, changed: None, draft }
@@ -376,6 +391,15 @@ mod tests {
         assert_eq!(archive.messages_before(&room, Some(1), 3).await.unwrap(), []);
         assert_eq!(archive.messages_before(&RoomId::new(), None, 3).await.unwrap(), []);
         assert_eq!(archive.last_seq(&room).await.unwrap(), 2_500);
+        let mut ids: Vec<MessageId> = messages.iter().map(|message| message.draft.id).collect();
+        ids.push(MessageId::new());
+        let mut kept = archive.kept(&ids).await.unwrap();
+        kept.sort_unstable();
+        let stranger = ids.pop().unwrap();
+        ids.sort_unstable();
+        assert_eq!(kept, ids);
+        assert_eq!(archive.kept(&[stranger]).await.unwrap(), []);
+        assert_eq!(archive.kept(&[]).await.unwrap(), []);
         assert_eq!(archive.last_seq(&RoomId::new()).await.unwrap(), 0);
         let record = AuditRecord {
             event: "p1/1-0".into(),

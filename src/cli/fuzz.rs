@@ -86,7 +86,7 @@ pub(super) async fn run(args: FuzzArgs, global: &Global) -> anyhow::Result<ExitC
 pub fn stack_options(topology: Topology, redis: ServerBinary, log: &Path) -> anyhow::Result<StackOptions> {
     Ok(StackOptions {
         serve_args: vec!["--heartbeat-ms".to_owned(), HEARTBEAT_MS.to_string()],
-        log: Some(log.to_owned()),
+        log_file: Some(log.to_owned()),
         ..StackOptions::new(topology, redis)?
     })
 }

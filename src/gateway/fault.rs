@@ -10,7 +10,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chatlab_kit::wire::{self, ErrorCode, ServerFrame};
+use chatlab_kit::{
+    ids::ConnectionId,
+    wire::{self, ErrorCode, ServerFrame},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,13 +23,18 @@ use crate::service::ServiceError;
 const MAX_REQUEST_ID: usize = 64;
 
 /// Names one request in the log and towards the client.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RequestId(String);
 
 impl RequestId {
     /// A new one.
     pub fn new() -> Self {
         Self(Uuid::new_v4().as_simple().to_string())
+    }
+
+    /// The `n`th of a WebSocket connection.
+    pub fn nth(connection: &ConnectionId, n: u64) -> Self {
+        Self(format!("{}-{n}", connection.0.as_simple()))
     }
 
     /// The one that the request came with, if it is plain; else a new one.
@@ -74,21 +82,10 @@ pub fn with_status(status: StatusCode, error: ServiceError) -> Response {
     response
 }
 
-/// The HTTP status of a code.
+/// The HTTP status of a code. One that no HTTP request should meet is a bad request.
 pub fn status(code: ErrorCode) -> StatusCode {
-    match code {
-        ErrorCode::Unauthorized | ErrorCode::TokenExpired | ErrorCode::SessionRevoked => {
-            StatusCode::UNAUTHORIZED
-        }
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-        ErrorCode::NotFound => StatusCode::NOT_FOUND,
-        ErrorCode::Conflict => StatusCode::CONFLICT,
-        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::Unavailable | ErrorCode::GoingAway => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::BAD_REQUEST,
-    }
+    let status = code.http_status().and_then(|status| StatusCode::from_u16(status).ok());
+    status.unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// The code of an error status that a layer or the router answered by itself.
@@ -146,12 +143,17 @@ fn expose(error: &ServiceError, id: &RequestId) -> String {
     format!("{} (request {})", error.message, id.as_str())
 }
 
-/// The `error` frame for a request on a WebSocket.
+/// The `error` frame for what came on a WebSocket and has no name.
 pub fn frame(error: &ServiceError, id: Option<wire::RequestId>) -> ServerFrame {
+    frame_of(error, id, &RequestId::new())
+}
+
+/// The `error` frame for a request on a WebSocket.
+pub fn frame_of(error: &ServiceError, id: Option<wire::RequestId>, request: &RequestId) -> ServerFrame {
     ServerFrame::Error {
         id,
         code: error.code,
-        message: expose(error, &RequestId::new()),
+        message: expose(error, request),
         retryable: error.code.retryable(),
     }
 }

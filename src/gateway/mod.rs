@@ -31,9 +31,11 @@ use axum::{
 use chatlab_kit::wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+use tracing::Instrument;
 
 use crate::service::{
-    ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub, typing::Typing,
+    ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub, levels::Levels,
+    typing::Typing,
 };
 use fault::{Fault, RequestId};
 use health::Probes;
@@ -49,6 +51,8 @@ pub struct Gateway {
     pub accounts: Accounts,
     /// Rooms and messages.
     pub chat: Chat,
+    /// How safe what was sent is.
+    pub levels: Arc<Levels>,
     /// The live connections.
     pub hub: Arc<Hub>,
     /// Who is online.
@@ -102,10 +106,13 @@ async fn about() -> &'static str {
     )
 }
 
-/// Outermost: gives every response its request id and headers and, when it is an error, its body.
+/// Outermost: gives every response its request id and headers and, when it is an error, its body. What is logged meanwhile
+/// stands in the request's span.
 async fn frame_response(request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
-    let mut response = fault::render(next.run(request).await, &id);
+    let (method, route) = (request.method(), route(request.uri().path()));
+    let span = tracing::info_span!("http", request_id = id.as_str(), %method, route);
+    let mut response = fault::render(next.run(request).instrument(span).await, &id);
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -117,9 +124,29 @@ async fn frame_response(request: Request, next: Next) -> Response {
     response
 }
 
+/// The first two words of a path, in bounds: a third one may be a session's secret, which is nothing for a log.
+fn route(path: &str) -> &str {
+    const MAX_BYTES: usize = 64;
+    let end = path.match_indices('/').nth(2).map_or(path.len(), |(at, _)| at);
+    path.get(..end.min(MAX_BYTES)).unwrap_or_default()
+}
+
 const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_of_a_path_is_logged() {
+        assert_eq!(route("/v1/sessions/0192.80ca"), "/v1/sessions");
+        assert_eq!(route("/health/readiness"), "/health/readiness");
+        assert_eq!((route("/"), route("")), ("/", ""));
+        assert_eq!(route(&"x".repeat(99)).len(), 64);
+    }
+}

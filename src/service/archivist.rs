@@ -6,13 +6,19 @@ use async_trait::async_trait;
 use chatlab_kit::message::{Envelope, Message};
 
 use super::{
+    commits::Commits,
     consume::{Outcome, Taken, Work},
     events::Event,
     ports::{Archive, ArchiveError, AuditRecord},
 };
 
 /// Group `persistence` of `message.created`.
-pub struct Archivist(pub Arc<dyn Archive>);
+pub struct Archivist {
+    /// Where messages go.
+    pub archive: Arc<dyn Archive>,
+    /// Who waits for that.
+    pub commits: Arc<Commits>,
+}
 
 /// Group `audit` of `audit.log`.
 pub struct Auditor(pub Arc<dyn Archive>);
@@ -43,7 +49,8 @@ impl Work for Archivist {
             Envelope::parse(&entry.payload).and_then(|envelope| envelope.message()).map_err(|e| e.to_string())
         };
         let (messages, outcomes) = read(batch, message);
-        self.0.add_messages(&messages).await.map_err(|error| again(&error))?;
+        self.archive.add_messages(&messages).await.map_err(|error| again(&error))?;
+        self.commits.committed(messages.iter().map(|message| &message.draft.id));
         Ok(outcomes)
     }
 }

@@ -6,7 +6,7 @@ use chatlab_history::{Appended, History};
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Draft, MAX_BODY_BYTES, MAX_PAGE, Message, MessageKind, Position, Seq},
-    wire::{ErrorCode, MAX_WHO, RequestId, ServerFrame},
+    wire::{ErrorCode, MAX_ROOM_NAME, MAX_WHO, RequestId, ServerFrame},
 };
 use chatlab_pubsub::Fanout;
 
@@ -23,8 +23,6 @@ use super::{
     typing::Typing,
 };
 
-/// The longest room name, in characters.
-pub const MAX_ROOM_NAME: usize = 80;
 /// The messages in a page when the client does not say how many.
 pub const DEFAULT_PAGE: u32 = 50;
 /// The most bytes of messages in a page, as JSON; a single message may have more.

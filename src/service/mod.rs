@@ -5,6 +5,7 @@
 //! | [`accounts`], [`limits`] | register, log in, authenticate, log out; how often that may be tried |
 //! | [`chat`] | rooms and messages: create, join, leave, send, history |
 //! | [`hub`] | live fan-out to the connections of this instance |
+//! | [`levels`], [`commits`] | how safe a message is before its sender is told; what the archive has committed |
 //! | [`events`], [`consume`], [`archivist`] | what happened, told by topic; working a topic in a group; writing it to the archive |
 //! | [`attendance`] | who is online, and telling their rooms |
 //! | [`typing`] | who is writing, and telling the room |
@@ -15,10 +16,12 @@ pub mod accounts;
 pub mod archivist;
 pub mod attendance;
 pub mod chat;
+pub mod commits;
 pub mod consume;
 pub mod error;
 pub mod events;
 pub mod hub;
+pub mod levels;
 pub mod limits;
 pub mod passwords;
 pub mod ports;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chatlab_kit::{
-    ids::{RoomId, UserId},
+    ids::{MessageId, RoomId, UserId},
     message::{Message, Seq},
 };
 
@@ -149,6 +149,9 @@ pub trait Archive: Send + Sync {
 
     /// Keeps messages. One that is kept already stays as it is.
     async fn add_messages(&self, messages: &[Message]) -> Result<(), ArchiveError>;
+
+    /// Of some messages those that are kept, in whatever order.
+    async fn kept(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, ArchiveError>;
 
     /// Up to `limit` messages of a room with a sequence below `before` (the newest without it), oldest first.
     async fn messages_before(

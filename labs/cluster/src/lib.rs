@@ -16,6 +16,7 @@ mod one_key;
 mod partitions;
 mod remove_first;
 mod replica_reads;
+pub mod replication;
 mod room_tags;
 mod seq_then_log;
 mod sixteen_tags;

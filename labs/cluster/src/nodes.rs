@@ -67,6 +67,21 @@ impl NodeHandles {
         *self.known.lock().await = Known::default();
     }
 
+    /// The same, unless somebody has asked again since `stale` was known.
+    pub(crate) async fn forget_if(&self, stale: &Arc<SlotOwners>) {
+        let mut known = self.known.lock().await;
+        if known.owners.as_ref().is_some_and(|owners| Arc::ptr_eq(owners, stale)) {
+            known.owners = None;
+        }
+    }
+
+    /// A node does not do what it should: makes a new connection the next time, and asks again who owns what.
+    pub(crate) async fn lose(&self, address: &str, purpose: For) {
+        let mut known = self.known.lock().await;
+        known.owners = None;
+        known.handles.remove(&(address.to_owned(), purpose));
+    }
+
     /// A handle to the node at `address`.
     pub(crate) async fn at(&self, address: &str, purpose: For) -> LabResult<Redis> {
         let place = (address.to_owned(), purpose);

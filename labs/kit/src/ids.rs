@@ -2,10 +2,14 @@
 //!
 //! Users, rooms and messages have UUIDv7 ids: unique without coordination and ordered by time.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// A UUID with hyphens, as the server writes it.
+const UUID_PATTERN: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
 
 /// What is wrong with a text that should have been an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +38,21 @@ macro_rules! uuid_id {
         impl Default for $name {
             fn default() -> Self {
                 Self::new()
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string",
+                    "format": "uuid",
+                    "pattern": format!("^{UUID_PATTERN}$"),
+                    "description": concat!("A ", $kind, "."),
+                })
             }
         }
 
@@ -120,6 +139,20 @@ impl FromStr for ClientMsgId {
     }
 }
 
+impl JsonSchema for ClientMsgId {
+    fn schema_name() -> Cow<'static, str> {
+        "ClientMsgId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": format!("^[A-Za-z0-9._-]{{1,{}}}$", Self::MAX_BYTES),
+            "description": "A client's own name for a message.",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for ClientMsgId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
@@ -187,6 +220,20 @@ impl FromStr for SessionId {
             .split_once('.')
             .ok_or(IdError { kind: "session id", why: "no dot between user and secret" })?;
         Self::from_parts(user.parse()?, secret)
+    }
+}
+
+impl JsonSchema for SessionId {
+    fn schema_name() -> Cow<'static, str> {
+        "SessionId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": format!(r"^{UUID_PATTERN}\.[0-9a-f]{{32}}$"),
+            "description": "A login session: its user and a secret.",
+        })
     }
 }
 

@@ -133,6 +133,14 @@ pub const TABLE: &[KeyRow] = &[
         "audit",
         "entries that a group could not work, with the error",
     ),
+    row(
+        "{pN}:mark:INSTANCE",
+        "string",
+        "MARK_TTL_MS",
+        "one a partition and instance; removed at once",
+        "cluster",
+        "a write for WAIT to wait for",
+    ),
     row("{pN}:room:RID:live", "channel", "-", "-", "pubsub", "a room's live envelopes and notices"),
     row(
         "chatlab:probe:INSTANCE:N",
@@ -230,6 +238,11 @@ pub fn dead_events(partition: Partition, topic: &str, group: &str) -> String {
     format!("{{{}}}:dead:{topic}:{group}", partition.tag())
 }
 
+/// What an instance writes in a partition for `WAIT` to wait for.
+pub fn wait_mark(partition: Partition, instance: InstanceId) -> String {
+    format!("{{{}}}:mark:{instance}", partition.tag())
+}
+
 /// The keys of one room.
 #[derive(Debug, Clone)]
 pub struct RoomKeys {
@@ -322,6 +335,7 @@ mod tests {
             keys.events("message.created"),
             events(Partition::of(&room), "TOPIC"),
             dead_events(Partition::of(&room), "TOPIC", "GROUP"),
+            wait_mark(Partition::of(&room), lease).replace(&lease.to_string(), "INSTANCE"),
             self::session(&session),
             user_sessions(&user),
             rate("SUBJECT"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientMsgId, MessageId, RoomId, UserId};
@@ -10,15 +11,17 @@ use crate::ids::{ClientMsgId, MessageId, RoomId, UserId};
 pub const MAX_BODY_BYTES: usize = 4096;
 /// The most messages in one page of history.
 pub const MAX_PAGE: usize = 200;
+/// The longest name of an epoch, in bytes.
+pub const MAX_EPOCH_BYTES: usize = 64;
 
 /// A message's place in its room: 1, 2, 3, … without a hole.
 pub type Seq = u64;
 
 /// Names one unbroken run of a room's sequence. It changes when the sequence can no longer be
 /// trusted to continue (the room's keys were lost), and then every client must resynchronise.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Epoch(pub String);
+pub struct Epoch(#[schemars(length(max = MAX_EPOCH_BYTES))] pub String);
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +30,7 @@ impl fmt::Display for Epoch {
 }
 
 /// What a message is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
     /// Written by a person.
@@ -38,7 +41,7 @@ pub enum MessageKind {
 }
 
 /// A message as its sender wrote it: everything but what the store decides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Draft {
     /// The room it goes to.
     pub room: RoomId,
@@ -51,12 +54,13 @@ pub struct Draft {
     /// What it is.
     #[serde(default)]
     pub kind: MessageKind,
-    /// The text, at most [`MAX_BODY_BYTES`].
+    /// The text. Empty in a message that was deleted.
+    #[schemars(length(max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
     pub body: String,
 }
 
 /// A message in its room's order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// The sequence's run.
     pub epoch: Epoch,
@@ -73,7 +77,7 @@ pub struct Message {
 }
 
 /// The latest change of a message that keeps its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     /// What was done.
     pub what: Change,
@@ -85,7 +89,7 @@ pub struct Changed {
 }
 
 /// What can be done to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It has another body now.
@@ -95,13 +99,13 @@ pub enum Change {
 }
 
 /// A place in a room's history that can be verified: after it a client has nothing unseen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     /// The run in which `seq` counts.
     pub epoch: Epoch,
     /// The last sequence seen; 0 before the first message.
     pub seq: Seq,
-    /// The message at `seq`; none only when `seq` is 0.
+    /// The message at `seq`; none at the beginning of a room, and at that of a new epoch after a loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
 }

@@ -2,12 +2,18 @@
 //!
 //! One JSON object a text frame, its type in `t`. Server and load generator share these types.
 
+mod code;
+pub mod schema;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
-    message::{Epoch, Message, MessageKind, Position, Seq},
+    message::{Epoch, MAX_BODY_BYTES, MAX_PAGE, Message, MessageKind, Position, Seq},
 };
+
+pub use code::ErrorCode;
 
 /// The version that a client names in `hello` and in the subprotocol [`SUBPROTOCOL`].
 pub const VERSION: u32 = 1;
@@ -17,26 +23,67 @@ pub const SUBPROTOCOL: &str = "chatlab.v1";
 pub const MAX_FRAME_BYTES: usize = 16 * 1024;
 /// How long a client may take from the upgrade to `hello`, in milliseconds.
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
+/// The longest room name, in characters.
+pub const MAX_ROOM_NAME: usize = 80;
+/// The most rooms that one connection listens to.
+pub const MAX_ROOMS_PER_CONN: usize = 256;
 /// The most members that one `who` looks at.
 pub const MAX_WHO: usize = 200;
+/// The most sends of one connection that wait for a level above `memory`; one more is refused before it is stored.
+pub const MAX_LEVEL_WAITS: u32 = 128;
+/// How long `ack` is held back for the level `replica`, in milliseconds.
+pub const REPLICA_WAIT_MS: u64 = 1_000;
+/// How long `ack` is held back for the level `archived`, in milliseconds.
+pub const ARCHIVED_WAIT_MS: u64 = 5_000;
 /// How long a user counts as typing without saying so again, in milliseconds.
 pub const TYPING_TTL_MS: u64 = 6_000;
+const _: () = assert!(TYPING_TTL_MS == 6_000, "the descriptions of `typing` say 6 s");
 
 /// The client's own number for a request; the answer carries it again.
 pub type RequestId = u64;
 
+/// How safe a message is when its sender is told so. Each level costs more time than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AckLevel {
+    /// Stored by one Redis master.
+    #[default]
+    Memory,
+    /// Stored there, and received by at least one replica of that master.
+    Replica,
+    /// Stored there, and committed to the SQL archive, whatever replicas there are.
+    Archived,
+}
+
+impl AckLevel {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Replica => "replica",
+            Self::Archived => "archived",
+        }
+    }
+
+    /// Whether it is the least one, which needs no word.
+    pub fn is_memory(&self) -> bool {
+        *self == Self::Memory
+    }
+}
+
 /// What a client sends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum ClientFrame {
     /// The first frame: who is there.
     Hello {
-        /// The protocol's version, [`VERSION`].
+        /// The protocol's version.
+        #[schemars(extend("const" = VERSION))]
         v: u32,
         /// The access token from `POST /v1/login`.
         token: String,
     },
-    /// Asks for [`ServerFrame::Pong`].
+    /// Asks for `pong`.
     Ping {
         /// Request number.
         id: RequestId,
@@ -45,7 +92,8 @@ pub enum ClientFrame {
     Create {
         /// Request number.
         id: RequestId,
-        /// 1 to 80 characters.
+        /// Without control characters.
+        #[schemars(length(min = 1, max = MAX_ROOM_NAME))]
         name: String,
     },
     /// Becomes a member, and listens to the room on this connection. With `after`, everything
@@ -66,19 +114,24 @@ pub enum ClientFrame {
         /// Which room.
         room: RoomId,
     },
-    /// Sends a message; answered by `ack`. Safe to repeat with the same `cid`.
+    /// Sends a message; answered by `ack` once it is as safe as `level` says. Safe to repeat with the same `cid`.
     Send {
         /// Request number.
         id: RequestId,
         /// Which room; it must have been joined on this connection.
         room: RoomId,
-        /// The client's name for the message.
+        /// The client's name for the message, unique for the sender in the room.
         cid: ClientMsgId,
-        /// What it is.
+        /// What it is; only `text` can be sent.
         #[serde(default)]
+        #[schemars(extend("const" = MessageKind::Text))]
         kind: MessageKind,
         /// The text.
+        #[schemars(length(min = 1, max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
         body: String,
+        /// How safe it is to be before `ack` comes; `memory` when missing.
+        #[serde(default, skip_serializing_if = "AckLevel::is_memory")]
+        level: AckLevel,
     },
     /// Asks for a page of older messages, newest last; answered by `page`.
     History {
@@ -89,8 +142,9 @@ pub enum ClientFrame {
         /// Only messages with a lower sequence; none for the newest page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
-        /// 1 to [`crate::message::MAX_PAGE`]; 50 when missing.
+        /// How many; 50 when missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_PAGE))]
         limit: Option<u32>,
     },
     /// Asks which members of a room are online, a page of members at a time; answered by `who`.
@@ -102,12 +156,12 @@ pub enum ClientFrame {
         /// `next` of the page before; none for the first page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         start_after: Option<UserId>,
-        /// How many members are looked at, 1 to [`MAX_WHO`], which is also meant when it is missing.
+        /// How many members are looked at; as many as may be when missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_WHO))]
         limit: Option<u32>,
     },
-    /// Says that this user is writing, or no longer; answered by `ok`. Holds for [`TYPING_TTL_MS`], so say it again
-    /// while it goes on.
+    /// Says that this user is writing, or no longer; answered by `ok`. Holds for 6 s, so say it again while it goes on.
     Typing {
         /// Request number.
         id: RequestId,
@@ -119,12 +173,13 @@ pub enum ClientFrame {
 }
 
 /// What the server sends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum ServerFrame {
     /// Answers `hello`.
     Welcome {
         /// The protocol's version.
+        #[schemars(extend("const" = VERSION))]
         v: u32,
         /// Who the token says is there.
         user: UserId,
@@ -150,7 +205,7 @@ pub enum ServerFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         head: Option<Position>,
     },
-    /// Answers `send`: the message is stored.
+    /// Answers `send`: the message is stored, and as safe as `level` says. Later requests may have been answered before.
     Ack {
         /// Request number.
         id: RequestId,
@@ -168,6 +223,12 @@ pub enum ServerFrame {
         ts: u64,
         /// True when an earlier attempt had already stored it.
         dup: bool,
+        /// How safe it is known to be.
+        #[serde(default)]
+        level: AckLevel,
+        /// What was asked for, when that was not reached in time. Sending again with the same `cid` waits once more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wanted: Option<AckLevel>,
     },
     /// Answers `history`.
     Page {
@@ -176,6 +237,7 @@ pub enum ServerFrame {
         /// Which room.
         room: RoomId,
         /// Oldest first.
+        #[schemars(length(max = MAX_PAGE))]
         messages: Vec<Message>,
         /// `before` for the next, older page; none when there is nothing older.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +270,7 @@ pub enum ServerFrame {
         online: bool,
     },
     /// Another user of a joined room is writing, or no longer. Beside the order of messages, never stored; of several that
-    /// wait to be written, only the newest is. Without news for [`TYPING_TTL_MS`] they are not writing any more.
+    /// wait to be written, only the newest is. Without news for 6 s they are not writing any more.
     Typing {
         /// Which room.
         room: RoomId,
@@ -224,6 +286,7 @@ pub enum ServerFrame {
         /// Which room.
         room: RoomId,
         /// Of the members in this page, those with a connection, by id.
+        #[schemars(length(max = MAX_WHO))]
         online: Vec<UserId>,
         /// `start_after` for the next page; none at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,95 +311,16 @@ pub enum ServerFrame {
         /// For people.
         message: String,
         /// The position delivered last, a room each: give it as `after` when joining again.
+        #[schemars(length(max = MAX_ROOMS_PER_CONN))]
         resume: Vec<ResumeRoom>,
     },
 }
 
 /// One room's part of a resume token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResumeRoom {
     /// Which room.
     pub room: RoomId,
     /// The position delivered last.
     pub after: Position,
-}
-
-/// Stable error codes, the same in WebSocket frames and HTTP bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// Not JSON, or not an object with a known shape.
-    BadFrame,
-    /// The type in `t` is not known.
-    UnknownType,
-    /// A field is missing, of the wrong type, or out of its bounds.
-    Invalid,
-    /// A frame or body is over its bound.
-    TooLarge,
-    /// No `hello` yet, or a second one.
-    BadState,
-    /// `hello` named a version the server does not speak.
-    BadVersion,
-    /// The token is missing, forged or for nobody.
-    Unauthorized,
-    /// The token's time is over: log in again.
-    TokenExpired,
-    /// The login session was ended.
-    SessionRevoked,
-    /// Known, but not allowed.
-    Forbidden,
-    /// There is no such thing.
-    NotFound,
-    /// It exists already.
-    Conflict,
-    /// Too many requests; try again later.
-    RateLimited,
-    /// The client reads too slowly.
-    SlowConsumer,
-    /// Nothing was heard for two heartbeats.
-    HeartbeatTimeout,
-    /// No `hello` came in time.
-    HelloTimeout,
-    /// The server is stopping; connect again, to another one.
-    GoingAway,
-    /// Redis or the archive is out of reach.
-    Unavailable,
-    /// A fault of the server's own.
-    Internal,
-}
-
-impl ErrorCode {
-    /// Whether the same request may succeed when it is tried again.
-    pub fn retryable(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited
-                | Self::SlowConsumer
-                | Self::HeartbeatTimeout
-                | Self::HelloTimeout
-                | Self::GoingAway
-                | Self::Unavailable
-                | Self::Internal
-        )
-    }
-
-    /// The WebSocket close code that goes with it (RFC 6455 §7.4; 4000 and up are ours).
-    pub fn close_code(self) -> u16 {
-        match self {
-            Self::GoingAway => 1001,
-            Self::TooLarge => 1009,
-            Self::Unavailable | Self::Internal => 1011,
-            Self::BadFrame | Self::UnknownType | Self::Invalid => 4000,
-            Self::Unauthorized => 4001,
-            Self::TokenExpired => 4002,
-            Self::SessionRevoked => 4003,
-            Self::HelloTimeout => 4004,
-            Self::BadState => 4005,
-            Self::BadVersion => 4006,
-            Self::HeartbeatTimeout => 4007,
-            Self::SlowConsumer => 4008,
-            Self::Forbidden | Self::NotFound | Self::Conflict => 4009,
-            Self::RateLimited => 4029,
-        }
-    }
 }

@@ -290,6 +290,7 @@ fn config(plan: &BarePlan) -> Config {
         churn_per_s: 0.0,
         storm: None,
         receive: None,
+        slow: None,
         conns: plan.sockets,
         rooms: plan.rooms,
         rooms_per_conn: 1,

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Epoch, Message, Position, Seq},
-    wire::{ErrorCode, SUBPROTOCOL},
+    wire::{AckLevel, ErrorCode, SUBPROTOCOL},
 };
 
 use super::MAX_QUEUED_EVENTS;
@@ -88,6 +88,10 @@ pub struct Ack {
     pub ts: u64,
     /// True when an earlier attempt had already stored it.
     pub dup: bool,
+    /// How safe it is known to be.
+    pub level: AckLevel,
+    /// What was asked for, when that was not reached.
+    pub wanted: Option<AckLevel>,
 }
 
 /// The answer to a history request.

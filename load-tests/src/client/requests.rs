@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{RoomId, UserId},
     message::{MessageKind, Position, Seq},
-    wire::{ClientFrame, ServerFrame},
+    wire::{AckLevel, ClientFrame, ServerFrame},
 };
 
 use super::{Ack, Joined, Page, Result, Who, WsClient, unexpected};
@@ -62,11 +62,19 @@ impl WsClient {
     /// [`Id`](super::ClientError::Id) for a bad `cid`, [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or
     /// [`Timeout`](super::ClientError::Timeout).
     pub async fn send(&mut self, room: RoomId, cid: &str, body: &str) -> Result<Ack> {
-        let (id, cid) = (self.next_request(), cid.parse()?);
-        let frame = ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body: body.to_owned() };
+        self.send_at(room, cid, body, AckLevel::Memory).await
+    }
+
+    /// Sends a text and waits until it is as safe as `level` says, or the server gave that up.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn send_at(&mut self, room: RoomId, cid: &str, body: &str, level: AckLevel) -> Result<Ack> {
+        let (id, cid, body) = (self.next_request(), cid.parse()?, body.to_owned());
+        let frame = ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body, level };
         match self.request(id, &frame, "ack").await? {
-            ServerFrame::Ack { room, cid, epoch, seq, msg, ts, dup, .. } => {
-                Ok(Ack { room, cid, epoch, seq, msg, ts, dup })
+            ServerFrame::Ack { room, cid, epoch, seq, msg, ts, dup, level, wanted, .. } => {
+                Ok(Ack { room, cid, epoch, seq, msg, ts, dup, level, wanted })
             }
             other => Err(unexpected("ack", &other)),
         }

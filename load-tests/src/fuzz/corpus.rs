@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     message::{Epoch, MessageKind, Position},
-    wire::{ClientFrame, VERSION},
+    wire::{AckLevel, ClientFrame, VERSION},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -31,6 +31,7 @@ pub(super) fn client_frames() -> Vec<Value> {
         cid,
         kind: MessageKind::Text,
         body: "hello there".into(),
+        level: AckLevel::Replica,
     });
     let frames = [
         hello(),

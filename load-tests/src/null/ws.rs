@@ -116,7 +116,7 @@ fn answer(rooms: &Rooms, out: &Sender<Utf8Bytes>, user: UserId, frame: ClientFra
             let epoch = if entry.seq == 0 { Epoch(String::new()) } else { epoch() };
             ServerFrame::Ok { id, room, head: Some(Position { epoch, seq: entry.seq, id: None }) }
         }
-        ClientFrame::Send { id, room, cid, kind, body } => {
+        ClientFrame::Send { id, room, cid, kind, body, level } => {
             let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, body };
             let entry = rooms.entry(room).or_default();
             entry.seq += 1;
@@ -124,7 +124,18 @@ fn answer(rooms: &Rooms, out: &Sender<Utf8Bytes>, user: UserId, frame: ClientFra
             let text = Utf8Bytes::from(Envelope::parse(envelope.as_bytes()).ok()?.frame());
             entry.members.retain(|member| member.try_send(text.clone()).is_ok());
             let Draft { room, id: msg, cid, .. } = draft;
-            ServerFrame::Ack { id, room, cid, epoch: epoch(), seq: entry.seq, msg, ts: TS, dup: false }
+            ServerFrame::Ack {
+                id,
+                room,
+                cid,
+                epoch: epoch(),
+                seq: entry.seq,
+                msg,
+                ts: TS,
+                dup: false,
+                level,
+                wanted: None,
+            }
         }
         _ => ServerFrame::Error {
             id: None,

@@ -11,7 +11,7 @@ use std::{
 use chatlab_kit::{
     ids::RoomId,
     message::{MessageKind, Position},
-    wire::{ClientFrame, SUBPROTOCOL, ServerFrame, VERSION},
+    wire::{AckLevel, ClientFrame, SUBPROTOCOL, ServerFrame, VERSION},
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -268,6 +268,7 @@ pub(super) fn text_of(shared: &Shared, room: u16, due: Due) -> Result<String, St
         cid: cid.parse().map_err(|e| format!("cid: {e}"))?,
         kind: MessageKind::Text,
         body,
+        level: AckLevel::Memory,
     };
     serde_json::to_string(&frame).map_err(|e| format!("json: {e}"))
 }

@@ -7,10 +7,11 @@ use chatlab_load::{
     recording::{PACING, RESPONSE, RESULT, RecordedRun, SERVICE, TIMELINE, write_result},
     report,
     result::RunResult,
+    schema::Schema,
     verdict::Kind,
     ws::{LoadError, generate},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     driver::{ONE_AT_A_TIME, broken, plan, run},
@@ -146,7 +147,7 @@ fn a_real_result_is_as_the_published_schema_says() {
     assert_eq!(change("/verdict/kind", Some("GOOD".into())), ["result.verdict.kind is none of its values"]);
     assert_eq!(
         change("/counts/fun", Some(1.into())),
-        ["result.counts.fun is not described: add it to docs/result.schema.json"]
+        ["result.counts.fun is not described: add it to the schema"]
     );
 }
 
@@ -156,76 +157,7 @@ pub(crate) fn as_published(folder: &Path) -> Vec<String> {
 }
 
 pub(crate) fn against_schema(result: &Value) -> Vec<String> {
-    let schema: Value = serde_json::from_str(include_str!("../../../docs/result.schema.json")).unwrap();
-    let mut wrong = Vec::new();
-    check(&schema, &schema, result, "result", &mut wrong);
-    wrong
-}
-
-/// As much of JSON Schema as the published one uses. What is in a result must also be described.
-fn check(root: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
-    if let Some(name) = schema["$ref"].as_str() {
-        return check(root, root.pointer(&name[1..]).unwrap(), value, at, wrong);
-    }
-    if let Some(any) = schema["anyOf"].as_array() {
-        let fits = any.iter().any(|one| {
-            let mut wrong = Vec::new();
-            check(root, one, value, at, &mut wrong);
-            wrong.is_empty()
-        });
-        if !fits {
-            wrong.push(format!("{at} is none of what it may be"));
-        }
-        return;
-    }
-    if schema.get("const").is_some_and(|only| only != value)
-        || schema["enum"].as_array().is_some_and(|all| !all.contains(value))
-    {
-        return wrong.push(format!("{at} is none of its values"));
-    }
-    let types: Vec<&str> = match &schema["type"] {
-        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect(),
-    };
-    let is = |name: &&str| match *name {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "number" => value.is_number(),
-        "integer" => value.is_u64() || value.is_i64(),
-        "null" => value.is_null(),
-        other => panic!("the check does not know the type {other}"),
-    };
-    if !types.is_empty() && !types.iter().any(is) {
-        return wrong.push(format!("{at} is no {}", types.join(" or ")));
-    }
-    for (nth, item) in value.as_array().into_iter().flatten().enumerate() {
-        check(root, &schema["items"], item, &format!("{at}[{nth}]"), wrong);
-    }
-    if let (Some(fields), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
-        check_fields(root, schema, (fields, properties), at, wrong);
-    }
-}
-
-fn check_fields(
-    root: &Value,
-    schema: &Value,
-    (fields, properties): (&Map<String, Value>, &Map<String, Value>),
-    at: &str,
-    wrong: &mut Vec<String>,
-) {
-    for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if !fields.contains_key(required) {
-            wrong.push(format!("{at}.{required} is missing"));
-        }
-    }
-    for (name, field) in fields {
-        match properties.get(name) {
-            Some(schema) => check(root, schema, field, &format!("{at}.{name}"), wrong),
-            None => wrong.push(format!("{at}.{name} is not described: add it to docs/result.schema.json")),
-        }
-    }
+    Schema::read(include_str!("../../../docs/result.schema.json")).unwrap().check(result, "result")
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Draft, Envelope, Epoch, Message, Position},
-    wire::{ClientFrame, ErrorCode, ServerFrame, VERSION},
+    wire::{AckLevel, ClientFrame, ErrorCode, ServerFrame, VERSION},
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -178,9 +178,9 @@ impl Server {
             ClientFrame::Who { id, room, .. } => {
                 vec![ServerFrame::Who { id, room, online: vec![], next: None }]
             }
-            ClientFrame::Send { id, room, cid, kind, body } => {
+            ClientFrame::Send { id, room, cid, kind, body, level } => {
                 let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, body };
-                self.send(&mut hub, out, id, draft)
+                self.send(&mut hub, out, (id, level), draft)
             }
             ClientFrame::History { id, room, before, limit } => {
                 let log = hub.rooms.get(&room).map_or(&[][..], |r| r.log.as_slice());
@@ -193,7 +193,13 @@ impl Server {
         }
     }
 
-    fn send(&self, hub: &mut Hub, out: &UnboundedSender<String>, id: u64, draft: Draft) -> Vec<ServerFrame> {
+    fn send(
+        &self,
+        hub: &mut Hub,
+        out: &UnboundedSender<String>,
+        (id, level): (u64, AckLevel),
+        draft: Draft,
+    ) -> Vec<ServerFrame> {
         hub.sends += 1;
         if self.faults.refuse_every.is_some_and(|n| hub.sends.is_multiple_of(n)) {
             return vec![error(Some(id), ErrorCode::RateLimited)];
@@ -201,16 +207,9 @@ impl Server {
         let room = hub.rooms.entry(draft.room).or_default();
         if let Some(Message { seq, ts, draft, .. }) = room.sent.get(&draft.cid).map(|at| &room.log[*at]) {
             let Draft { room, id: msg, cid, .. } = draft.clone();
-            return vec![ServerFrame::Ack {
-                id,
-                room,
-                cid,
-                epoch: epoch(),
-                seq: *seq,
-                msg,
-                ts: *ts,
-                dup: true,
-            }];
+            let (epoch, seq, ts) = (epoch(), *seq, *ts);
+            let (dup, wanted) = (true, None);
+            return vec![ServerFrame::Ack { id, room, cid, epoch, seq, msg, ts, dup, level, wanted }];
         }
         room.sent.insert(draft.cid.clone(), room.log.len());
         room.seq += 1;
@@ -249,7 +248,8 @@ impl Server {
             return vec![];
         }
         let Draft { room, id: msg, cid, .. } = draft;
-        vec![ServerFrame::Ack { id, room, cid, epoch: epoch(), seq, msg, ts, dup: false }]
+        let (epoch, dup, wanted) = (epoch(), false, None);
+        vec![ServerFrame::Ack { id, room, cid, epoch, seq, msg, ts, dup, level, wanted }]
     }
 }
 

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
-    wire::{ClientFrame, RequestId},
+    wire::{AckLevel, ClientFrame, RequestId},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -50,6 +50,7 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "room" => check::<RoomId>(value),
         "cid" => check::<ClientMsgId>(value),
         "kind" => check::<MessageKind>(value),
+        "level" => check::<AckLevel>(value),
         "after" => check::<Option<Position>>(value),
         "before" => check::<Option<Seq>>(value),
         "start_after" => check::<Option<UserId>>(value),

@@ -5,19 +5,23 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use axum::extract::ws::Utf8Bytes;
 use chatlab_kit::wire::{ErrorCode, HELLO_TIMEOUT_MS, MAX_FRAME_BYTES, RequestId, ServerFrame, VERSION};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tracing::Instrument;
 
 use super::{
     pulse::{Beat, Pulse},
-    requests,
+    push, requests,
     source::{Heard, Source},
 };
 use crate::{
-    gateway::{Gateway, fault},
+    gateway::{
+        Gateway,
+        fault::{self, RequestId as Named},
+    },
     service::{
         ServiceError,
         hub::{
             Connection,
-            outbox::{Closing, Frame, Mark, Outbox},
+            outbox::{Closing, Outbox},
         },
         tokens::Bearer,
     },
@@ -147,7 +151,8 @@ pub async fn serve(
     };
     push(outbox, &welcome);
     let pulse = Pulse::new(gateway.heartbeat, bearer.expires_s);
-    let mut reader = Reader { gateway, connection: registered.connection.clone(), pulse, bad_frames: 0 };
+    let connection = registered.connection.clone();
+    let mut reader = Reader { gateway, connection, pulse, bad_frames: 0, frames: 0 };
     // Out of the rooms right after that; the goodbye may take its time.
     reader.run(source).await
 }
@@ -169,20 +174,13 @@ pub async fn take_leave(source: &mut impl Source, end: End, said: impl Future<Ou
     let _ = timeout(LINGER, rest).await;
 }
 
-fn push(outbox: &Arc<Outbox>, frame: &ServerFrame) {
-    match Frame::new(frame, Mark::None) {
-        Ok(frame) => {
-            outbox.push(frame);
-        }
-        Err(error) => tracing::error!(%error, "ws.frame"),
-    }
-}
-
 struct Reader<'a> {
     gateway: &'a Gateway,
     connection: Arc<Connection>,
     pulse: Pulse,
     bad_frames: u32,
+    /// Text frames so far: they name the requests.
+    frames: u64,
 }
 
 impl Reader<'_> {
@@ -251,6 +249,7 @@ impl Reader<'_> {
         alarm: Pin<&mut Sleep>,
         ahead: &mut Option<Heard>,
     ) -> Option<End> {
+        self.frames += 1;
         let frame = match source.parse(text) {
             Ok(frame) => frame,
             Err(refusal) => {
@@ -261,7 +260,12 @@ impl Reader<'_> {
         self.bad_frames = self.bad_frames.saturating_sub(1);
         let id = requests::id_of(&frame);
         let (gateway, connection) = (self.gateway, self.connection.clone());
-        let mut handling = std::pin::pin!(requests::handle(gateway, &connection, frame));
+        let named = Named::nth(&connection.name, self.frames);
+        let span = tracing::info_span!(
+            "ws", request_id = named.as_str(), t = requests::name_of(&frame), user = %connection.user
+        );
+        let handling = requests::handle(gateway, &connection, frame, &named).instrument(span);
+        let mut handling = std::pin::pin!(handling);
         let done = tokio::select! {
             biased;
             done = handling.as_mut() => done,
@@ -272,7 +276,7 @@ impl Reader<'_> {
             }
         };
         if let Err(error) = done {
-            self.refuse(id, &error);
+            push(&self.connection.outbox, &fault::frame_of(&error, id, &named));
         }
         None
     }
@@ -309,14 +313,10 @@ impl Reader<'_> {
 
     fn bad_frame(&mut self, id: Option<RequestId>, error: &ServiceError) {
         self.bad_frames += 1;
-        self.refuse(id, error);
+        push(&self.connection.outbox, &fault::frame(error, id));
         if self.bad_frames > MAX_BAD_FRAMES {
             close(&self.connection.outbox, error.code, "too many frames that are no requests");
         }
-    }
-
-    fn refuse(&self, id: Option<RequestId>, error: &ServiceError) {
-        push(&self.connection.outbox, &fault::frame(error, id));
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use chatlab_kit::wire::{ClientFrame, ErrorCode, RequestId, ServerFrame};
+use chatlab_kit::wire::{AckLevel, ClientFrame, ErrorCode, RequestId, ServerFrame};
 
+use super::acks::{self, Sent};
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, fault},
     service::{
         ServiceError, ServiceResult,
         hub::{
@@ -15,11 +16,12 @@ use crate::{
     },
 };
 
-/// Does what a frame asks for and queues the answer.
+/// Does what a frame asks for and queues the answer, or sees to it that it comes later.
 pub(super) async fn handle(
     gateway: &Gateway,
     connection: &Arc<Connection>,
     frame: ClientFrame,
+    request: &fault::RequestId,
 ) -> ServiceResult<()> {
     let chat = &gateway.chat;
     let reply = match frame {
@@ -30,17 +32,17 @@ pub(super) async fn handle(
         ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
         ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
         ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
-        ClientFrame::Send { id, room, cid, kind, body } => {
+        ClientFrame::Send { id, room, cid, kind, body, level } => {
+            // Before anything is stored: who may not wait is told so at once.
+            let place = (!level.is_memory()).then(|| connection.place_to_wait()).transpose()?;
             let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
-            ServerFrame::Ack {
-                id,
-                room,
-                cid,
-                epoch: stored.epoch,
-                seq: stored.seq,
-                msg: stored.id,
-                ts: stored.ts,
-                dup: stored.duplicate,
+            let sent = Sent { id, room, cid, stored, wanted: level };
+            match place {
+                None => sent.ack(AckLevel::Memory),
+                Some(place) => {
+                    acks::later(gateway, connection, sent, place, request.clone());
+                    return Ok(());
+                }
             }
         }
         ClientFrame::History { id, room, before, limit } => {
@@ -58,6 +60,21 @@ pub(super) async fn handle(
     };
     connection.outbox.push(Frame::new(&reply, Mark::None)?);
     Ok(())
+}
+
+/// The type of a frame, for the log.
+pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
+    match frame {
+        ClientFrame::Hello { .. } => "hello",
+        ClientFrame::Ping { .. } => "ping",
+        ClientFrame::Create { .. } => "create",
+        ClientFrame::Join { .. } => "join",
+        ClientFrame::Leave { .. } => "leave",
+        ClientFrame::Send { .. } => "send",
+        ClientFrame::History { .. } => "history",
+        ClientFrame::Who { .. } => "who",
+        ClientFrame::Typing { .. } => "typing",
+    }
 }
 
 /// The number that the answer to a frame carries.

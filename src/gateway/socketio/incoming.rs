@@ -55,7 +55,9 @@ pub fn incoming(text: &str) -> Incoming {
     match packet::parse(text) {
         Ok(Packet::Event(ack, json)) => {
             let id = request_id(ack);
-            Incoming::Request(request(id, json).map(Box::new).map_err(|error| Refusal { id: Some(id), error }))
+            Incoming::Request(
+                request(id, json).map(Box::new).map_err(|error| Refusal { id: Some(id), error }),
+            )
         }
         Ok(Packet::Foreign(namespace)) => Incoming::Foreign(namespace.to_owned()),
         Ok(Packet::Connect(_)) => refused(None, ErrorCode::BadState, "connected already"),

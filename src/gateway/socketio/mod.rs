@@ -93,10 +93,15 @@ async fn post_request(
 
 fn check(asked: Result<Query<Asked>, QueryRejection>, transports: &[&str]) -> Result<Asked, ServiceError> {
     let Ok(Query(asked)) = asked else {
-        return Err(ServiceError::invalid("this path is for clients of Socket.IO: EIO and transport are missing"));
+        return Err(ServiceError::invalid(
+            "this path is for clients of Socket.IO: EIO and transport are missing",
+        ));
     };
     if asked.engine != packet::ENGINE {
-        return Err(ServiceError::new(ErrorCode::BadVersion, "EIO: this server speaks 4 (Socket.IO 3 and 4)"));
+        return Err(ServiceError::new(
+            ErrorCode::BadVersion,
+            "EIO: this server speaks 4 (Socket.IO 3 and 4)",
+        ));
     }
     if !transports.contains(&asked.transport.as_str()) {
         return Err(ServiceError::invalid("transport: polling or websocket"));

@@ -70,8 +70,10 @@ pub fn heard(text: Utf8Bytes) -> Heard {
 /// Why it is none.
 pub fn parse(text: &str) -> Result<Packet<'_>, &'static str> {
     let text = text.strip_prefix('4').ok_or("no packet of Engine.IO that has a meaning here")?;
-    let (kind, mut rest) =
-        text.split_at_checked(1).ok_or("the packet is empty").map(|(kind, rest)| (kind.as_bytes()[0], rest))?;
+    let (kind, mut rest) = text
+        .split_at_checked(1)
+        .ok_or("the packet is empty")
+        .map(|(kind, rest)| (kind.as_bytes()[0], rest))?;
     if matches!(kind, b'5' | b'6') {
         rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         rest = rest.strip_prefix('-').ok_or("a binary packet without the number of its parts")?;
@@ -138,7 +140,9 @@ mod tests {
             assert_eq!(parse(text), Ok(packet), "{text}");
         }
         let long = format!("40/{},", "n".repeat(MAX_NAMESPACE_BYTES));
-        for bad in ["", "4", "5", "0{}", "43[]", "430[]", "44{}", "49", "45x", "429007199254740992[]", "4é", &long] {
+        for bad in
+            ["", "4", "5", "0{}", "43[]", "430[]", "44{}", "49", "45x", "429007199254740992[]", "4é", &long]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -137,12 +137,8 @@ impl Drop for Listed {
 
 async fn run(listed: Listed, bringing: mpsc::Receiver<Brought>, _tracked: TaskTrackerToken) {
     let session = &listed.session;
-    let mut source = Posts {
-        outbox: session.outbox.clone(),
-        packets: VecDeque::new(),
-        bringing,
-        socket: None,
-    };
+    let mut source =
+        Posts { outbox: session.outbox.clone(), packets: VecDeque::new(), bringing, socket: None };
     let end = connection::serve(&mut source, &listed.gateway, &session.outbox).await;
     // Who polls has no half of its own to close.
     let end = if source.socket.is_none() && !matches!(end, End::ByPeer) { End::Unreadable } else { end };
@@ -276,8 +272,7 @@ pub async fn post(gateway: &Gateway, sid: &str, body: Body) -> Answer {
 
 /// The packets of a `POST`, none copied.
 fn take_apart(body: &Bytes) -> Result<VecDeque<Utf8Bytes>, (ErrorCode, &'static str)> {
-    let parts: Vec<&[u8]> =
-        body.split(|byte| *byte == SEPARATOR).take(MAX_POST_PACKETS + 1).collect();
+    let parts: Vec<&[u8]> = body.split(|byte| *byte == SEPARATOR).take(MAX_POST_PACKETS + 1).collect();
     if parts.len() > MAX_POST_PACKETS {
         return Err((ErrorCode::TooLarge, "a POST has too many packets"));
     }

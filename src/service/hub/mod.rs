@@ -20,7 +20,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,7 +30,7 @@ use chatlab_history::{History, Since};
 use chatlab_kit::{
     ids::{ConnectionId, RoomId, SessionId, UserId},
     message::Position,
-    wire::{ErrorCode, ServerFrame},
+    wire::{ErrorCode, MAX_LEVEL_WAITS, ServerFrame},
 };
 use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
@@ -40,8 +40,8 @@ use members::{GoLive, MemberKey};
 use outbox::{Closing, Frame, Mark, Outbox, position_of};
 use room::{Lease, Notice, Room};
 
-/// The most rooms that one connection listens to.
-pub const MAX_ROOMS_PER_CONN: usize = 256;
+pub use chatlab_kit::wire::MAX_ROOMS_PER_CONN;
+
 /// How long a replay or a page waits for the client to read.
 const SPACE_STALL: Duration = Duration::from_secs(30);
 /// How often a replay goes back to the history because the live stream ran ahead of it.
@@ -60,6 +60,16 @@ pub struct Connection {
     /// What waits to be written.
     pub outbox: Arc<Outbox>,
     rooms: Mutex<HashMap<RoomId, Joined>>,
+    level_waits: AtomicU32,
+}
+
+/// A place among those sends of a connection that wait for a level, until it is dropped.
+pub struct WaitPlace(Arc<Connection>);
+
+impl Drop for WaitPlace {
+    fn drop(&mut self) {
+        self.0.level_waits.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Joined {
@@ -76,7 +86,22 @@ impl Connection {
             session,
             outbox,
             rooms: Mutex::default(),
+            level_waits: AtomicU32::new(0),
         })
+    }
+
+    /// A place for one more send that waits for a level.
+    ///
+    /// # Errors
+    /// `rate_limited` over [`MAX_LEVEL_WAITS`].
+    pub fn place_to_wait(self: &Arc<Self>) -> ServiceResult<WaitPlace> {
+        let before = self.level_waits.fetch_add(1, Ordering::Relaxed);
+        let place = WaitPlace(self.clone());
+        if before < MAX_LEVEL_WAITS {
+            return Ok(place);
+        }
+        let message = format!("{MAX_LEVEL_WAITS} sends of this connection wait for their level already");
+        Err(ServiceError::new(ErrorCode::RateLimited, message))
     }
 
     /// Whether it listens to the room.
