@@ -76,6 +76,40 @@ fn crates_import_only_downwards() {
     assert_eq!(dependencies("load-tests/Cargo.toml"), ["chatlab-kit"]);
 }
 
+/// The fences that rustdoc would run, but `doctest = false` says that there are none.
+fn doc_tests(path: &Path) -> usize {
+    let text = fs::read_to_string(path).unwrap();
+    let doc = text.lines().filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("//!").or_else(|| line.strip_prefix("///"))
+    });
+    let fences: Vec<&str> = doc.filter_map(|line| line.trim_start().strip_prefix("```")).collect();
+    let not_run = ["text", "ignore", "toml", "json", "lua", "sh", "sql"];
+    fences.chunks(2).filter(|fence| !not_run.contains(&fence[0].trim())).count()
+}
+
+#[test]
+fn what_is_not_built_for_tests_has_none() {
+    for manifest in files(".", "toml").into_iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let folder = manifest.parent().unwrap();
+        let value: toml::Table = fs::read_to_string(&manifest).unwrap().parse().unwrap();
+        let off = |target: &toml::Value, what: &str| target.get(what) == Some(&toml::Value::Boolean(false));
+        let sources = files(folder.join("src").strip_prefix(ROOT).unwrap().to_str().unwrap(), "rs");
+        let lib = &value["lib"];
+        for path in sources.iter().filter(|_| off(lib, "doctest")) {
+            assert_eq!(doc_tests(path), 0, "{}: fences that would have to be run", path.display());
+        }
+        let bins = value.get("bin").and_then(toml::Value::as_array).into_iter().flatten();
+        let programs =
+            bins.filter(|bin| off(bin, "test")).map(|bin| folder.join(bin["path"].as_str().unwrap()));
+        let untested = if off(lib, "test") { sources } else { programs.collect() };
+        for path in untested {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("#[test]") && !text.contains("::test]"), "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn every_script_is_bound_by_its_lab() {
     for path in files("lua", "lua") {

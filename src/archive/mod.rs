@@ -3,6 +3,7 @@
 //! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL.
 
 mod messages;
+mod migrations;
 mod sqlite;
 
 pub use sqlite::SqliteArchive;

@@ -13,6 +13,7 @@ use sqlx::{
 };
 
 use super::messages::{MessageRow, insert_messages, message};
+use super::migrations::migrator;
 use crate::service::{
     now_ms,
     ports::{Archive, ArchiveError, AuditRecord, Role, RoomRecord, Standing, UserRecord},
@@ -58,7 +59,7 @@ impl SqliteArchive {
                 .connect_with(options.clone())
         };
         let write = pool(1).await.map_err(failed)?;
-        sqlx::migrate!("src/archive/migrations").run(&write).await.map_err(|e| unavailable(&e))?;
+        migrator().run(&write).await.map_err(|e| unavailable(&e))?;
         Ok(Self { read: pool(READERS).await.map_err(failed)?, write })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -10,12 +11,14 @@ use chatlab_kit::check::{CheckReport, wrap};
 use chatlab_kit::lab::{Env, Lab};
 use chatlab_kit::servers::Topology;
 use clap::Subcommand;
+use futures_util::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::bench::clone_root;
 use super::check::exercise::{self, Built};
-use super::{Global, fuzz, setup::ensure_server};
+use super::{Global, fuzz, setup::ensure_server, test::usual_at_once};
 use crate::gate::{self, LabVerdict, Options, leftovers::Leftovers};
 use crate::labs;
 use crate::learner::compare::counted;
@@ -55,6 +58,9 @@ enum Verb {
         /// `single` or `cluster` only [default: both]
         #[arg(long)]
         topology: Option<Topology>,
+        /// How many parts of labs are checked at a time [default: one more than there are cores]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+        at_once: Option<u16>,
     },
     /// Compare the labs' ids with those that have shipped
     Ids {
@@ -72,10 +78,11 @@ enum Verb {
 /// When there is no such lab, no clone, no Redis server, or the machine fails.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Check { labs, seeds, seed, topology } => {
+        Verb::Check { labs, seeds, seed, topology, at_once } => {
             let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
             let topologies = topology.map_or_else(|| Topology::ALL.to_vec(), |topology| vec![topology]);
-            let options = Options { seed, seeds, topologies, server, clone: clone_root()? };
+            let turns = Arc::new(Semaphore::new(at_once.map_or_else(usual_at_once, usize::from)));
+            let options = Options { seed, seeds, topologies, server, clone: clone_root()?, turns };
             check(&chosen(&labs)?, &options, global).await
         }
         Verb::Ids { write } => ids(write),
@@ -115,22 +122,21 @@ async fn check(labs: &[&'static dyn Lab], options: &Options, global: &Global) ->
     let progress = if global.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     progress.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
     progress.enable_steady_tick(Duration::from_millis(120));
-    let mut verdicts = Vec::with_capacity(labs.len());
+    let mut built = Vec::with_capacity(labs.len());
     for lab in labs {
         progress.set_message(format!("{}: compiling its exercise", lab.id()));
-        let built = exercise::build(*lab, global, false).await?;
-        progress.set_message(format!("{}: {} seeds", lab.id(), options.seeds));
-        let exercise = match &built {
-            Built::Ready(exercise) => Ok(exercise as &dyn gate::Exercise),
-            Built::DoesNotCompile(text) => Err(format!("it does not compile: {text}")),
-            Built::CannotBuild(why) => Err(why.clone()),
-        };
-        let verdict = gate::check_lab(*lab, exercise, options).await.with_context(|| lab.id().to_owned())?;
+        built.push(exercise::build(*lab, global, false).await?);
+    }
+    progress.set_message(format!("{}, {} seeds", counted(labs.len() as u64, "lab"), options.seeds));
+    let checks = labs.iter().zip(&built).map(|(lab, built)| async {
+        let verdict =
+            gate::check_lab(*lab, as_built(built), options).await.with_context(|| lab.id().to_owned())?;
         if !global.json {
             progress.suspend(|| show(&verdict))?;
         }
-        verdicts.push(verdict);
-    }
+        anyhow::Ok(verdict)
+    });
+    let verdicts = try_join_all(checks).await?;
     progress.finish_and_clear();
     let leftovers = Leftovers::since(&before);
     let summary = Summary { labs: &verdicts, leftovers: &leftovers, took_s: began.elapsed().as_secs_f64() };
@@ -141,6 +147,14 @@ async fn check(labs: &[&'static dyn Lab], options: &Options, global: &Global) ->
     }
     let passed = leftovers.is_empty() && verdicts.iter().all(LabVerdict::passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn as_built(built: &Built) -> Result<&dyn gate::Exercise, String> {
+    match built {
+        Built::Ready(exercise) => Ok(exercise),
+        Built::DoesNotCompile(text) => Err(format!("it does not compile: {text}")),
+        Built::CannotBuild(why) => Err(why.clone()),
+    }
 }
 
 fn show(verdict: &LabVerdict) -> anyhow::Result<()> {

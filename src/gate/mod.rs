@@ -25,6 +25,7 @@ mod steps;
 mod variants;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -33,7 +34,9 @@ use chatlab_kit::lab::{Env, Lab, audit};
 use chatlab_kit::prereq::ServerBinary;
 use chatlab_kit::redis::{Redis, RedisConfig};
 use chatlab_kit::servers::{Managed, ServerOptions, Topology};
+use futures_util::future::try_join_all;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 pub use variants::Row;
 
@@ -53,6 +56,8 @@ pub struct Options {
     pub server: ServerBinary,
     /// The clone whose lessons' links are followed.
     pub clone: PathBuf,
+    /// As many parts of labs run at a time as there are permits: most of their time is waiting for expiries.
+    pub turns: Arc<Semaphore>,
 }
 
 /// A lab's exercise as a program of its own.
@@ -95,7 +100,7 @@ pub struct LabVerdict {
     pub mistakes: usize,
     /// Commands of the lesson that ran.
     pub lesson_commands: usize,
-    /// How long it took, in seconds.
+    /// How long its parts took, all together, in seconds.
     pub took_s: f64,
 }
 
@@ -108,13 +113,29 @@ impl LabVerdict {
         }
     }
 
+    /// Adds what a part of the lab showed.
+    fn add(&mut self, part: Self) {
+        for Problem { rule, what } in part.problems {
+            self.problem(rule, what);
+        }
+        self.more_problems += part.more_problems;
+        self.variants.extend(part.variants);
+        self.checks += part.checks;
+        self.hints += part.hints;
+        self.steps += part.steps;
+        self.mistakes += part.mistakes;
+        self.lesson_commands += part.lesson_commands;
+        self.took_s += part.took_s;
+    }
+
     /// Whether the lab may ship.
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
     }
 }
 
-/// Holds one lab against every rule but [`leftovers`], which is about the whole run.
+/// Holds one lab against every rule but [`leftovers`], which is about the whole run. Its parts run at the same time, each on servers
+/// of its own, when it is their turn.
 ///
 /// # Errors
 /// When servers cannot be started: that says nothing about the lab.
@@ -123,7 +144,6 @@ pub async fn check_lab(
     exercise: Result<&dyn Exercise, String>,
     options: &Options,
 ) -> anyhow::Result<LabVerdict> {
-    let began = Instant::now();
     let mut verdict = LabVerdict { lab: lab.id(), ..LabVerdict::default() };
     if let Err(why) = audit(lab) {
         verdict.problem("manifest", why);
@@ -136,27 +156,55 @@ pub async fn check_lab(
         verdict.problem("exercise", why.clone());
     }
     let exercise = exercise.ok();
-    for topology in &options.topologies {
-        let managed = Managed::start_async(*topology, &options.server, &ServerOptions::steady()).await?;
-        let redis = Redis::connect(&RedisConfig::new(*topology, managed.addrs())).await?;
-        let env = Env { redis, seed: options.seed, server: Some(options.server.clone()) };
-        let masters = env.redis.primaries().await?;
-        let reports = variants::run(lab, &env, options.seeds, &mut verdict).await;
-        let unfinished = variants::run_exercise(lab, exercise, &env, &managed.addrs(), &mut verdict).await;
-        if *topology == options.topologies[0] {
-            hints::prove(lab, &reports, unfinished.as_ref(), &mut verdict);
-        }
-        let now = env.redis.primaries().await?;
-        if now != masters {
-            let change = format!("{} became {}", masters.join(" "), now.join(" "));
-            verdict
-                .problem("servers", format!("on {topology} the masters changed during the checks: {change}"));
-        }
-        keys::look(&env.redis, &mut verdict).await?;
-        managed.stop();
+    let variants =
+        options.topologies.iter().map(|topology| part(options, on(*topology, lab, exercise, options)));
+    let texts = part(options, async {
+        let mut verdict = LabVerdict::default();
+        steps::prove(lab, options, &mut verdict).await?;
+        lesson::run(lab, options, &mut verdict).await?;
+        Ok(verdict)
+    });
+    let (variants, texts) = futures_util::try_join!(try_join_all(variants), texts)?;
+    for part in variants.into_iter().chain([texts]) {
+        verdict.add(part);
     }
-    steps::prove(lab, options, &mut verdict).await?;
-    lesson::run(lab, options, &mut verdict).await?;
-    verdict.took_s = began.elapsed().as_secs_f64();
+    Ok(verdict)
+}
+
+/// Runs a part of a lab when it is its turn, and says how long it took from then on.
+async fn part(
+    options: &Options,
+    work: impl Future<Output = anyhow::Result<LabVerdict>>,
+) -> anyhow::Result<LabVerdict> {
+    let _turn = options.turns.acquire().await?;
+    let began = Instant::now();
+    let verdict = Box::pin(work).await?;
+    Ok(LabVerdict { took_s: began.elapsed().as_secs_f64(), ..verdict })
+}
+
+/// Everything about variants on one topology.
+async fn on(
+    topology: Topology,
+    lab: &'static dyn Lab,
+    exercise: Option<&dyn Exercise>,
+    options: &Options,
+) -> anyhow::Result<LabVerdict> {
+    let mut verdict = LabVerdict::default();
+    let managed = Managed::start_async(topology, &options.server, &ServerOptions::steady()).await?;
+    let redis = Redis::connect(&RedisConfig::new(topology, managed.addrs())).await?;
+    let env = Env { redis, seed: options.seed, server: Some(options.server.clone()) };
+    let masters = env.redis.primaries().await?;
+    let reports = variants::run(lab, &env, options.seeds, &mut verdict).await;
+    let unfinished = variants::run_exercise(lab, exercise, &env, &managed.addrs(), &mut verdict).await;
+    if topology == options.topologies[0] {
+        hints::prove(lab, &reports, unfinished.as_ref(), &mut verdict);
+    }
+    let now = env.redis.primaries().await?;
+    if now != masters {
+        let change = format!("{} became {}", masters.join(" "), now.join(" "));
+        verdict.problem("servers", format!("on {topology} the masters changed during the checks: {change}"));
+    }
+    keys::look(&env.redis, &mut verdict).await?;
+    managed.stop();
     Ok(verdict)
 }

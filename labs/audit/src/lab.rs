@@ -144,13 +144,3 @@ impl Lab for AuditLab {
         Some(Arc::new(AuditWorkload::new(build(variant, redis, LOAD_POLICY)?)))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lab_keeps_the_rules_of_all_labs() {
-        chatlab_kit::lab::audit(&LAB).unwrap();
-    }
-}

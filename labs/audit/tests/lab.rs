@@ -80,3 +80,8 @@ async fn the_lessons_commands_run_as_printed() {
     let problems = proving::lesson(&LAB, &servers).await;
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

@@ -106,13 +106,3 @@ impl Lab for ClusterLab {
         Some(Arc::new(ClusterWorkload::new(build(variant, redis)?, replicas)))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lab_keeps_the_rules_of_all_labs() {
-        chatlab_kit::lab::audit(&LAB).unwrap();
-    }
-}

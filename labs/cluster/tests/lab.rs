@@ -82,3 +82,8 @@ fn the_console_track_is_whole_and_part_of_it_needs_a_cluster() {
     proving::console_track(&LAB).unwrap();
     assert!(LAB.manifest().unwrap().steps.iter().any(|step| step.cluster));
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

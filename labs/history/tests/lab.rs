@@ -51,3 +51,8 @@ fn the_console_track_is_whole_and_has_layered_hints() {
     assert!(manifest.predictions.len() >= 2);
     assert!(manifest.steps.iter().all(|step| step.hints.len() >= 2));
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

@@ -100,3 +100,8 @@ async fn every_hint_is_shown_to_the_flawed_variant_that_it_names() {
         }
     }
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

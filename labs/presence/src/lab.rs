@@ -115,13 +115,3 @@ impl Lab for PresenceLab {
         Some("each WebSocket connects and disconnects a device, a timer refreshes and reaps")
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lab_keeps_the_rules_of_all_labs() {
-        chatlab_kit::lab::audit(&LAB).unwrap();
-    }
-}

@@ -27,3 +27,8 @@ async fn every_variant_is_as_declared_on_one_node() {
 async fn every_variant_is_as_declared_on_a_cluster() {
     every_variant_is_as_declared(Topology::Cluster).await;
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

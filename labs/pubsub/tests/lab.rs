@@ -69,3 +69,8 @@ async fn every_console_step_is_passed_by_its_solution_and_knows_its_mistakes() {
     let problems = proving::console_steps(&LAB, &servers, &env, &proving::seeds(SEEDS)).await;
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

@@ -165,13 +165,3 @@ impl Lab for RateLimitLab {
         Some(report.map(|report| report.named(race.name, variant)))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lab_keeps_the_rules_of_all_labs() {
-        chatlab_kit::lab::audit(&LAB).unwrap();
-    }
-}

@@ -27,3 +27,8 @@ async fn every_variant_is_as_declared_on_the_cluster() {
 fn the_console_track_is_whole() {
     proving::console_track(&LAB).unwrap();
 }
+
+#[test]
+fn the_lab_keeps_the_rules_of_all_labs() {
+    chatlab_kit::lab::audit(&LAB).unwrap();
+}

@@ -5,6 +5,8 @@
 //! generators report that do not know the intended instant: one that stamps at the actual send, and one that works every
 //! 10 ms and stamps with its tick. They were held back by their own full pipeline while the server stood still, and
 //! leave out what they never sent.
+//!
+//! `chatlab test` runs these when nothing else runs, one at a time.
 
 use std::{
     collections::VecDeque,

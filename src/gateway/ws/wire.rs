@@ -6,13 +6,17 @@
 
 use std::{
     io::{self, IoSlice},
+    net::Shutdown,
     sync::{Arc, LazyLock, Mutex},
 };
 
 use chatlab_kit::wire::ServerFrame;
 use metrics::Counter;
-use rustix::net::{Shutdown, shutdown};
-use tokio::{net::tcp::OwnedWriteHalf, runtime::Handle};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpStream, tcp::OwnedWriteHalf},
+    runtime::Handle,
+};
 
 use super::head::{CLOSE, Head, PING, TEXT};
 use crate::{
@@ -183,7 +187,8 @@ impl Wire for WsWire {
 
     fn ended(&self) {
         // Wakes a `drain` up, and tells a client that waits.
-        let _ = shutdown(self.half.as_ref().as_ref(), Shutdown::Both);
+        let stream: &TcpStream = self.half.as_ref().as_ref();
+        let _ = SockRef::from(stream).shutdown(Shutdown::Both);
     }
 }
 
@@ -258,9 +263,8 @@ mod tests {
         wire::{ErrorCode, ResumeRoom},
     };
     use futures_util::StreamExt;
-    use rustix::net::sockopt::set_socket_send_buffer_size;
     use tokio::{
-        net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+        net::{TcpListener, tcp::OwnedReadHalf},
         time::timeout,
     };
     use tokio_tungstenite::{
@@ -278,7 +282,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        set_socket_send_buffer_size(&server, 8 * 1024).unwrap();
+        SockRef::from(&server).set_send_buffer_size(8 * 1024).unwrap();
         let (read, write) = server.into_split();
         let replies = Replies::default();
         let outbox = Arc::new(Outbox::on(Box::new(WsWire::new(write, replies.clone()))));

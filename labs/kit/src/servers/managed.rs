@@ -10,8 +10,9 @@ use rustix::process::Signal;
 
 use super::janitor::Janitor;
 use super::node::{Recipe, StartError, log_tail};
+use super::ports::{self, Place};
 use super::resp::Connection;
-use super::{Node, Role, ServerError, ServerOptions, Topology, cluster, folder, ports, process};
+use super::{Node, Role, ServerError, ServerOptions, Topology, cluster, folder, process};
 use crate::prereq::ServerBinary;
 
 /// How often other ports are tried when somebody takes one between the look and the bind.
@@ -26,6 +27,7 @@ pub struct Managed {
     folder: PathBuf,
     program: PathBuf,
     nodes: Vec<Node>,
+    place: Place,
     inner: Mutex<Inner>,
 }
 
@@ -86,7 +88,7 @@ impl Managed {
     ) -> Result<Self, (StartError, Vec<u16>)> {
         let failed = |error| (StartError::Failed(error), Vec::new());
         let clustered = topology == Topology::Cluster;
-        let ports = ports::free_ports(topology.node_count(), clustered).map_err(failed)?;
+        let place = ports::free_ports(topology.node_count(), clustered).map_err(failed)?;
         let folder = folder::create().map_err(failed)?;
         // From here on a failure drops `managed`, which ends and removes what is there by then.
         let mut managed = Self {
@@ -94,17 +96,20 @@ impl Managed {
             folder,
             program: bin.path.clone(),
             nodes: Vec::new(),
+            place,
             inner: Mutex::new(Inner { children: Vec::new(), janitor: None }),
         };
-        managed.launch(&ports, opts).map_err(|error| (error, ports))?;
-        Ok(managed)
+        match managed.launch(opts) {
+            Ok(()) => Ok(managed),
+            Err(error) => Err((error, managed.place.ports.clone())),
+        }
     }
 
-    fn launch(&mut self, ports: &[u16], opts: &ServerOptions) -> Result<(), StartError> {
+    fn launch(&mut self, opts: &ServerOptions) -> Result<(), StartError> {
         let clustered = self.topology == Topology::Cluster;
         let janitor = Janitor::start(&self.folder).map_err(StartError::Failed)?;
         self.lock().janitor = Some(janitor);
-        for (index, &port) in ports.iter().enumerate() {
+        for (index, port) in self.place.ports.clone().into_iter().enumerate() {
             let recipe = self.recipe(index, port);
             recipe.prepare(clustered, opts).map_err(StartError::Failed)?;
             let pid = self.spawn(index, &recipe).map_err(StartError::Failed)?;
