@@ -202,14 +202,15 @@ impl App {
         let consumers = consumers(&outbox, &events, &archive, &commits);
         let replication = Arc::new(GroupWait::new(redis.clone()));
         let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
+        let typing = Arc::new(Typing::new(fanout.clone()));
         let hub = Arc::new(Hub::new(Ports {
             history: history.clone(),
             fanout: fanout.clone(),
             archive: archive.clone(),
+            typing: typing.clone(),
         }));
         let attendance =
             Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh, events.clone()));
-        let typing = Arc::new(Typing::new(fanout.clone()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let gateway = Gateway {
             accounts: Accounts::new(

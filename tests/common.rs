@@ -3,12 +3,20 @@
 use std::{path::PathBuf, time::Duration};
 
 use chatlab::harness::{Stack, StackOptions};
-use chatlab_kit::{ids::RoomId, prereq, servers::Topology, wire::ServerFrame};
+use chatlab_kit::{
+    ids::RoomId,
+    prereq,
+    servers::{Role, Topology, inspect, reshard::owners},
+    slots::Partition,
+    wire::ServerFrame,
+};
 use chatlab_load::client::{ClientError, WsClient};
 use tokio::sync::OnceCell;
 
 /// Far more than anything here takes; reached only when something is broken.
 pub const SOON: Duration = Duration::from_secs(20);
+/// Longer than a cluster takes to put a replica in a dead master's place.
+pub const PROMOTED: Duration = Duration::from_secs(40);
 
 /// Runs an `async fn(Topology)` as two tests, one on a single node and one on the cluster.
 #[macro_export]
@@ -80,4 +88,63 @@ pub async fn party(stack: &Stack, n: usize) -> (Vec<WsClient>, Vec<String>, Room
         clients.push(WsClient::connect(&stack.ws_url(i % stack.servers()), token).await.unwrap());
     }
     (clients, made.tokens, made.rooms[0])
+}
+
+/// A connection to one node.
+pub async fn node(stack: &Stack, node: usize) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://{}", stack.managed().nodes()[node].addr())).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// One command to one node.
+pub async fn ask<T: redis::FromRedisValue>(stack: &Stack, at: usize, command: &redis::Cmd) -> T {
+    command.query_async(&mut node(stack, at).await).await.unwrap()
+}
+
+/// The numbers of the master that has a room, and of its replica.
+pub async fn nodes_of(stack: &Stack, room: RoomId) -> (usize, usize) {
+    let (addrs, slot) = (stack.managed().addrs(), Partition::of(&room).slot());
+    let owners = owners(&addrs).await.unwrap();
+    let owner = owners.iter().find(|owner| owner.owns(slot)).unwrap();
+    let master = addrs.iter().position(|addr| *addr == owner.address).unwrap();
+    for node in 0..addrs.len() {
+        let info: String = ask(stack, node, redis::cmd("INFO").arg("replication")).await;
+        let port = format!("master_port:{}\r\n", stack.managed().nodes()[master].port);
+        if info.contains(&port) {
+            return (master, node);
+        }
+    }
+    panic!("node {master} has no replica");
+}
+
+/// Waits until a room's replica has all that its master has by now, which was at the returned time by the master's clock, in
+/// milliseconds. `WAIT` looks at what its own connection wrote; so this one writes.
+pub async fn replicated(stack: &Stack, room: RoomId, master: usize) -> u64 {
+    let mut master = node(stack, master).await;
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut master).await.unwrap();
+    let key = format!("{{{}}}:replicated", Partition::of(&room).tag());
+    let (_, replicas): (String, u64) = redis::pipe()
+        .cmd("SET")
+        .arg(key)
+        .arg("x")
+        .arg("PX")
+        .arg(1)
+        .cmd("WAIT")
+        .arg(1)
+        .arg(SOON.as_millis() as u64)
+        .query_async(&mut master)
+        .await
+        .unwrap();
+    assert!(replicas >= 1, "the replica does not follow");
+    seconds * 1_000 + micros / 1_000
+}
+
+/// Polls until a node has a role.
+pub async fn until_role(stack: &Stack, node: usize, role: Role) {
+    let deadline = tokio::time::Instant::now() + PROMOTED;
+    while inspect(stack.managed().nodes()[node].port).map(|seen| seen.role) != Ok(role) {
+        assert!(tokio::time::Instant::now() < deadline, "node {node} is no {role:?}");
+        // A poll, bounded by the deadline.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

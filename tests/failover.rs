@@ -1,10 +1,6 @@
 //! A failover that loses the end of a room: it is told, and nothing is silent.
 
-use std::time::Duration;
-
-use chatlab::harness::Stack;
 use chatlab_kit::{
-    ids::RoomId,
     message::Position,
     servers::{Role, Topology, inspect, reshard::owners},
     slots::Partition,
@@ -12,43 +8,7 @@ use chatlab_kit::{
 };
 use chatlab_load::client::WsClient;
 
-use crate::common::{SOON, next_event, own, party};
-
-/// Longer than a cluster takes to put a replica in a dead master's place.
-const PROMOTED: Duration = Duration::from_secs(40);
-
-/// One command to one node.
-async fn ask<T: redis::FromRedisValue>(stack: &Stack, node: usize, command: &redis::Cmd) -> T {
-    let client = redis::Client::open(format!("redis://{}", stack.managed().nodes()[node].addr())).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    command.query_async(&mut connection).await.unwrap()
-}
-
-/// The numbers of the master that has a room, and of its replica.
-async fn nodes_of(stack: &Stack, room: RoomId) -> (usize, usize) {
-    let (addrs, slot) = (stack.managed().addrs(), Partition::of(&room).slot());
-    let owners = owners(&addrs).await.unwrap();
-    let owner = owners.iter().find(|owner| owner.owns(slot)).unwrap();
-    let master = addrs.iter().position(|addr| *addr == owner.address).unwrap();
-    for node in 0..addrs.len() {
-        let info: String = ask(stack, node, redis::cmd("INFO").arg("replication")).await;
-        let port = format!("master_port:{}\r\n", stack.managed().nodes()[master].port);
-        if info.contains(&port) {
-            return (master, node);
-        }
-    }
-    panic!("node {master} has no replica");
-}
-
-/// Polls until a node has a role.
-async fn until_role(stack: &Stack, node: usize, role: Role) {
-    let deadline = tokio::time::Instant::now() + PROMOTED;
-    while inspect(stack.managed().nodes()[node].port).map(|seen| seen.role) != Ok(role) {
-        assert!(tokio::time::Instant::now() < deadline, "node {node} is no {role:?}");
-        // A poll, bounded by the deadline.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
+use crate::common::{SOON, ask, next_event, nodes_of, own, party, replicated, until_role};
 
 async fn resync(client: &mut WsClient) -> Position {
     match next_event(client).await.unwrap() {
@@ -73,8 +33,7 @@ async fn who_saw_what_a_failover_lost_is_told_and_no_number_comes_twice() {
     }
     let (master, replica) = nodes_of(&stack, room).await;
     // The replica has what was sent so far …
-    let one = redis::cmd("WAIT").arg(1).arg(SOON.as_millis() as u64).clone();
-    assert!(ask::<u64>(&stack, master, &one).await >= 1);
+    replicated(&stack, room, master).await;
     let seen = last.unwrap();
     // … and of the rest nothing: it stands still, and its link is cut.
     stack.managed().pause_node(replica).unwrap();

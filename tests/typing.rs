@@ -106,7 +106,35 @@ async fn only_who_listens_may_say_so(topology: Topology) {
     assert_eq!(next_typing(&mut clients[1], A_WHILE).await, None);
 }
 
+/// What had to wait for its second is not told any more, on whichever process it waits.
+async fn who_left_through_another_process_is_not_told_to_write(topology: Topology) {
+    let stack = shared(topology).await;
+    let (mut clients, tokens, room) = party(stack, 2).await;
+    let mut device = WsClient::connect(&stack.ws_url(1), &tokens[0]).await.unwrap();
+    for client in clients.iter_mut().chain([&mut device]) {
+        client.join(room, None).await.unwrap();
+    }
+    let ada = user(&device);
+    let [leaves, watcher] = &mut clients[..] else { unreachable!() };
+    device.typing(room, true).await.unwrap();
+    assert_eq!(next_typing(watcher, SOON).await, Some((room, ada, true)));
+    device.typing(room, false).await.unwrap();
+    assert_eq!(next_typing(watcher, SOON).await, Some((room, ada, false)));
+    // The next word waits for a second.
+    device.typing(room, true).await.unwrap();
+    leaves.leave(room).await.unwrap();
+    loop {
+        match watcher.next_event(SOON).await.unwrap() {
+            ServerFrame::Left { user, .. } if user == ada => break,
+            ServerFrame::Typing { .. } => return println!("too slow to tell: said before the leave"),
+            _ => {}
+        }
+    }
+    assert_eq!(next_typing(watcher, Duration::from_secs(2)).await, None, "of who is no member");
+}
+
 crate::on_both!(
+    who_left_through_another_process_is_not_told_to_write,
     the_others_of_a_room_are_told_who_is_writing_on_every_process,
     a_flood_of_keys_is_at_most_one_notice_a_second,
     who_falls_silent_is_no_longer_writing,

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use chatlab_kit::{
-    LabResult,
+    LabError, LabResult,
     ids::{ConnectionId, RoomId, UserId},
 };
 use chatlab_presence::{MAX_ASKED, Presence};
@@ -44,7 +44,7 @@ const NOTICES_IN_FLIGHT: usize = 16;
 const NOTICES_PER_S: f64 = 2_000.0;
 /// How far the notices may run ahead of that rate.
 const NOTICE_BURST: Duration = Duration::from_millis(100);
-/// How often a disconnect is tried before it is left to the end of this instance.
+/// How often a disconnect is tried by itself before it waits for the next refresh.
 const DEPART_ATTEMPTS: u32 = 8;
 /// The first pause between two tries; doubles from try to try.
 const DEPART_PAUSE: Duration = Duration::from_millis(100);
@@ -67,6 +67,8 @@ pub struct Attendance {
     waiting: Mutex<Waiting>,
     wake: Notify,
     departures: TaskTracker,
+    /// Connections that presence may know otherwise than they are, and whether they are there.
+    unsettled: Mutex<HashMap<ConnectionId, (UserId, bool)>>,
     events: Events,
 }
 
@@ -87,34 +89,32 @@ impl Attendance {
             waiting: Mutex::default(),
             wake: Notify::new(),
             departures: TaskTracker::new(),
+            unsettled: Mutex::default(),
             events,
         }
     }
 
-    /// A connection was authenticated. Presence is not worth refusing somebody: a failure is logged.
+    /// A connection was authenticated. Presence is not worth refusing somebody: a failure is logged, and tried again with the next
+    /// refresh.
     pub async fn arrive(&self, user: UserId, conn: ConnectionId) {
         match self.presence.connect(&user, &conn).await {
             Ok(true) => self.put_down(user, true),
             Ok(false) => {}
             Err(error) => {
-                metrics::counter!("chatlab_presence_errors_total").increment(1);
-                tracing::warn!(%user, %error, "presence.connect");
+                lock(&self.unsettled).insert(conn, (user, true));
+                failed("presence.connect", user, &error);
             }
         }
     }
 
     /// A connection is gone. Goes on by itself: whoever says so may be in the middle of a panic.
     pub fn depart(self: &Arc<Self>, user: UserId, conn: ConnectionId) {
+        lock(&self.unsettled).insert(conn, (user, false));
         let this = self.clone();
         let leaving = async move {
             for attempt in 0..DEPART_ATTEMPTS {
-                match this.presence.disconnect(&user, &conn).await {
-                    Ok(true) => return this.put_down(user, false),
-                    Ok(false) => return,
-                    Err(error) => {
-                        metrics::counter!("chatlab_presence_errors_total").increment(1);
-                        tracing::warn!(%user, %error, attempt, "presence.disconnect");
-                    }
+                if this.try_depart(user, conn).await {
+                    return;
                 }
                 tokio::time::sleep(DEPART_PAUSE * 2u32.pow(attempt)).await;
             }
@@ -125,17 +125,77 @@ impl Attendance {
         }
     }
 
+    /// True when presence knows that a connection is gone.
+    async fn try_depart(&self, user: UserId, conn: ConnectionId) -> bool {
+        match self.presence.disconnect(&user, &conn).await {
+            Ok(went_offline) => {
+                lock(&self.unsettled).remove(&conn);
+                if went_offline {
+                    self.put_down(user, false);
+                }
+                true
+            }
+            Err(error) => {
+                failed("presence.disconnect", user, &error);
+                false
+            }
+        }
+    }
+
+    /// Tries again what failed, until something fails.
+    async fn make_up(&self) {
+        let open: Vec<_> = lock(&self.unsettled).iter().map(|(conn, state)| (*conn, *state)).collect();
+        for (conn, (user, here)) in open {
+            let done =
+                if here { self.try_arrive(user, conn).await } else { self.try_depart(user, conn).await };
+            if !done {
+                return;
+            }
+        }
+    }
+
+    /// True when presence knows that a connection is there, or that it went meanwhile.
+    async fn try_arrive(&self, user: UserId, conn: ConnectionId) -> bool {
+        let came_online = match self.presence.connect(&user, &conn).await {
+            Ok(came_online) => came_online,
+            Err(error) => {
+                failed("presence.connect", user, &error);
+                return false;
+            }
+        };
+        let mut unsettled = lock(&self.unsettled);
+        if unsettled.get(&conn) == Some(&(user, true)) {
+            unsettled.remove(&conn);
+            drop(unsettled);
+            if came_online {
+                self.put_down(user, true);
+            }
+        } else {
+            // It went in the meantime, and that may have been written before this.
+            unsettled.insert(conn, (user, false));
+        }
+        true
+    }
+
     /// Keeps this instance alive and reaps those that are not. Runs until it is dropped.
     pub async fn tend(&self) {
         let mut every = tokio::time::interval(self.refresh);
         // After a stall one refresh is as good as several.
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut connections = self.fanout.health().connections_made;
         loop {
             every.tick().await;
+            // A connection that had to be made anew may mean another master, without what its predecessor was told last.
+            let now = self.fanout.health().connections_made;
+            if now != connections {
+                connections = now;
+                self.presence.doubt();
+            }
             if let Err(error) = self.presence.refresh().await {
                 tracing::warn!(%error, "presence.refresh");
                 continue;
             }
+            self.make_up().await;
             for user in self.presence.returned() {
                 self.put_down(user, true);
             }
@@ -265,4 +325,9 @@ impl Attendance {
         let waiting = lock(&self.waiting);
         waiting.busy || !waiting.newest.is_empty()
     }
+}
+
+fn failed(what: &'static str, user: UserId, error: &LabError) {
+    metrics::counter!("chatlab_presence_errors_total").increment(1);
+    tracing::warn!(%user, %error, "{what}");
 }

@@ -1,6 +1,9 @@
 //! Rooms and messages: who may do what, and in which bounds.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chatlab_history::{Appended, History};
 use chatlab_kit::{
@@ -27,6 +30,11 @@ use super::{
 pub const DEFAULT_PAGE: u32 = 50;
 /// The most bytes of messages in a page, as JSON; a single message may have more.
 pub const PAGE_BYTES: usize = 256 * 1024;
+
+/// How often the notice of a leave is tried again.
+const ANNOUNCE_ATTEMPTS: u32 = 8;
+/// The first pause before that; doubles from try to try.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A page of history.
 #[derive(Debug)]
@@ -165,10 +173,10 @@ impl Chat {
         self.events.tell_and_audit(Topic::UserLeftChat, event);
         self.hub.leave(by, &room);
         self.typing.forget(room, by.user);
-        // The membership has ended whether or not this reaches the other instances now: they ask
-        // the archive after every gap.
+        // The membership has ended whether or not this reaches the other instances now.
         if let Err(error) = self.hub.announce_left(&room, by.user).await {
             tracing::warn!(%room, %error, "chat.leave_not_announced");
+            tokio::spawn(announce_left(self.hub.clone(), room, by.user));
         }
         by.outbox.push(Frame::new(&ServerFrame::Ok { id, room, head: None }, Mark::Gone(room))?);
         Ok(())
@@ -294,6 +302,17 @@ impl Chat {
         let mut messages = self.archive.messages_before(room, before, missing as u32).await?;
         messages.extend(recent);
         Ok(messages)
+    }
+}
+
+/// Tries again what failed: instances that lost no subscription have no reason to ask the archive by themselves.
+async fn announce_left(hub: Arc<Hub>, room: RoomId, user: UserId) {
+    for attempt in 0..ANNOUNCE_ATTEMPTS {
+        tokio::time::sleep(ANNOUNCE_PAUSE * 2u32.pow(attempt)).await;
+        match hub.announce_left(&room, user).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%room, %error, attempt, "chat.leave_not_announced"),
+        }
     }
 }
 

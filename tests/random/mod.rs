@@ -1,87 +1,194 @@
 //! Random conversations of many people over three server processes, and what must be true of each afterwards: what was
-//! acknowledged is there once, all saw the same order without a hole, and who is online is known.
+//! acknowledged is there once, all saw the same order without a hole, nobody heard what was not for them, and who is
+//! online is known. The same while things break; what a master's death may lose was told to whoever had heard it.
 //!
 //! | module | for |
 //! | --- | --- |
-//! | `person` | what one user does on two devices, and writes down |
-//! | `faults` | what breaks meanwhile |
-//! | `verdict` | the recorded conversation against the guarantees of docs/PROTOCOL.md |
+//! | `device` | one connection after the other, and what came on it in which order |
+//! | `person`, `deeds` | what one user does on two devices, and writes down |
+//! | `faults`, `harm` | what breaks meanwhile, when, and how |
+//! | `ready` | what the servers say of themselves then |
+//! | `verdict`, `settle` | the recorded conversation against the guarantees of docs/PROTOCOL.md |
+//! | `report` | what is printed of a seed |
 //!
-//! `CHATLAB_SEEDS=N` runs the seeds from 1 to N instead of the usual ones; each prints what it had to judge.
+//! `CHATLAB_SEEDS=N` runs the seeds from 1 to N instead of the usual ones, `CHATLAB_SEEDS=N-M` those from N to M; each prints
+//! what it had to judge. `CHATLAB_FAULTS=long` leaves things broken for up to 20 s, and
+//! `CHATLAB_FAULTS=lockSql,killMaster` breaks only these; both can be combined.
 
+mod deeds;
+mod device;
 mod faults;
+mod harm;
 mod person;
+mod ready;
+mod report;
+mod settle;
 mod verdict;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use chatlab_kit::{ids::RoomId, servers::Topology};
+use chatlab::harness::Stack;
+use chatlab_kit::{
+    ids::RoomId,
+    servers::{ServerOptions, Topology},
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::own;
+use crate::common::options;
+use faults::{Breaker, Choice, Deaths};
 use person::Person;
 
 /// Server processes.
 const SERVERS: usize = 3;
-/// People, each with two devices.
+/// People who talk at random, each with two devices. Two more are in the loud room.
 const PEOPLE: usize = 10;
 /// Rooms that they talk in.
 const ROOMS: usize = 3;
 /// What each person does at least, in number.
 const DEEDS: usize = 100;
-/// Seeds of each topology.
-const SEEDS: u64 = 2;
+/// Seeds of each topology without faults, and with them.
+const SEEDS: [u64; 2] = [2, 1];
+/// How long a server's users are online after its death, in milliseconds.
+const LEASE_MS: u64 = 4_000;
+/// With faults: silence after which a cluster takes a node for dead, in milliseconds. Less, and a busy machine does.
+const NODE_TIMEOUT_MS: u64 = 5_000;
+/// How long the archive may take to have everything: what a killed server had begun to work is another's after 30 s.
+const ARCHIVED: Duration = Duration::from_secs(60);
 
 /// Where everybody is.
 pub struct World {
     /// The addresses of the servers.
     pub servers: Vec<String>,
-    /// All rooms.
+    /// The rooms of those who talk at random.
     pub rooms: Vec<RoomId>,
+    /// Where one talks more than another one reads.
+    pub loud: RoomId,
     /// Whether requests may fail meanwhile.
     pub faults: bool,
+    /// Whether Redis may lose something meanwhile.
+    pub may_lose: bool,
+    /// What it may have lost.
+    pub deaths: Deaths,
+    /// When the newest request began that was acknowledged in a room.
+    acknowledged: Mutex<BTreeMap<RoomId, Instant>>,
 }
 
-fn seeds() -> u64 {
-    let wanted = std::env::var("CHATLAB_SEEDS").ok().and_then(|text| text.parse().ok());
-    wanted.unwrap_or(SEEDS)
+impl World {
+    /// Every room.
+    pub fn all_rooms(&self) -> impl Iterator<Item = RoomId> {
+        self.rooms.iter().copied().chain([self.loud])
+    }
+
+    /// Something that was sent at `began` was stored in a room.
+    pub fn acknowledged(&self, room: RoomId, began: Instant) {
+        let mut newest = self.acknowledged.lock().unwrap();
+        let newest = newest.entry(room).or_insert(began);
+        *newest = began.max(*newest);
+    }
+
+    /// Waits until something that was sent after `since` was stored in each room that people talk in.
+    pub async fn acknowledged_everywhere(&self, since: Instant, within: Duration) -> Instant {
+        let deadline = Instant::now() + within;
+        loop {
+            let newest = self.acknowledged.lock().unwrap().clone();
+            let all = self.rooms.iter().all(|room| newest.get(room).is_some_and(|began| *began >= since));
+            if all {
+                return Instant::now();
+            }
+            assert!(Instant::now() < deadline, "not everywhere acknowledged again in {within:?}");
+            // A poll, bounded by the deadline.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn seeds(usual: u64) -> RangeInclusive<u64> {
+    let Ok(wanted) = std::env::var("CHATLAB_SEEDS") else { return 1..=usual };
+    let (first, last) = wanted.split_once('-').unwrap_or(("1", &wanted));
+    first.parse().expect("a seed")..=last.parse().expect("a seed")
+}
+
+async fn start(topology: Topology, faults: bool) -> Stack {
+    let mut options = options(topology, SERVERS);
+    if faults {
+        options.redis_options = ServerOptions {
+            persistence: true,
+            cluster_node_timeout_ms: NODE_TIMEOUT_MS,
+            extra: vec![("appendfsync".into(), "always".into())],
+        };
+        options.serve_args = vec!["--presence-lease-ms".into(), LEASE_MS.to_string()];
+    }
+    Stack::start(options).await.unwrap()
+}
+
+/// Starts everybody's life.
+fn begin(world: &Arc<World>, tokens: Vec<String>, seed: u64, stop: &CancellationToken) -> JoinSet<Person> {
+    let (asleep, poured) = (CancellationToken::new(), CancellationToken::new());
+    let mut lives = JoinSet::new();
+    for (number, token) in tokens.into_iter().enumerate() {
+        let rng = ChaCha8Rng::seed_from_u64(seed * 1_000 + number as u64);
+        let person = Person::new(world.clone(), number, token, rng);
+        let (asleep, poured) = (asleep.clone(), poured.clone());
+        match number.checked_sub(PEOPLE) {
+            None => lives.spawn(person.live(DEEDS, stop.clone())),
+            Some(0) => lives.spawn(person.pour(asleep, poured)),
+            Some(_) => lives.spawn(person.sleep_through(asleep, poured)),
+        };
+    }
+    lives
+}
+
+/// When all is mended: brings everybody to the end.
+async fn finish(world: &World, people: &mut [Person]) {
+    for person in &mut *people {
+        person.settle().await;
+    }
+    for room in world.all_rooms() {
+        let talker = people.iter_mut().find(|person| person.member.contains(&room));
+        talker.expect("somebody is in every room").close_with_a_word(room).await;
+    }
+    for person in people {
+        person.catch_up().await;
+    }
 }
 
 /// One conversation a seed, and its verdict.
 async fn converse(topology: Topology, faults: bool) {
-    let mut stack = own(topology, SERVERS).await;
-    for seed in 1..=seeds() {
+    let mut stack = start(topology, faults).await;
+    let choice = Choice::made();
+    for seed in seeds(SEEDS[usize::from(faults)]) {
         let (began, stop) = (Instant::now(), CancellationToken::new());
-        let made = stack.provision(PEOPLE, ROOMS).await.unwrap();
+        let made = stack.provision(PEOPLE + 2, ROOMS + 1).await.unwrap();
         let servers = (0..SERVERS).map(|i| stack.ws_url(i)).collect();
-        let world = Arc::new(World { servers, rooms: made.rooms, faults });
-        let mut lives = JoinSet::new();
-        for (number, token) in made.tokens.into_iter().enumerate() {
-            let rng = ChaCha8Rng::seed_from_u64(seed * 1_000 + number as u64);
-            lives.spawn(Person::new(world.clone(), number, token, rng).live(DEEDS, stop.clone()));
-        }
+        let mut rooms = made.rooms;
+        let loud = rooms.pop().unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let plan = if faults { faults::plan(topology, &mut rng) } else { Vec::new() };
-        println!("{topology}, seed {seed}, faults {plan:?}");
-        if faults {
-            faults::happen(&mut stack, &plan, &mut rng).await;
-        }
+        let plan = if faults { choice.plan(topology, &mut rng) } else { Vec::new() };
+        println!("{topology}, seed {seed}: begins, to break {plan:?}");
+        let may_lose = plan.contains(&faults::Fault::KillMaster);
+        let (deaths, acknowledged) = (Deaths::default(), Mutex::default());
+        let world = Arc::new(World { servers, rooms, loud, faults, may_lose, deaths, acknowledged });
+        let lives = begin(&world, made.tokens, seed, &stop);
+        let breaker = Breaker { stack: &mut stack, world: &world, lengths: &choice.lengths, rng };
+        let incidents = if faults { Box::pin(breaker.happen(&plan)).await } else { Vec::new() };
         stop.cancel();
         let mut people: Vec<Person> = lives.join_all().await;
         people.sort_by_key(|person| person.number);
-        for person in &mut people {
-            person.say_what_is_open().await;
-        }
-        for person in &mut people {
-            person.catch_up().await;
-        }
-        let report = verdict::judge(&world, &mut people).await;
+        finish(&world, &mut people).await;
+        let (report, histories) = verdict::judge(&world, &mut people).await;
         assert!(report.heard > report.said, "too little happened: {report:?}");
-        verdict::presence_settles(&world, &mut people).await;
-        println!("{topology}, seed {seed}: {report:?} in {:.1} s", began.elapsed().as_secs_f64());
+        assert!(faults || report.slow > 0, "nobody was too slow");
+        settle::presence(&world, &mut people).await;
+        settle::archive(&stack, &histories, ARCHIVED).await;
+        report::print(&format!("{topology}, seed {seed}"), &world, &report, &incidents, began.elapsed());
     }
     stack.stop().await.unwrap();
 }

@@ -1,131 +1,212 @@
 //! A recorded conversation against the guarantees of docs/PROTOCOL.md.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use chatlab_kit::{
-    ids::{RoomId, UserId},
+    ids::{MessageId, RoomId, UserId},
     message::{Message, Position},
 };
 
 use super::{
     World,
-    person::{Device, Person, Step},
+    device::{Device, Noted, Step},
+    person::{Count, Person, Stored},
 };
-use crate::common::SOON;
 
 /// How much there was to judge.
 #[derive(Debug, Default)]
 pub struct Report {
-    pub requests: u64,
-    pub failed: u64,
+    pub counts: BTreeMap<&'static str, Count>,
     pub said: usize,
     pub heard: usize,
-    pub resyncs: usize,
+    pub typing: usize,
+    /// Acknowledged, and lost by a master's death: when that was, by Redis' clock.
+    pub lost: Vec<(RoomId, u64)>,
+    /// How often a device had heard what was lost, and was told.
+    pub told: usize,
+    pub resyncs: Vec<Instant>,
+    /// Connections that were closed because they did not read.
+    pub slow: usize,
 }
+
+/// A room's history as it is in the end.
+pub struct History {
+    room: RoomId,
+    messages: Vec<Message>,
+    by_id: HashMap<MessageId, usize>,
+}
+
+impl History {
+    /// Each message once, in each run without a hole, and the first run from 1.
+    fn new(room: RoomId, messages: Vec<Message>, may_lose: bool) -> Self {
+        let mut before: Option<&Message> = None;
+        for message in &messages {
+            let next = before.map_or(1, |before| before.seq + 1);
+            let new_run = may_lose && before.is_some_and(|before| before.epoch != message.epoch);
+            let right = if new_run { message.seq >= next } else { message.seq == next };
+            assert!(right, "the history has a hole before {message:?}, after {before:?}");
+            before = Some(message);
+        }
+        let by_id: HashMap<_, _> = messages.iter().enumerate().map(|(nth, m)| (m.draft.id, nth)).collect();
+        let cids: BTreeSet<_> = messages.iter().map(|m| (m.draft.from, m.draft.cid.as_str())).collect();
+        assert_eq!((by_id.len(), cids.len()), (messages.len(), messages.len()), "a second copy");
+        Self { room, messages, by_id }
+    }
+
+    fn kept(&self, id: &MessageId) -> Option<&Message> {
+        self.by_id.get(id).map(|nth| &self.messages[*nth])
+    }
+
+    /// The ids of its messages.
+    pub fn ids(&self) -> impl Iterator<Item = MessageId> {
+        self.messages.iter().map(|message| message.draft.id)
+    }
+}
+
+/// What people said that they write, and since when.
+type Typed = BTreeMap<(UserId, RoomId), Instant>;
 
 /// Judges everything; panics with what is wrong. People are left as they are, in order, each with all devices connected.
-pub async fn judge(world: &World, people: &mut [Person]) -> Report {
+pub async fn judge(world: &World, people: &mut [Person]) -> (Report, Vec<History>) {
     let mut report = Report::default();
     let mut histories = BTreeMap::new();
-    for room in &world.rooms {
-        let member = people.iter().position(|person| person.member.contains(room)).unwrap_or_default();
-        let history = people[member].history(*room).await;
-        whole(&history);
-        histories.insert(*room, history);
+    for room in world.all_rooms() {
+        let member = people.iter().position(|person| person.member.contains(&room)).unwrap_or_default();
+        let messages = people[member].history(room).await;
+        histories.insert(room, History::new(room, messages, world.may_lose));
     }
+    let typed: Typed = people
+        .iter()
+        .flat_map(|person| person.typed.iter().map(|(room, since)| ((person.user(), *room), *since)))
+        .collect();
     let mut said = BTreeSet::new();
     for person in &*people {
-        report.requests += person.done;
-        report.failed += person.failed;
+        for (what, count) in &person.counts {
+            let sum = report.counts.entry(what).or_default();
+            (sum.done, sum.failed) = (sum.done + count.done, sum.failed + count.failed);
+        }
         report.said += person.said.len();
+        report.slow += usize::from(person.was_slow());
         for one in &person.said {
-            let (epoch, seq, id) = one.stored.as_ref().expect("everything is answered by now");
-            let message = at(&histories[&one.room], *seq);
-            let kept = (&message.epoch, message.draft.id, message.draft.cid.as_str(), &message.draft.body);
-            assert_eq!(kept, (epoch, *id, one.cid.as_str(), &one.body), "acknowledged, and not there");
-            said.insert(*id);
+            let history = &histories[&one.room];
+            let kept: Vec<_> =
+                one.stored.iter().filter(|stored| history.kept(&stored.id).is_some()).collect();
+            assert!(!one.stored.is_empty() && kept.len() <= 1, "stored twice, or never: {one:?}");
+            for stored in &one.stored {
+                acknowledged(world, history, stored, (&one.cid, &one.body), &mut report);
+            }
+            said.extend(kept.into_iter().map(|stored| stored.id));
         }
         for device in &person.devices {
-            heard(world, device, &histories, &mut report);
+            Listener { world, me: person.user(), typed: &typed }.judge(device, &histories, &mut report);
         }
     }
-    let stored: usize = histories.values().map(Vec::len).sum();
+    let stored: usize = histories.values().map(|history| history.messages.len()).sum();
     assert_eq!(said.len(), stored, "each thing that was said is stored once, and nothing else");
-    report
+    (report, histories.into_values().collect())
 }
 
-fn at(history: &[Message], seq: u64) -> &Message {
-    let found = usize::try_from(seq).ok().and_then(|seq| history.get(seq.checked_sub(1)?));
-    found.filter(|message| message.seq == seq).unwrap_or_else(|| panic!("there is no message {seq}"))
+/// What was acknowledged is there, or was lost as it may be.
+fn acknowledged(
+    world: &World,
+    history: &History,
+    stored: &Stored,
+    (cid, body): (&str, &str),
+    report: &mut Report,
+) {
+    let Some(message) = history.kept(&stored.id) else {
+        let explained = world.deaths.explain(history.room, stored.ts);
+        assert!(explained, "acknowledged, and not there: {cid} {stored:?}, {:?}", world.deaths);
+        return report.lost.push((history.room, stored.ts));
+    };
+    let kept = (&message.epoch, message.seq, message.ts, message.draft.cid.as_str(), &*message.draft.body);
+    assert_eq!(kept, (&stored.epoch, stored.seq, stored.ts, cid, body), "not as it was acknowledged");
 }
 
-/// Numbered from 1 without a hole, each message once.
-fn whole(history: &[Message]) {
-    for (message, seq) in history.iter().zip(1..) {
-        assert_eq!(message.seq, seq, "the history has a hole");
+/// Where a device stands in a room.
+#[derive(Default)]
+struct Stand {
+    /// None while it does not listen.
+    at: Option<Position>,
+    /// It has heard something that is lost and was not told yet.
+    heard_lost: bool,
+    /// It was told another position than it gave, so `resync` must follow.
+    owed: bool,
+}
+
+struct Listener<'a> {
+    world: &'a World,
+    me: UserId,
+    typed: &'a Typed,
+}
+
+impl Listener<'_> {
+    /// In each room every message after where it stood, in order, and nothing while it did not listen.
+    fn judge(&self, device: &Device, histories: &BTreeMap<RoomId, History>, report: &mut Report) {
+        let mut stands: BTreeMap<RoomId, Stand> = BTreeMap::new();
+        for noted in &device.log {
+            let stand = stands.entry(noted.room).or_default();
+            self.step(noted, stand, &histories[&noted.room], report);
+        }
+        for (room, stand) in stands {
+            let (Some(at), Some(last)) = (stand.at, histories[&room].messages.last()) else { continue };
+            let end = (&last.epoch, last.seq, Some(last.draft.id));
+            assert_eq!((&at.epoch, at.seq, at.id), end, "it never heard the end");
+            assert!(!stand.heard_lost, "it heard what was lost, and was never told");
+        }
     }
-    let ids: BTreeSet<_> = history.iter().map(|m| m.draft.id).collect();
-    let cids: BTreeSet<_> = history.iter().map(|m| (m.draft.from, m.draft.cid.as_str().to_owned())).collect();
-    assert_eq!((ids.len(), cids.len()), (history.len(), history.len()), "a second copy");
-}
 
-/// What a device heard: in each room every message after where it stood, in order, and nothing while it did not listen.
-fn heard(world: &World, device: &Device, histories: &BTreeMap<RoomId, Vec<Message>>, report: &mut Report) {
-    let mut stands: BTreeMap<RoomId, Option<Position>> = BTreeMap::new();
-    for (room, step) in &device.log {
-        let stand = stands.entry(*room).or_default();
+    fn step(&self, noted: &Noted, stand: &mut Stand, history: &History, report: &mut Report) {
+        let Noted { room, when, step } = noted;
         match step {
-            Step::Joined(head) => *stand = Some(head.clone()),
-            Step::Silent => *stand = None,
+            Step::Joined { after, head } => {
+                let fresh = after.is_none();
+                stand.heard_lost &= !fresh;
+                stand.owed = after.as_ref().is_some_and(|after| after != head);
+                stand.at = Some(head.clone());
+                return;
+            }
+            Step::Ended => return stand.at = None,
+            Step::Out => return *stand = Stand::default(),
+            _ => {}
+        }
+        let at = stand.at.as_mut().unwrap_or_else(|| panic!("to who does not listen: {noted:?}"));
+        match step {
             Step::Resync(head) => {
-                assert!(world.faults && stand.is_some(), "told to start over, for nothing: {head:?}");
-                report.resyncs += 1;
-                *stand = Some(head.clone());
+                assert!(self.world.faults, "told to start over, for nothing: {head:?}");
+                report.resyncs.push(*when);
+                report.told += usize::from(std::mem::take(&mut stand.heard_lost));
+                stand.owed = false;
+                *at = head.clone();
             }
             Step::Heard(message) => {
-                let before = stand.as_ref().expect("a message to who does not listen");
-                assert_eq!(message.seq, before.seq + 1, "a hole or a copy after {before:?}");
-                assert_eq!(*message, *at(&histories[room], message.seq), "another order than others'");
+                assert!(!stand.owed, "`resync` must come first: {noted:?}");
+                let follows = at.epoch == message.epoch || at.epoch.0.is_empty();
+                assert!(follows && message.seq == at.seq + 1, "a hole or a copy after {at:?}: {message:?}");
+                match history.kept(&message.draft.id) {
+                    Some(kept) => {
+                        assert_eq!(message, kept, "another order than others'");
+                        assert!(!stand.heard_lost, "a silent gap: what came before {message:?} is lost");
+                    }
+                    None => {
+                        let explained = self.world.deaths.explain(*room, message.ts);
+                        assert!(explained, "heard, and not there: {message:?}, {:?}", self.world.deaths);
+                        stand.heard_lost = true;
+                    }
+                }
                 let (epoch, seq, id) = (message.epoch.clone(), message.seq, Some(message.draft.id));
-                *stand = Some(Position { epoch, seq, id });
+                *at = Position { epoch, seq, id };
                 report.heard += 1;
             }
-        }
-    }
-    for (room, stand) in stands {
-        if let (Some(stand), Some(last)) = (stand, histories[&room].last()) {
-            assert_eq!((stand.seq, stand.id), (last.seq, Some(last.draft.id)), "it never heard the end");
-        }
-    }
-}
-
-/// Every other person goes; everybody who asks is soon told exactly those who stay.
-pub async fn presence_settles(world: &World, people: &mut [Person]) {
-    let users: Vec<UserId> = people.iter_mut().map(Person::user).collect();
-    for (number, person) in people.iter_mut().enumerate() {
-        person.part(number % 2 == 0);
-    }
-    for room in &world.rooms {
-        let staying: BTreeSet<UserId> = (0..people.len())
-            .filter(|number| number % 2 == 0 && people[*number].member.contains(room))
-            .map(|number| users[number])
-            .collect();
-        let asks =
-            people.iter_mut().enumerate().find(|(number, p)| number % 2 == 0 && p.member.contains(room));
-        let Some((_, asks)) = asks else { continue };
-        let deadline = tokio::time::Instant::now() + SOON;
-        loop {
-            let who = asks.first().who(*room, None, None).await.unwrap();
-            let online: BTreeSet<UserId> = who.online.into_iter().collect();
-            if online == staying {
-                break;
+            Step::Typing(user, on) => {
+                let said = self.typed.get(&(*user, *room)).is_some_and(|since| since <= when);
+                assert!(*user != self.me && said, "who never said that they write: {noted:?}");
+                report.typing += usize::from(*on);
             }
-            let missing: Vec<_> = staying.difference(&online).collect();
-            let wrong: Vec<_> = online.difference(&staying).collect();
-            let now = tokio::time::Instant::now();
-            assert!(now < deadline, "who is online does not settle: missing {missing:?}, gone {wrong:?}");
-            // A poll, bounded by the deadline.
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            Step::Beside | Step::Joined { .. } | Step::Ended | Step::Out => {}
         }
     }
 }

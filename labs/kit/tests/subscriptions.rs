@@ -291,6 +291,7 @@ async fn every_channel_is_back_after_a_graceful_failover() {
     let managed = fresh(Topology::Cluster);
     let (mut redis, subscriptions) = open(&managed).await;
     let mut feeds = many(&subscriptions, ChannelKind::Sharded).await;
+    assert_eq!(subscriptions.health().connections_made, 3);
     let (master, replica) = (managed.addrs()[0].clone(), managed.addrs()[3].clone());
     let hit = owned_by(&redis, &master, &feeds).await;
     for (node, mut connection) in redis.each_node().await.unwrap() {
@@ -302,7 +303,8 @@ async fn every_channel_is_back_after_a_graceful_failover() {
     let (took, gaps) = all_deliver(&mut redis, ChannelKind::Sharded, &mut feeds).await;
     println!("graceful failover: {CHANNELS} of {CHANNELS} back after {took:?}");
     assert_eq!(gaps, hit, "a gap for exactly the channels that moved");
-    assert_eq!(until_healthy(&subscriptions).await.connected_nodes, 3);
+    let health = until_healthy(&subscriptions).await;
+    assert_eq!((health.connected_nodes, health.connections_made), (3, 4));
     subscriptions.shutdown().await;
 }
 

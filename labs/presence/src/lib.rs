@@ -118,6 +118,10 @@ pub trait Presence: Send + Sync {
     /// How many connections a user has.
     async fn devices(&self, user: &UserId) -> LabResult<u64>;
 
+    /// Redis may have lost what was written to it last: a master died and its replica lacked it. The next `refresh` that gets through
+    /// writes down once more who is here, and who went lately.
+    fn doubt(&self) {}
+
     /// Users who came online by a `refresh`, because this instance had only been paused; each is told once. Ask after each
     /// `refresh`.
     fn returned(&self) -> Vec<UserId> {

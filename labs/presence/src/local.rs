@@ -1,12 +1,19 @@
 //! What an instance knows by itself: which connections it holds, and whom it has not told yet.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chatlab_kit::{
     LabError, LabResult,
     ids::{ConnectionId, UserId},
 };
+use tokio::time::Instant;
+
+/// How long a closed connection is remembered: longer than it takes to notice that a master is dead.
+const CLOSED_FOR: Duration = Duration::from_secs(60);
+/// The most that are remembered, the newest ones.
+const MAX_CLOSED: usize = 16_384;
 
 /// One connection and its user.
 pub(crate) type Held = (UserId, ConnectionId);
@@ -15,6 +22,7 @@ pub(crate) type Held = (UserId, ConnectionId);
 #[derive(Debug, Default)]
 pub(crate) struct Local {
     held: Mutex<HashSet<Held>>,
+    closed: Mutex<VecDeque<(Instant, Held)>>,
     returned: Mutex<Vec<UserId>>,
     gone: Mutex<Vec<UserId>>,
 }
@@ -32,6 +40,16 @@ impl Local {
     /// A connection closed.
     pub(crate) fn closed(&self, user: &UserId, conn: &ConnectionId) {
         lock(&self.held).remove(&(*user, *conn));
+        let mut closed = lock(&self.closed);
+        while closed.len() >= MAX_CLOSED || closed.front().is_some_and(|(at, _)| at.elapsed() > CLOSED_FOR) {
+            closed.pop_front();
+        }
+        closed.push_back((Instant::now(), (*user, *conn)));
+    }
+
+    /// Those that closed lately.
+    pub(crate) fn lately_closed(&self) -> Vec<Held> {
+        lock(&self.closed).iter().map(|(_, held)| *held).collect()
     }
 
     /// Whether it is open.

@@ -9,6 +9,11 @@
 //! an index, so it is found when the instance dies. Both writes carry the end of the lease and are refused after it: an
 //! instance that was paused in between cannot write behind its reaper's back. A lease that was claimed by a reaper is lost for
 //! good; its owner goes on under a new name and moves its connections there, and the reaper leaves alone what has moved.
+//!
+//! A failover may lose the newest of these writes, in one slot and not in another: then somebody who is here is in no HASH, and who
+//! went still is. So an instance that is told to doubt writes all of it once more.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use chatlab_kit::{
@@ -87,13 +92,21 @@ pub struct ZsetLease {
     space: String,
     lease: Mutex<Lease>,
     local: Local,
+    doubts: AtomicBool,
 }
 
 impl ZsetLease {
     /// Presence of `instance` in `redis`, together with all instances that name the same `space`.
     pub fn new(redis: Redis, instance: InstanceId, policy: Policy, space: &str) -> Self {
         let lease = Lease { id: instance, until_ms: 0, moving: false };
-        Self { redis, policy, space: space.to_owned(), lease: Mutex::new(lease), local: Local::default() }
+        Self {
+            redis,
+            policy,
+            space: space.to_owned(),
+            lease: Mutex::new(lease),
+            local: Local::default(),
+            doubts: AtomicBool::default(),
+        }
     }
 
     fn enter(&self, (user, conn): &Held, lease: &Lease) -> Call {
@@ -167,6 +180,20 @@ impl ZsetLease {
             }
         }
         self.lease.lock().await.moving = false;
+        Ok(())
+    }
+
+    /// Closes once more what closed lately.
+    async fn close_again(&self) -> LabResult<()> {
+        for page in self.local.lately_closed().chunks(PAGE) {
+            let leave = |(user, conn): &Held| LEAVE.call().key(keys::presence(user)).arg(conn.to_string());
+            let left = batch(&self.redis, page.iter().map(leave).collect()).await?;
+            for ((user, _), answer) in page.iter().zip(left) {
+                if answer? == 1 {
+                    self.local.went(*user);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -289,8 +316,21 @@ impl Presence for ZsetLease {
     }
 
     async fn refresh(&self) -> LabResult<()> {
-        let lease = self.renewed().await?;
+        let mut lease = self.renewed().await?;
+        if self.doubts.swap(false, Relaxed) {
+            // Under the lease that it has.
+            self.lease.lock().await.moving = true;
+            lease.moving = true;
+            if let Err(error) = self.close_again().await {
+                self.doubts.store(true, Relaxed);
+                return Err(error);
+            }
+        }
         if lease.moving { self.move_to(&lease).await } else { Ok(()) }
+    }
+
+    fn doubt(&self) {
+        self.doubts.store(true, Relaxed);
     }
 
     async fn reap(&self) -> LabResult<Vec<UserId>> {

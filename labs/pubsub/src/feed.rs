@@ -125,6 +125,7 @@ impl Feeds {
         let healthy = confirmed >= channels;
         Health {
             connected_nodes: usize::from(confirmed > 0),
+            connections_made: 0,
             channels,
             confirmed,
             last_probe_ms_ago: None,

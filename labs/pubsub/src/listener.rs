@@ -36,6 +36,7 @@ impl Listener {
         self.started.get().map_or_else(
             || Health {
                 connected_nodes: 0,
+                connections_made: 0,
                 channels: 0,
                 confirmed: 0,
                 last_probe_ms_ago: None,

@@ -181,6 +181,11 @@ impl WsClient {
         self.read(Instant::now() + within, "an event").await
     }
 
+    /// An event that came before the latest answer, if one waits; nothing is read for it.
+    pub fn queued(&mut self) -> Option<ServerFrame> {
+        self.events.pop_front()
+    }
+
     /// The next message, other events being dropped.
     ///
     /// # Errors

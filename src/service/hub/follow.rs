@@ -345,6 +345,11 @@ async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResul
         }
     }
     // An archive that does not answer is no reason to go on telling a room to who left it.
+    evict(room, ports, user).await
+}
+
+async fn evict(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {
+    ports.typing.forget(room.id, user);
     room.evict(&user, &left_frame(room.id, user)?).await;
     Ok(())
 }
@@ -366,11 +371,10 @@ async fn evict_former_members(room: &Room, ports: &Ports) {
                 }
             }
         };
-        if standing != Standing::Member {
-            match left_frame(room.id, user) {
-                Ok(frame) => room.evict(&user, &frame).await,
-                Err(error) => tracing::error!(room = %room.id, %error, "hub.evict"),
-            }
+        if standing != Standing::Member
+            && let Err(error) = evict(room, ports, user).await
+        {
+            tracing::error!(room = %room.id, %error, "hub.evict");
         }
     }
 }

@@ -201,14 +201,29 @@ impl Members {
         users
     }
 
-    /// Takes all connections of a user out.
-    pub fn take_user(&mut self, user: &UserId) -> Vec<(MemberKey, Arc<Connection>)> {
+    fn take_user(&mut self, user: &UserId) -> Vec<(MemberKey, Arc<Connection>)> {
         let mut taken = Vec::new();
         for (slot, place) in self.slots.iter_mut().enumerate() {
             if let Some(member) = place.take_if(|member| member.connection.user == *user) {
                 self.free.push(slot);
                 taken.push((MemberKey { slot, number: member.number }, member.connection));
             }
+        }
+        taken
+    }
+
+    /// Hands a frame past the live ones to a member that reads what it missed. False when it is no member any more, and was told so by
+    /// `left`: then nothing of the room may follow. False too when its connection is closing. To be written by the caller, as all that
+    /// is queued here: no socket is written to while the members are locked.
+    pub fn pass(&mut self, key: MemberKey, frame: Arc<Frame>) -> bool {
+        self.get(key).is_some_and(|member| member.connection.outbox.queue(frame).taken)
+    }
+
+    /// Takes all connections of a user out, with a last frame for them. In one step: nothing of the room comes behind it.
+    pub fn dismiss_user(&mut self, user: &UserId, frame: &Arc<Frame>) -> Vec<(MemberKey, Arc<Connection>)> {
+        let taken = self.take_user(user);
+        for (_, connection) in &taken {
+            connection.outbox.queue(frame.clone());
         }
         taken
     }
@@ -403,6 +418,20 @@ mod tests {
         dispatch(&mut members, "f", 1);
         assert_eq!(members.go_live(key, &at("e", 3)), GoLive::Live);
         assert_eq!(queued(&c).await, ["0", "1"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_behind_left_also_to_who_was_reading_what_it_missed() {
+        let mut members = Members::new(at("e", 3));
+        let user = UserId::new();
+        let c = connection(user);
+        let key = members.add(c.clone(), true);
+        assert!(members.pass(key, frame("e", 2)));
+        let left = Arc::new(Frame::of("left", Mark::None));
+        assert_eq!(members.dismiss_user(&user, &left).len(), 1);
+        assert!(!members.pass(key, frame("e", 3)));
+        assert_eq!(members.go_live(key, &at("e", 3)), GoLive::Gone);
+        assert_eq!(queued(&c).await, ["2", "left"]);
     }
 
     #[tokio::test]

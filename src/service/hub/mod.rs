@@ -35,7 +35,7 @@ use chatlab_kit::{
 use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
 
-use super::{ServiceError, ServiceResult, lock, ports::Archive};
+use super::{ServiceError, ServiceResult, lock, ports::Archive, typing::Typing};
 use members::{GoLive, MemberKey};
 use outbox::{Closing, Frame, Mark, Outbox, position_of};
 use room::{Lease, Notice, Room};
@@ -151,6 +151,8 @@ pub struct Ports {
     pub fanout: Arc<dyn Fanout>,
     /// Who is a member.
     pub archive: Arc<dyn Archive>,
+    /// Who writes; not any more, when they are no member.
+    pub typing: Arc<Typing>,
 }
 
 /// All rooms and connections of this instance.
@@ -308,21 +310,23 @@ impl Hub {
                 Since::Resync { .. } => break,
             };
             if !*answered {
-                connection.outbox.push(ok(last.clone())?);
-                *answered = true;
+                *answered = room.members().pass(key, ok(last.clone())?);
+                connection.outbox.wake();
+                if !*answered {
+                    return Err(membership_ended());
+                }
             }
-            last = self.send_missed(connection, messages, last).await?;
-            // A closing connection has no use for the rest.
-            if connection.outbox.is_closing() {
+            // Who is gone was told so by `left`; a closing connection has no use for the rest.
+            let Some(sent) = self.send_missed(connection, room, key, messages, last).await? else {
                 return Ok(());
-            }
+            };
+            last = sent;
             if more {
                 continue;
             }
             let went = room.members().go_live(key, &last);
             connection.outbox.wake();
             match went {
-                // Who is gone was told so by `left`.
                 GoLive::Live | GoLive::Gone => return Ok(()),
                 GoLive::Again => rounds += 1,
             }
@@ -341,26 +345,36 @@ impl Hub {
         };
         connection.outbox.wake();
         if gone && !*answered {
-            return Err(ServiceError::forbidden("the membership ended"));
+            return Err(membership_ended());
         }
         Ok(())
     }
 
+    /// Up to which position everything was handed over; none when the rest is not wanted any more.
     async fn send_missed(
         &self,
         connection: &Connection,
+        room: &Room,
+        key: MemberKey,
         messages: Vec<chatlab_kit::message::Message>,
         mut last: Position,
-    ) -> ServiceResult<Position> {
+    ) -> ServiceResult<Option<Position>> {
         for message in messages {
             connection.space().await;
             last = position_of(&message);
-            if !connection.outbox.push(Frame::stored(message)?) {
-                break;
+            let passed = room.members().pass(key, Frame::stored(message)?);
+            connection.outbox.wake();
+            if !passed {
+                return Ok(None);
             }
         }
-        Ok(last)
+        Ok(Some(last))
     }
+}
+
+/// For a join that met the end of the membership before it was answered.
+fn membership_ended() -> ServiceError {
+    ServiceError::forbidden("the membership ended")
 }
 
 /// The `resync` frame of a room.

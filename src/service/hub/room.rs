@@ -137,11 +137,11 @@ impl Room {
     /// Makes the room silent for a user's connections, and tells them and everybody else that
     /// the user left.
     pub async fn evict(&self, user: &UserId, frame: &Arc<Frame>) {
-        let taken: Vec<(MemberKey, Arc<Connection>)> = self.members().take_user(user);
+        let taken: Vec<(MemberKey, Arc<Connection>)> = self.members().dismiss_user(user, frame);
         for (key, connection) in taken {
             // In this order: who is told may ask for something at once, and is no listener any more.
             connection.forget(&self.id, key);
-            connection.outbox.push(frame.clone());
+            connection.outbox.wake();
         }
         self.dispatch(&[(frame.clone(), Kind::Notice)], None).await;
     }

@@ -126,6 +126,7 @@ pub(super) struct Registry {
     /// A server answered that it does not own the slot: the map is out of date.
     pub(super) map_is_stale: AtomicBool,
     pub(super) connected_nodes: AtomicUsize,
+    pub(super) connections_made: AtomicU64,
 }
 
 /// A new subscriber of a channel.
@@ -148,6 +149,7 @@ impl Registry {
             wake: Notify::new(),
             map_is_stale: AtomicBool::new(false),
             connected_nodes: AtomicUsize::new(0),
+            connections_made: AtomicU64::new(0),
         };
         (Arc::new(registry), todo)
     }

@@ -107,6 +107,7 @@ impl Manager {
             Report::Connected(node, Ok(link)) => {
                 tracing::debug!(redis.node = %node, "subscription connection is up");
                 self.links.insert(node, Node::Up(link));
+                self.registry.connections_made.fetch_add(1, Ordering::Relaxed);
                 self.reconcile();
             }
             Report::Connected(node, Err(error)) => {

@@ -84,6 +84,9 @@ pub enum FeedItem {
 pub struct Health {
     /// Masters that a connection stands to.
     pub connected_nodes: usize,
+    /// Connections that were made since the start. More than before: a master may be another one, or have lost what was written to
+    /// it last.
+    pub connections_made: u64,
     /// Channels with subscribers.
     pub channels: usize,
     /// How many of them the server has confirmed.
@@ -199,6 +202,7 @@ impl Subscriptions {
         };
         Health {
             connected_nodes: self.inner.registry.connected_nodes.load(Ordering::Relaxed),
+            connections_made: self.inner.registry.connections_made.load(Ordering::Relaxed),
             channels,
             confirmed,
             last_probe_ms_ago,
