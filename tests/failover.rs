@@ -2,8 +2,7 @@
 
 use chatlab_kit::{
     message::Position,
-    servers::{Role, Topology, inspect, reshard::owners},
-    slots::Partition,
+    servers::{Role, Topology, inspect},
     wire::{AckLevel, ServerFrame},
 };
 use chatlab_load::client::WsClient;
