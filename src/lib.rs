@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`app`] | puts the server together: the only place that names concrete variants and adapters |
 //! | [`service`] | the rules: accounts, rooms, messages, live fan-out |
-//! | [`gateway`] | HTTP and WebSocket in front of the services |
+//! | [`gateway`] | HTTP, WebSocket and Socket.IO in front of the services |
 //! | [`archive`] | what outlives Redis, in SQL |
 //! | [`config`], [`telemetry`] | settings; logs and metrics |
 //! | [`cli`] | the command line, a file a verb |
@@ -14,6 +14,7 @@
 //! | [`benches`] | what the benches measured, as tables |
 //! | [`gate`] | what every lab must pass before it ships |
 //! | [`labs`], [`seats`] | the labs that the command line knows, and those whose variants the server runs |
+//! | [`clients`] | official Socket.IO clients for the tests |
 //! | [`provision`] | users and rooms for load and tests, without a running server |
 //! | [`harness`] | a whole system of its own, for demo, load runs and tests |
 //!
@@ -23,6 +24,7 @@ pub mod app;
 pub mod archive;
 pub mod benches;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod console;
 pub mod gate;

@@ -70,8 +70,8 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
 
 fn describe() {
     use metrics::{Unit, describe_counter as counter, describe_gauge as gauge, describe_histogram};
-    gauge!("chatlab_connections", Unit::Count, "Open WebSocket connections");
-    gauge!("chatlab_sockets", Unit::Count, "WebSockets from their upgrade to the end of their goodbye");
+    gauge!("chatlab_connections", Unit::Count, "Open WebSocket and Socket.IO connections");
+    gauge!("chatlab_sockets", Unit::Count, "Sockets from their upgrade to the end of their goodbye");
     gauge!("chatlab_rooms", Unit::Count, "Rooms with a listener on this instance");
     counter!("chatlab_messages_in_total", Unit::Count, "Messages stored, retries included");
     counter!("chatlab_deliveries_total", Unit::Count, "Messages offered to connections");

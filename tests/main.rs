@@ -28,5 +28,6 @@ mod presence;
 mod protocol;
 mod random;
 mod slow;
+mod socketio;
 mod telemetry;
 mod typing;

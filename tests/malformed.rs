@@ -99,7 +99,8 @@ async fn http_inputs(stack: &Stack) {
     }
 }
 
-fn token(secret: &str, session: &SessionId, exp_in_s: i64) -> String {
+/// A token for a session, signed with `secret`.
+pub fn token(secret: &str, session: &SessionId, exp_in_s: i64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     let claims = json!({
         "sub": session.user.to_string(), "sid": session.secret(), "iat": now - 100, "exp": now + exp_in_s,

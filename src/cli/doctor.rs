@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chatlab_kit::prereq::{ServerBinary, Version, find_server, on_path, output_of};
+use chatlab_kit::prereq::{PYTHON_VENV, ServerBinary, Version, find_server, on_path, output_of};
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -102,7 +102,7 @@ struct Program {
     get: &'static str,
 }
 
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 9] = [
     Program {
         name: "redis-cli",
         commands: &["redis-cli", "valkey-cli"],
@@ -149,8 +149,22 @@ const PROGRAMS: [Program; 7] = [
         name: "node",
         commands: &["node", "nodejs"],
         arguments: &["--version"],
-        enables: "comparisons with Socket.IO and BullMQ",
+        enables: "for tests only: the official Socket.IO client; comparisons with peers",
         get: "package nodejs",
+    },
+    Program {
+        name: "npm",
+        commands: &["npm"],
+        arguments: &["--version"],
+        enables: "for tests only: getting that client",
+        get: "package npm",
+    },
+    Program {
+        name: "python3 with venv",
+        commands: &["python3"],
+        arguments: PYTHON_VENV.arguments,
+        enables: "for tests only: python-socketio",
+        get: "packages python3 and python3-venv",
     },
 ];
 

@@ -1,10 +1,12 @@
-//! Getting the one thing that everything needs, a Redis server, with the user's consent.
+//! Getting, with the user's consent, the one thing that everything needs, a Redis server, and what the tests need besides.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
-use anyhow::Context;
-use chatlab_kit::prereq::{InstallPlan, PrereqError, ServerBinary, find_server, install_plan};
+use anyhow::{Context, bail};
+use chatlab_kit::prereq::{PrereqError, Program, ProgramsPlan, ServerBinary, find_server, install_plan};
+
+use crate::clients;
 
 /// Finds a Redis server. When there is none: with `yes` installs one, on a terminal asks whether to, and otherwise fails
 /// with the command that would do it. Blocks; what an installation prints goes to standard error line by line.
@@ -18,25 +20,64 @@ pub fn ensure_server(setting: Option<&Path>, yes: bool) -> anyhow::Result<Server
         Err(other) => return Err(other.into()),
     };
     let Some(plan) = install_plan() else { return Err(missing.into()) };
-    if yes || (std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && ask(&plan)?) {
+    let how = if plan.is_private() {
+        "a private copy, without touching the system"
+    } else {
+        "for the whole system"
+    };
+    let question = format!("chatlab needs a Redis server and found none. Install one now ({how}) by");
+    if yes || ask(&question, plan.command_line())? {
         return plan.run(&mut |line| eprintln!("{line}")).context("there is still no Redis server");
     }
     Err(missing.into())
 }
 
-/// Asks on standard error, so that standard output stays the command's own.
-fn ask(plan: &InstallPlan) -> anyhow::Result<bool> {
-    let what = if plan.is_private() {
-        "a private copy, without touching the system"
-    } else {
-        "for the whole system"
+/// Sees to the official Socket.IO clients for the tests, and to the programs that run them, in the same way.
+///
+/// # Errors
+/// What is missing or went wrong, with what to do.
+pub fn ensure_clients(yes: bool) -> anyhow::Result<()> {
+    let missing = || -> Vec<(&Program, String)> {
+        clients::PROGRAMS.into_iter().filter_map(|program| Some((program, program.find().err()?))).collect()
     };
+    let lacking = missing();
+    if !lacking.is_empty() {
+        let programs: Vec<_> = lacking.iter().map(|(program, _)| *program).collect();
+        let Some(plan) = ProgramsPlan::new(&programs) else {
+            bail!("the tests with official Socket.IO clients need {}: install that", told(&lacking));
+        };
+        let question =
+            format!("The tests with official Socket.IO clients need {}. Install that by", told(&lacking));
+        if !yes && !ask(&question, plan.command_line())? {
+            bail!(
+                "the tests with official Socket.IO clients need {}\n\n    {}\n\nor `cargo lab test --yes`",
+                told(&lacking),
+                plan.command_line()
+            );
+        }
+        plan.run(&mut |line| eprintln!("{line}"))?;
+        let still = missing();
+        if !still.is_empty() {
+            bail!("the tests with official Socket.IO clients still need {}", told(&still));
+        }
+    }
+    clients::get()
+}
+
+fn told(lacking: &[(&Program, String)]) -> String {
+    let each = lacking
+        .iter()
+        .map(|(program, why)| format!("{} ({})", program.name, why.lines().last().unwrap_or_default()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// Asks on standard error, so that standard output stays the command's own. Without a terminal the answer is no.
+fn ask(question: &str, command: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(false);
+    }
     let mut screen = std::io::stderr();
-    write!(
-        screen,
-        "chatlab needs a Redis server and found none. Install one now ({what}) by\n\n    {}\n\n[y/N] ",
-        plan.command_line()
-    )?;
+    write!(screen, "{question}\n\n    {command}\n\n[y/N] ")?;
     screen.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -43,6 +43,12 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let redis = setup::ensure_server(global.redis_server.as_deref(), global.yes)?;
     eprintln!("tests run on {} ({})", redis.path.display(), redis.version);
+    if args.filter.as_deref().is_none_or(|filter| filter.contains("socketio"))
+        && let Err(error) = setup::ensure_clients(global.yes)
+    {
+        // The others are run all the same; those that need them fail, and say so.
+        eprintln!("{error:#}");
+    }
 
     let passed = run::run(&run::Plan {
         manifest: Path::new(manifest),

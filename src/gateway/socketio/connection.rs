@@ -53,7 +53,10 @@ pub async fn websocket(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskT
     let outbox = Arc::new(Outbox::default());
     let mut source = Socket { stream, outbox: outbox.clone() };
     let mut writer = tokio::spawn(writer::run::<SocketIo>(sink, outbox.clone(), Written::default()));
-    let end = serve(&mut source, &gateway, &outbox).await;
+    let end = match connect(&mut source, &gateway, &outbox).await {
+        Ok(bearer) => serve(&mut source, &gateway, &outbox, bearer).await,
+        Err(end) => end,
+    };
     let said = async {
         let _ = (&mut writer).await;
     };
@@ -63,15 +66,19 @@ pub async fn websocket(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskT
 }
 
 /// Lets a client in and hears it to its end.
-pub async fn serve(source: &mut impl Source, gateway: &Gateway, outbox: &Arc<Outbox>) -> End {
-    match connect(source, gateway, outbox).await {
-        Ok(bearer) => reader::serve(source, gateway, outbox, bearer, greet).await,
-        Err(end) => end,
-    }
+pub async fn serve(source: &mut impl Source, gateway: &Gateway, outbox: &Arc<Outbox>, bearer: Bearer) -> End {
+    reader::serve(source, gateway, outbox, bearer, greet).await
 }
 
 /// Waits for the client to connect with a token. Closes, which is a `connect_error` there, when it does not or is refused.
-async fn connect(source: &mut impl Source, gateway: &Gateway, outbox: &Arc<Outbox>) -> Result<Bearer, End> {
+///
+/// # Errors
+/// How it ended.
+pub async fn connect(
+    source: &mut impl Source,
+    gateway: &Gateway,
+    outbox: &Arc<Outbox>,
+) -> Result<Bearer, End> {
     let deadline = reader::hello_deadline();
     let close = |error: ServiceError| reader::close(outbox, error.code, &error.message);
     for _ in 0..=MAX_FOREIGN {

@@ -16,7 +16,7 @@ use chatlab_kit::wire::{ClientFrame, ErrorCode, MAX_FRAME_BYTES};
 use dashmap::DashMap;
 use futures_util::StreamExt;
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
@@ -45,6 +45,9 @@ use crate::{
     },
 };
 
+/// Sessions of clients that did not say yet who they are. Each lives for some seconds and holds no TCP connection, so without a
+/// bound of their own they would cost nothing to open and take the places of all others.
+const MAX_STRANGERS: usize = 1024;
 /// The most bytes of one `POST`.
 pub const MAX_POST_BYTES: usize = 64 * 1024;
 /// The most packets of one `POST`.
@@ -61,13 +64,21 @@ const SEPARATOR: u8 = 0x1e;
 type Answer = Result<Response, ServiceError>;
 
 /// The sessions that began by polling and still live, also those that have changed to a WebSocket.
-#[derive(Default)]
-pub struct Sessions(DashMap<String, Arc<Session>>);
+pub struct Sessions {
+    by_sid: DashMap<String, Arc<Session>>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { by_sid: DashMap::new(), strangers: Arc::new(Semaphore::new(MAX_STRANGERS)) }
+    }
+}
 
 impl Sessions {
     /// A session that still lives.
     pub(super) fn get(&self, sid: &str) -> Option<Arc<Session>> {
-        self.0.get(sid).map(|entry| entry.value().clone())
+        self.by_sid.get(sid).map(|entry| entry.value().clone())
     }
 }
 
@@ -102,6 +113,10 @@ enum Brought {
 /// `GET` without a session: opens one.
 pub fn open(gateway: &Arc<Gateway>, headers: &HeaderMap) -> Answer {
     let tracked = live::admit(gateway, headers)?;
+    let stranger = gateway.polled.strangers.clone().try_acquire_owned();
+    let stranger = stranger.map_err(|_| {
+        ServiceError::new(ErrorCode::RateLimited, "too many that did not say yet who they are")
+    })?;
     let (brought, bringing) = mpsc::channel(WAITING_POSTS);
     let session = Arc::new(Session {
         outbox: Arc::default(),
@@ -113,10 +128,10 @@ pub fn open(gateway: &Arc<Gateway>, headers: &HeaderMap) -> Answer {
         over: CancellationToken::new(),
     });
     let sid = connection::new_sid();
-    gateway.polled.0.insert(sid.clone(), session.clone());
+    gateway.polled.by_sid.insert(sid.clone(), session.clone());
     let open = open_packet(gateway, &sid, &["websocket"]);
     let listed = Listed { gateway: gateway.clone(), sid, session };
-    tokio::spawn(run(listed, bringing, tracked));
+    tokio::spawn(run(listed, bringing, stranger, tracked));
     Ok(packets(open))
 }
 
@@ -129,17 +144,27 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.gateway.polled.0.remove(&self.sid);
+        self.gateway.polled.by_sid.remove(&self.sid);
         self.session.outbox.end();
         self.session.over.cancel();
     }
 }
 
-async fn run(listed: Listed, bringing: mpsc::Receiver<Brought>, _tracked: TaskTrackerToken) {
+async fn run(
+    listed: Listed,
+    bringing: mpsc::Receiver<Brought>,
+    stranger: OwnedSemaphorePermit,
+    _tracked: TaskTrackerToken,
+) {
     let session = &listed.session;
     let mut source =
         Posts { outbox: session.outbox.clone(), packets: VecDeque::new(), bringing, socket: None };
-    let end = connection::serve(&mut source, &listed.gateway, &session.outbox).await;
+    let connected = connection::connect(&mut source, &listed.gateway, &session.outbox).await;
+    drop(stranger);
+    let end = match connected {
+        Ok(bearer) => connection::serve(&mut source, &listed.gateway, &session.outbox, bearer).await,
+        Err(end) => end,
+    };
     // Who polls has no half of its own to close.
     let end = if source.socket.is_none() && !matches!(end, End::ByPeer) { End::Unreadable } else { end };
     reader::take_leave(&mut source, end, session.said.cancelled()).await;

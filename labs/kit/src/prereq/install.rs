@@ -86,14 +86,18 @@ fn system_plan() -> Option<InstallPlan> {
     if !root && on_path("brew").is_some() {
         return Some(InstallPlan { command: "brew install redis".to_owned(), private: false });
     }
-    let prefix = if root {
-        ""
-    } else if sudo_without_password() {
-        "sudo "
-    } else {
+    package_manager_command(system_prefix()?).map(|command| InstallPlan { command, private: false })
+}
+
+/// What a command for the whole system begins with; `None` without the right to it.
+pub(super) fn system_prefix() -> Option<&'static str> {
+    if std::env::var(INSTALL_SETTING).as_deref() == Ok("private") {
         return None;
-    };
-    package_manager_command(prefix).map(|command| InstallPlan { command, private: false })
+    }
+    if rustix::process::geteuid().is_root() {
+        return Some("");
+    }
+    sudo_without_password().then_some("sudo ")
 }
 
 fn sudo_without_password() -> bool {
@@ -144,7 +148,10 @@ fn apt_command(prefix: &str, candidate: Option<Version>, systemd: bool) -> Optio
 }
 
 /// Runs one line with `sh -c`, passing on what it prints line by line.
-pub(super) fn run_shell(line: &str, progress: &mut dyn FnMut(&str)) -> Result<(), PrereqError> {
+///
+/// # Errors
+/// [`PrereqError::Install`] with its last lines when it fails.
+pub fn run_shell(line: &str, progress: &mut dyn FnMut(&str)) -> Result<(), PrereqError> {
     let fail = |why: String| PrereqError::Install { step: line.to_owned(), why };
     let mut child = Command::new("sh")
         .arg("-c")

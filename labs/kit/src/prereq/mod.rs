@@ -7,11 +7,12 @@
 //! 2. `PATH`: `redis-server`, then `valkey-server`;
 //! 3. chatlab's own cache folder, where [`InstallPlan`] puts a private copy.
 //!
-//! Nothing is installed here without being asked for: [`install_plan`] says what would be done, its caller asks.
+//! Other programs, which only some things need, are [`Program`]s. Nothing is installed here without being asked for: [`install_plan`] says what would be done, its caller asks.
 
 mod dirs;
 mod install;
 mod private;
+mod programs;
 mod version;
 
 use std::fmt;
@@ -21,7 +22,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use dirs::{cache_dir, state_dir};
-pub use install::{InstallPlan, install_plan};
+pub use install::{InstallPlan, install_plan, run_shell};
+pub use programs::{NODE, NPM, PYTHON_VENV, Packages, Program, ProgramsPlan};
 pub use version::{Flavour, Version, output_of, parse_banner};
 
 /// The oldest server that every lab runs on: sharded pub/sub and `ADDSLOTSRANGE` came with it.
@@ -97,7 +99,7 @@ pub enum PrereqError {
         command: Option<String>,
     },
     /// The installation was tried and failed.
-    #[error("installing a Redis server failed at `{step}`: {why}")]
+    #[error("an installation failed at `{step}`: {why}")]
     Install {
         /// The command that failed.
         step: String,
