@@ -164,7 +164,9 @@ impl Person {
         self.unsure.extend(rooms.iter().copied());
         let done = device.join_all().await;
         match done {
-            Ok(()) => device.at.keys().for_each(|room| drop(self.unsure.remove(room))),
+            Ok(()) => device.at.keys().for_each(|room| {
+                self.unsure.remove(room);
+            }),
             // What was not joined would be taken for joined.
             Err(_) => device.ended(),
         }
