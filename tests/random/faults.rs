@@ -149,6 +149,13 @@ pub struct Death {
     pub until_ms: u64,
 }
 
+impl Death {
+    fn had(&self, room: RoomId) -> bool {
+        let slot = Partition::of(&room).slot();
+        self.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+    }
+}
+
 /// Every master's death so far.
 #[derive(Debug, Default)]
 pub struct Deaths(pub Mutex<Vec<Death>>);
@@ -156,10 +163,13 @@ pub struct Deaths(pub Mutex<Vec<Death>>);
 impl Deaths {
     /// Whether a message of that time and room may be lost.
     pub fn explain(&self, room: RoomId, ts: u64) -> bool {
-        let slot = Partition::of(&room).slot();
-        let owned = |death: &Death| death.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
         let deaths = self.0.lock().unwrap();
-        deaths.iter().any(|death| owned(death) && (death.from_ms..=death.until_ms).contains(&ts))
+        deaths.iter().any(|death| death.had(room) && (death.from_ms..=death.until_ms).contains(&ts))
+    }
+
+    /// Whether anything of a room may be lost.
+    pub fn touched(&self, room: RoomId) -> bool {
+        self.0.lock().unwrap().iter().any(|death| death.had(room))
     }
 }
 
@@ -185,6 +195,8 @@ pub struct Breaker<'a> {
     pub stack: &'a mut Stack,
     pub world: &'a World,
     pub lengths: &'a Lengths,
+    /// A master that dies has a replica that is behind.
+    pub behind: bool,
     pub rng: ChaCha8Rng,
 }
 

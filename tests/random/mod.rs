@@ -177,7 +177,8 @@ async fn converse(topology: Topology, faults: bool) {
         let (deaths, acknowledged) = (Deaths::default(), Mutex::default());
         let world = Arc::new(World { servers, rooms, loud, faults, may_lose, deaths, acknowledged });
         let lives = begin(&world, made.tokens, seed, &stop);
-        let breaker = Breaker { stack: &mut stack, world: &world, lengths: &choice.lengths, rng };
+        let (lengths, behind) = (&choice.lengths, seed % 2 == 1);
+        let breaker = Breaker { stack: &mut stack, world: &world, lengths, behind, rng };
         let incidents = if faults { Box::pin(breaker.happen(&plan)).await } else { Vec::new() };
         stop.cancel();
         let mut people: Vec<Person> = lives.join_all().await;

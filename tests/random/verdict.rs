@@ -176,7 +176,8 @@ impl Listener<'_> {
         let at = stand.at.as_mut().unwrap_or_else(|| panic!("to who does not listen: {noted:?}"));
         match step {
             Step::Resync(head) => {
-                assert!(self.world.faults, "told to start over, for nothing: {head:?}");
+                let touched = self.world.deaths.touched(*room);
+                assert!(touched, "told to start over in {room} for nothing: {head:?}");
                 report.resyncs.push(*when);
                 report.told += usize::from(std::mem::take(&mut stand.heard_lost));
                 stand.owed = false;
