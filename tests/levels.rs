@@ -9,11 +9,14 @@ use chatlab::{
     archive::SqliteArchive,
     harness::Stack,
     service::{
+        archivist::Archivist,
         commits::{Commits, MAX_WAITING},
+        consume::{Outcome, Work},
         levels::Levels,
         ports::Archive,
     },
 };
+use chatlab_audit::{EventId, outbox::Entry};
 use chatlab_cluster::replication::GroupWait;
 use chatlab_history::{Announce, Appended, History, ZsetHash};
 use chatlab_kit::{
@@ -65,9 +68,9 @@ async fn send(client: &mut WsClient, room: RoomId, cid: &str, level: AckLevel) -
 /// The next `ack` or `error`; messages are passed over.
 async fn next_answer(client: &mut WsClient) -> ServerFrame {
     loop {
-        match next_event(client).await.unwrap() {
-            answer @ (ServerFrame::Ack { .. } | ServerFrame::Error { .. }) => return answer,
-            _ => {}
+        let event = next_event(client).await.unwrap();
+        if matches!(event, ServerFrame::Ack { .. } | ServerFrame::Error { .. }) {
+            return event;
         }
     }
 }
@@ -236,6 +239,20 @@ async fn what_a_failover_lost_is_not_called_replicated() {
     assert_eq!(waiting.reach(&room, first, AckLevel::Replica).await.unwrap(), AckLevel::Memory);
     archive.add_messages(&[as_message(draft, first)]).await.unwrap();
     assert_eq!(waiting.reach(&room, first, AckLevel::Replica).await.unwrap(), AckLevel::Replica);
+}
+
+/// Nobody asks the archive here: the archivist tells.
+#[tokio::test]
+async fn what_this_process_archived_is_told_by_its_archivist() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive: Arc<dyn Archive> = Arc::new(SqliteArchive::open(&folder.path().join("a.db")).await.unwrap());
+    let commits = Arc::new(Commits::new(archive.clone()));
+    let archivist = Archivist { archive, commits: commits.clone() };
+    let draft = draft(RoomId::new(), "c");
+    let payload = format!("e 1 1 {}", serde_json::to_string(&draft).unwrap()).into_bytes();
+    let batch = [(Partition::FIRST, Entry { id: EventId(1, 0), deliveries: 1, payload })];
+    let (told, done) = tokio::join!(commits.wait(draft.id, false, SOON), archivist.work(&batch));
+    assert_eq!((told, done), (Ok(()), Ok(vec![Outcome::Done])));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -281,6 +281,30 @@ async fn broken_input_gets_a_code_and_costs_no_memory(topology: Topology) {
     assert_eq!(stack.stop_server(0).await.unwrap(), Some(0), "still stops in good order");
 }
 
+/// Without the answer, a client's library reports a connection that broke.
+async fn a_close_is_answered_by_a_close(topology: Topology) {
+    let stack = crate::common::shared(topology).await;
+    let made = stack.provision(1, 0).await.unwrap();
+    // Masked close frames (mask 0): with a code, without one, and with one that may not be sent.
+    let cases: [(&[u8], &[u8]); 3] = [
+        (&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8], &[0x88, 0x02, 0x03, 0xe8]),
+        (&[0x88, 0x80, 0, 0, 0, 0], &[0x88, 0x00]),
+        (&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed], b"\x88\x14\x03\xeaProtocol violation"),
+    ];
+    for (close, answer) in cases {
+        for greeted in [true, false] {
+            let mut client = WsClient::open(&stack.ws_url(0), &Upgrade::default()).await.unwrap();
+            if greeted {
+                client.hello(&made.tokens[0]).await.unwrap();
+            }
+            let (stream, mut rest) = (client.raw_stream().unwrap(), Vec::new());
+            stream.write_all(close).await.unwrap();
+            tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.expect("still open").unwrap();
+            assert_eq!(rest, answer, "{close:?}, greeted: {greeted}");
+        }
+    }
+}
+
 /// Pings are answered past the queue of frames: their answers must be bounded by themselves.
 async fn pings_whose_answers_are_not_read_cost_no_memory(topology: Topology) {
     const BYTES: usize = 48 << 20;
@@ -319,6 +343,7 @@ async fn a_flood_of_errors_ends_the_connection(topology: Topology) {
 
 crate::on_both!(
     broken_input_gets_a_code_and_costs_no_memory,
+    a_close_is_answered_by_a_close,
     pings_whose_answers_are_not_read_cost_no_memory,
     a_flood_of_errors_ends_the_connection,
 );

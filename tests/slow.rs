@@ -1,6 +1,9 @@
 //! A subscriber who stops reading: what it costs, whom, and how it comes back.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    process::{Command, Stdio},
+};
 
 use chatlab::{harness::Stack, service::hub::outbox::MAX_QUEUED_BYTES};
 use chatlab_kit::{
@@ -12,11 +15,12 @@ use chatlab_kit::{
 use chatlab_load::{
     client::{ClientError, Upgrade, WsClient},
     http::HttpClient,
+    result::RunResult,
 };
 use hyper::Method;
 use tokio::time::Instant;
 
-use crate::common::{SOON, own};
+use crate::common::{SOON, chatlab, own};
 
 /// So that the kernel takes little for a client that does not read.
 const RECV_BUFFER: u32 = 4096;
@@ -218,6 +222,24 @@ async fn who_reads_on_too_late_finds_no_bye_and_is_complete_from_what_it_has(top
     let token = token.collect();
     come_back(&mut party, &mut book, token).await;
     book.is_complete(party.sent);
+}
+
+/// The scenario's load, much smaller. Whether the machine kept the schedule is not judged here: another program may run.
+#[test]
+fn a_loaded_server_closes_who_stops_reading_and_the_run_tells_what_became_of_it() {
+    let args = "--json load run slow-reader --conns 20 --rate 150 --secs 13 --body-bytes 4000 --no-calibration --accept";
+    let output = Command::new(chatlab()).args(args.split_whitespace()).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: RunResult = serde_json::from_slice(&output.stdout).unwrap();
+    let shown = chatlab_load::report::terminal(&result);
+    let [reader] = &result.slow[..] else { panic!("{shown}") };
+    assert!(reader.came_back() && reader.token_rooms == 10, "{shown}");
+    assert_eq!((result.ledger.faults(), result.counts.disconnects), (0, 0), "{shown}");
+    assert!(reader.kernel_bytes.is_none_or(|bytes| bytes < ON_THE_WAY as u64), "{shown}");
+    assert!(!result.verdict.broken().any(|rule| rule.rule == "slow_readers_resumed"), "{shown}");
+    // It is among those who must have everything, and not among those who are timed.
+    let (deliveries, sent) = (result.ledger.delivered, result.counts.delivered / 2);
+    assert!(deliveries > 3 * sent && result.latency.delivery.count == 2 * sent, "{shown}");
 }
 
 crate::on_both!(

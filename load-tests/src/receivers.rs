@@ -162,3 +162,22 @@ impl Receive {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_readers_stop_within_the_window_and_listen_to_rooms_that_there_are() {
+        let good = Slow { conns: 1, rooms: 10, stop_ms: 8_000, recv_buffer: 4_096 };
+        assert_eq!(good.check(10, 30_000), Ok(()));
+        for (wrong, named) in [
+            (Slow { conns: 0, ..good }, "conns"),
+            (Slow { rooms: 11, ..good }, "rooms 1 to 10"),
+            (Slow { stop_ms: 30_000, ..good }, "stop_ms"),
+            (Slow { recv_buffer: 0, ..good }, "recv_buffer"),
+        ] {
+            assert!(wrong.check(10, 30_000).unwrap_err().contains(named));
+        }
+    }
+}

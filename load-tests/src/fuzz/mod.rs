@@ -77,6 +77,8 @@ pub const MAX_PEAK_BYTES: u64 = 64 << 20;
 const RELEASE_BOUND: Duration = Duration::from_secs(30);
 /// Descriptors that may come on top: connections to Redis and to the database that are opened when needed.
 const SPARE_DESCRIPTORS: usize = 16;
+/// A run goes on after so many cases that failed.
+const MAX_FAILURES: usize = 20;
 /// Of so many cases that ended last, a panic is searched for in those that ended abruptly.
 const SUSPECTS: usize = 64;
 
@@ -190,9 +192,12 @@ impl Field {
         }
     }
 
+    /// One case is no reason to stop: another failure may be another fault.
     fn fail(&self, failure: Failure) {
-        lock(&self.failures).push(failure);
-        self.stop.store(true, Relaxed);
+        let mut failures = lock(&self.failures);
+        let enough = failure.case.is_none() || failures.len() + 1 >= MAX_FAILURES;
+        failures.push(failure);
+        self.stop.fetch_or(enough, Relaxed);
     }
 
     fn stopped(&self) -> bool {
