@@ -11,6 +11,10 @@ use chatlab_load::fuzz::{self, FuzzError, Kind, Options};
 
 use crate::common::{chatlab, redis_binary};
 
+/// Enough for every kind of input to come several times.
+const CASES: u64 = 1_200;
+/// Only a machine that is far too slow takes so long.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Answers that must have been provoked: a run without them did not reach the code that gives them.
 const PROVOKED: [&str; 19] = [
     "HTTP 400 invalid",
@@ -64,9 +68,10 @@ async fn fuzzing_what_is_not_there_says_so(topology: Topology) {
     let options = Options {
         kind: Kind::Socketio,
         seed: 5,
-        time: Duration::from_secs(3),
+        time: LONGEST,
         clients: fuzz::CLIENTS,
-        only: None,
+        first: 0,
+        cases: Some(CASES),
     };
     match fuzz::run(&target, &options, &mut |_, _| {}).await {
         Ok(report) => assert!(report.passed(), "{}\n{:#?}", report.terminal(), report.failures),

@@ -35,8 +35,8 @@ use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::common::{SOON, next_event, own, party, shared};
 
-/// What is told before `REPLICA_WAIT_MS`, and not by waiting for it.
-const AT_ONCE: Duration = Duration::from_millis(REPLICA_WAIT_MS * 3 / 4);
+/// Whoever waited in vain for a replica needed longer.
+const AT_ONCE: Duration = Duration::from_millis(REPLICA_WAIT_MS);
 
 /// The level of an answer, and the one that was wanted and not reached.
 fn levels(ack: &Ack) -> (AckLevel, Option<AckLevel>) {

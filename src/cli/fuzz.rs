@@ -58,7 +58,8 @@ pub(super) async fn run(args: FuzzArgs, global: &Global) -> anyhow::Result<ExitC
         seed: args.seed,
         time: Duration::from_secs(args.secs),
         clients: args.clients,
-        only: args.case,
+        first: args.case.unwrap_or(0),
+        cases: args.case.map(|_| 1),
     };
     let progress = if global.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     progress.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);

@@ -13,6 +13,8 @@ const PONG: u8 = 0xA;
 const FIN: u8 = 0x80;
 /// The most bytes in a flood that nobody reads the answers to: more than the kernel holds for a connection.
 const MAX_FLOOD_BYTES: usize = 8 << 20;
+/// The most frames in any flood: small ones cost the server time by the frame.
+const MAX_FLOOD_FRAMES: usize = 60_000;
 /// The server's own bound of a frame.
 const MAX_FRAME: usize = chatlab_kit::wire::MAX_FRAME_BYTES;
 
@@ -193,7 +195,7 @@ fn data_in_fragments(rng: &mut ChaCha8Rng) -> (Step, Then) {
 fn endless_fragments(rng: &mut ChaCha8Rng) -> (Step, Then) {
     let size = rng.random_range(200..3_000);
     let mut bytes = frame(TEXT, &vec![b' '; size], rng.random());
-    while bytes.len() <= MAX_FRAME + 2 * size {
+    for _ in 0..MAX_FRAME / size + 1 {
         bytes.extend(frame(0, &vec![b' '; size], rng.random()));
     }
     (Step::Bytes(bytes), Then::Dead(1009))
@@ -227,7 +229,7 @@ fn flood(rng: &mut ChaCha8Rng) -> (Step, Then) {
     let payload = bytes_of(rng.random_range(0..=125), rng);
     let bytes = frame(FIN | if rng.random_bool(0.8) { PING } else { PONG }, &payload, rng.random());
     let most = if rng.random_ratio(1, 40) { MAX_FLOOD_BYTES } else { 64 << 10 };
-    let times = rng.random_range(1..=(most / bytes.len()) as u32);
+    let times = rng.random_range(1..=(most / bytes.len()).min(MAX_FLOOD_FRAMES) as u32);
     (Step::Flood { bytes, times }, Then::Alive)
 }
 

@@ -35,7 +35,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -124,8 +124,10 @@ pub struct Options {
     pub time: Duration,
     /// Connections at a time.
     pub clients: usize,
-    /// This case only, once.
-    pub only: Option<u64>,
+    /// The number of the first case.
+    pub first: u64,
+    /// How many cases at most.
+    pub cases: Option<u64>,
 }
 
 /// The server, with users and rooms for a run.
@@ -165,6 +167,7 @@ struct Field {
     options: Options,
     next: AtomicU64,
     inputs: AtomicU64,
+    attackers: AtomicUsize,
     stop: AtomicBool,
     tally: Mutex<Tally>,
     failures: Mutex<Vec<Failure>>,
@@ -182,8 +185,9 @@ impl Field {
         Self {
             target: target.clone(),
             options: options.clone(),
-            next: AtomicU64::new(options.only.unwrap_or(0)),
+            next: AtomicU64::new(options.first),
             inputs: AtomicU64::new(0),
+            attackers: AtomicUsize::new(options.clients.max(1)),
             stop: AtomicBool::new(false),
             tally: Mutex::default(),
             failures: Mutex::default(),
@@ -220,16 +224,21 @@ impl Field {
     }
 
     async fn attack(self: Arc<Self>) {
+        let last = self.options.cases.map_or(u64::MAX, |cases| self.options.first.saturating_add(cases));
         while !self.stopped() {
             let number = self.next.fetch_add(1, Relaxed);
+            if number >= last {
+                break;
+            }
             let case = self.case(number);
             lock(&self.running).insert(number);
             let played = Box::pin(play(&case, &self.place(&case))).await;
             lock(&self.running).remove(&number);
             self.note(&case, played);
-            if self.options.only.is_some() {
-                self.stop.store(true, Relaxed);
-            }
+        }
+        // Nobody is left: there are no more cases.
+        if self.attackers.fetch_sub(1, Relaxed) == 1 {
+            self.stop.store(true, Relaxed);
         }
     }
 
@@ -323,8 +332,7 @@ pub async fn run(
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&field).ask_honestly(honest));
-    let clients = if options.only.is_some() { 1 } else { options.clients.max(1) };
-    for _ in 0..clients {
+    for _ in 0..options.clients.max(1) {
         tasks.spawn(Arc::clone(&field).attack());
     }
     let samples = watch_over(&field, &http, before, tell).await;
@@ -405,7 +413,7 @@ async fn conclude(
         Ok(_) => {}
         Err(why) => wrong(format!("the server does not answer: {why}")),
     }
-    let memory = Memory::of(samples).filter(|_| field.options.only.is_none());
+    let memory = Memory::of(samples);
     if let Some(memory) = memory {
         if memory.growth() > MAX_GROWTH_BYTES {
             wrong(format!("memory grew by {} bytes over the second half", memory.growth()));
