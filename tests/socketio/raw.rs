@@ -183,17 +183,14 @@ async fn requests_that_are_none_are_refused(topology: Topology) {
 
     // Each of these ends its session.
     let session = Polled::connect(stack, &made.tokens[0]).await;
-    let (one, other) = tokio::join!(
-        async { while session.poll().await.is_ok_and(|packets| !packets.contains(&"1".to_owned())) {} },
-        async {
-            loop {
-                // Until the first one is under way.
-                if let Err(error) = session.poll().await {
-                    break error;
-                }
+    let (one, other) = tokio::join!(async { while session.poll().await.is_ok() {} }, async {
+        loop {
+            // Until the first one is under way.
+            if let Err(error) = session.poll().await {
+                break error;
             }
         }
-    );
+    });
     let ((), (status, code)) = (one, other);
     assert_eq!(status, 400, "{code}");
     let cases: [(Vec<u8>, (u16, &str)); 4] = [
@@ -312,7 +309,7 @@ async fn who_does_not_answer_pings_is_let_go(topology: Topology) {
             Err(error) => panic!("{error:?}"),
         }
     };
-    assert!(bye[0].contains("heartbeat_timeout") && bye.last().unwrap() == "1", "{bye:?}");
+    assert!(bye.last().unwrap().contains("heartbeat_timeout"), "{bye:?}");
     assert_eq!(polled.poll().await, refusal(400, "invalid"));
     stack.stop().await.unwrap();
 }

@@ -248,7 +248,8 @@ async fn next_packets(session: &Session, drain: &mut Drain) -> Answer {
                 for words in words.map_err(ServiceError::internal)? {
                     add(&mut payload, Some(words.as_bytes()));
                 }
-                add(&mut payload, Some(packet::CLOSE.as_bytes()));
+                // Nothing after them: a close packet would have official clients drop what they did not look at yet, or stay
+                // away. The next poll finds nobody, which they take for a lost connection.
                 drain.closed = true;
                 session.said.cancel();
                 return Ok(packets(payload));
