@@ -57,8 +57,16 @@ pub(super) enum Step {
     Packet(String),
     /// Whatever comes, until nothing comes for a moment.
     Quiet,
-    /// A request on a connection of its own, and its answer if it comes soon.
-    Request { head: String, body: String },
+    /// Requests at once, each on a connection of its own, and their answers if they come soon.
+    Requests(Vec<Request>),
+}
+
+/// A request of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Request {
+    /// Its head without lengths and without its end.
+    pub head: String,
+    pub body: String,
 }
 
 /// How the connection goes, if it is still there.
@@ -115,6 +123,12 @@ impl Case {
         Self { number, layer, user: rng.random_range(0..1_000), steps, leave }
     }
 
+    /// A client of Socket.IO that does nothing wrong.
+    pub(super) fn good() -> Self {
+        let steps = socketio::let_in().into_iter().chain([Step::Fence]).collect();
+        Self { number: u64::MAX, layer: Layer::Packets, user: 0, steps, leave: Leave::Close }
+    }
+
     /// How many inputs it has that are to be wrong somehow, and not only to get there.
     pub(super) fn inputs(&self) -> u64 {
         let is_input = |step: &&Step| {
@@ -125,7 +139,7 @@ impl Case {
                     | Step::Bytes(_)
                     | Step::Drip(_)
                     | Step::Flood { .. }
-                    | Step::Request { .. }
+                    | Step::Requests(_)
             )
         };
         self.steps.iter().filter(is_input).count() as u64
@@ -195,7 +209,7 @@ mod tests {
             let cases: Vec<_> = (0..4_000).map(|number| Case::nth(kind, 1, number)).collect();
             let layers: BTreeSet<_> = cases.iter().map(|case| case.layer).collect();
             assert_eq!(layers.len(), 3);
-            assert!(cases.iter().all(|case| case.inputs() > 0 && case.inputs() <= 20));
+            assert!(cases.iter().all(|case| case.inputs() > 0 && case.inputs() <= 80));
             for way in [Leave::Close, Leave::Drop, Leave::Reset, Leave::HalfClose, Leave::Stay] {
                 assert!(cases.iter().any(|case| case.leave == way), "{kind:?}: nobody goes by {way:?}");
             }

@@ -57,15 +57,16 @@ pub(super) fn hello() -> ClientFrame {
 pub(super) fn events() -> Vec<Value> {
     vec![
         json!(["message", { "room": ROOM, "cid": "c-1", "body": "hello there" }]),
+        json!(["message:typing", { "room": ROOM, "on": true }]),
+        json!(["chat:create", { "name": "Tea" }]),
         json!(["chat:join", { "room": ROOM }]),
         json!(["chat:join", { "room": ROOM, "after": { "epoch": ROOM, "seq": 3, "id": ROOM } }]),
         json!(["chat:leave", { "room": ROOM }]),
-        json!(["user:get-online", { "room": ROOM, "limit": 5 }]),
+        json!(["chat:history", { "room": ROOM, "before": 9, "limit": 5 }]),
+        json!(["user:get-online", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
+        // What there is not, or not yet.
         json!(["user:status", { "status": "away", "text": "tea" }]),
-        json!(["message:typing", { "room": ROOM, "on": true }]),
         json!(["message:update", { "room": ROOM, "id": ROOM, "body": "other" }]),
-        json!(["message:delete", { "room": ROOM, "id": ROOM }]),
-        json!(["message:read", { "room": ROOM, "seq": 3 }]),
         json!(["message:react", { "room": ROOM, "id": ROOM, "emoji": "👍" }]),
         json!(["message", ROOM, "hello there", 3, null, [1, 2]]),
     ]

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 /// The longest frame of the server that is taken in, in bytes.
 const MAX_FRAME: usize = 1 << 20;
+/// Requests of ours have numbers from here on, in acknowledgements too.
+pub(super) const FIRST_OWN: u64 = 1 << 40;
 /// The longest head of a response that is taken in, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -237,7 +239,7 @@ fn native(text: &str) -> Heard {
         return Heard::Nonsense(format!("no frame of the protocol: {}", start(text)));
     };
     match frame {
-        ServerFrame::Pong { id } => Heard::Answer(id),
+        ServerFrame::Pong { id } if id >= FIRST_OWN => Heard::Answer(id),
         ServerFrame::Error { code, .. } => coded("error", code),
         ServerFrame::Bye { code, .. } => coded("bye", code),
         _ => {
@@ -250,21 +252,54 @@ fn native(text: &str) -> Heard {
 
 fn coded(what: &str, code: ErrorCode) -> Heard {
     let name = serde_json::to_value(code).ok().and_then(|name| name.as_str().map(str::to_owned));
-    let own_fault = matches!(code, ErrorCode::Internal | ErrorCode::Unavailable);
-    Heard::Text { name: format!("{what} {}", name.unwrap_or_default()), own_fault }
+    coded_as(what, &name.unwrap_or_default())
 }
 
 fn engine(text: &str) -> Heard {
     let mut types = text.chars();
     let name = match (types.next(), types.next()) {
+        (Some('4'), Some('2' | '3')) => return told(text),
+        (Some('4'), Some('4')) => match code_in(&text[2..], "/data/code") {
+            Some(code) => return coded_as("refused", &code),
+            None => "44".to_owned(),
+        },
         (Some('4'), Some(kind @ '0'..='6')) => format!("4{kind}"),
         (Some(kind @ ('0'..='3' | '5' | '6')), _) => kind.to_string(),
         _ => return Heard::Nonsense(format!("no packet: {}", start(text))),
     };
-    // An error of ours is an event or an acknowledgement that carries its code.
-    let own_fault =
-        name.starts_with('4') && ["\"internal\"", "\"unavailable\""].iter().any(|code| text.contains(code));
-    Heard::Text { name: format!("packet {name}"), own_fault }
+    Heard::Text { name: format!("packet {name}"), own_fault: false }
+}
+
+/// An event or an acknowledgement of Socket.IO: of what, or with which code.
+fn told(text: &str) -> Heard {
+    let (kind, rest) = text.split_at(2);
+    let (number, json) =
+        rest.split_at(rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len());
+    let Ok(Value::Array(parts)) = serde_json::from_str(json) else {
+        return Heard::Nonsense(format!("no packet of Socket.IO: {}", start(text)));
+    };
+    if kind == "43" {
+        return match (number.parse(), code_in(json, "/0/error/code")) {
+            (Ok(number), _) if number >= FIRST_OWN => Heard::Answer(number),
+            (Ok(_), Some(code)) => coded_as("ack", &code),
+            (Ok(_), None) => Heard::Text { name: "ack".into(), own_fault: false },
+            (Err(_), _) => Heard::Nonsense(format!("an acknowledgement of nothing: {}", start(text))),
+        };
+    }
+    let name = parts.first().and_then(Value::as_str).unwrap_or_default();
+    match code_in(json, "/1/code") {
+        Some(code) if matches!(name, "error" | "bye") => coded_as(name, &code),
+        _ => Heard::Text { name: format!("event {name}"), own_fault: false },
+    }
+}
+
+fn code_in(json: &str, pointer: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(json).ok()?;
+    Some(value.pointer(pointer)?.as_str()?.to_owned())
+}
+
+fn coded_as(what: &str, code: &str) -> Heard {
+    Heard::Text { name: format!("{what} {code}"), own_fault: matches!(code, "internal" | "unavailable") }
 }
 
 fn start(text: &str) -> String {
@@ -303,14 +338,14 @@ mod tests {
                 error,
                 b"\x89\0",
                 b"\x8a\x02ab",
-                &[0x81, 19],
-                br#"{"t":"pong","id":5}"#,
+                &[0x81, 31],
+                br#"{"t":"pong","id":1099511627776}"#,
                 b"\x88\x02\x03\xea",
             ],
         );
         let text = Heard::Text { name: "error invalid".into(), own_fault: false };
         let pong = Heard::Pong(b"ab".to_vec());
-        assert_eq!(all, [text, Heard::Ping, pong, Heard::Answer(5), Heard::Close(Some(1002))]);
+        assert_eq!(all, [text, Heard::Ping, pong, Heard::Answer(FIRST_OWN), Heard::Close(Some(1002))]);
         let all = after_upgrade(Dialect::Engine, &[&[0x81, 7], br#"40{"a":"#, b"\x81\x012", b"\x82\x01x"]);
         assert_eq!(
             all.iter().filter_map(Heard::label).collect::<Vec<_>>(),

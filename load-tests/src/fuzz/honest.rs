@@ -5,7 +5,10 @@ use std::time::Duration;
 use chatlab_kit::ids::RoomId;
 use tokio::time::Instant;
 
-use super::play::ANSWER_BOUND;
+use super::{
+    case::Case,
+    play::{ANSWER_BOUND, Place, play},
+};
 use crate::client::{ClientError, WsClient};
 
 /// Two people in a room of their own, on connections that stay.
@@ -15,18 +18,25 @@ pub(super) struct Honest {
     room: RoomId,
     here: WsClient,
     there: WsClient,
+    /// Where newcomers come by Socket.IO, if that is fuzzed.
+    engine: Option<Place>,
     said: u64,
 }
 
 impl Honest {
-    pub(super) async fn arrive(url: &str, tokens: [String; 2], room: RoomId) -> Result<Self, ClientError> {
+    pub(super) async fn arrive(
+        url: &str,
+        tokens: [String; 2],
+        room: RoomId,
+        engine: Option<Place>,
+    ) -> Result<Self, ClientError> {
         let mut here = WsClient::connect(url, &tokens[0]).await?;
         let mut there = WsClient::connect(url, &tokens[1]).await?;
         for client in [&mut here, &mut there] {
             client.set_timeout(ANSWER_BOUND);
             client.join(room, None).await?;
         }
-        Ok(Self { url: url.to_owned(), tokens, room, here, there, said: 0 })
+        Ok(Self { url: url.to_owned(), tokens, room, here, there, engine, said: 0 })
     }
 
     /// A message from one to the other, and a newcomer who is let in and answered. How long the slower of the two took.
@@ -49,6 +59,15 @@ impl Honest {
         newcomer.set_timeout(ANSWER_BOUND);
         newcomer.ping().await.map_err(failed("ping"))?;
         newcomer.close().await.map_err(failed("close"))?;
+        if let Some(place) = &self.engine {
+            let played = Box::pin(play(&Case::good(), place)).await;
+            if let Some(why) = played.wrong {
+                return Err(format!("an honest client of Socket.IO: {why}"));
+            }
+            if !played.labels.iter().any(|label| label == "packet 40") {
+                return Err(format!("an honest client of Socket.IO was not let in: {:?}", played.labels));
+            }
+        }
         let slower = talked.max(began.elapsed());
         match slower <= ANSWER_BOUND {
             true => Ok(slower),

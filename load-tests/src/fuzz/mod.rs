@@ -30,7 +30,7 @@ pub mod watch;
 mod wire;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -171,8 +171,7 @@ struct Field {
     stop: AtomicBool,
     tally: Mutex<Tally>,
     failures: Mutex<Vec<Failure>>,
-    /// Cases that are played, and those that were and ended abruptly.
-    running: Mutex<BTreeSet<u64>>,
+    /// Cases that ended abruptly, the last of them.
     abrupt: Mutex<VecDeque<u64>>,
 }
 
@@ -191,7 +190,6 @@ impl Field {
             stop: AtomicBool::new(false),
             tally: Mutex::default(),
             failures: Mutex::default(),
-            running: Mutex::default(),
             abrupt: Mutex::default(),
         }
     }
@@ -231,9 +229,7 @@ impl Field {
                 break;
             }
             let case = self.case(number);
-            lock(&self.running).insert(number);
             let played = Box::pin(play(&case, &self.place(&case))).await;
-            lock(&self.running).remove(&number);
             self.note(&case, played);
         }
         // Nobody is left: there are no more cases.
@@ -278,8 +274,7 @@ impl Field {
 
     /// After a panic: each suspect alone, until one does it again.
     async fn find_panic(&self, http: &HttpClient, mut panics: f64) -> Option<Failure> {
-        let suspects: Vec<u64> =
-            lock(&self.running).iter().chain(lock(&self.abrupt).iter()).copied().collect();
+        let suspects = std::mem::take(&mut *lock(&self.abrupt));
         for number in suspects.into_iter().rev() {
             let case = self.case(number);
             let played = Box::pin(play(&case, &self.place(&case))).await;
@@ -327,7 +322,13 @@ pub async fn run(
     let field = Arc::new(Field::new(target, options));
     let ws_url = format!("ws://{}/ws", target.server);
     let tokens = [target.tokens[0].clone(), target.tokens[1].clone()];
-    let honest = Honest::arrive(&ws_url, tokens, target.rooms[0]).await;
+    let engine = (options.kind == Kind::Socketio).then(|| Place {
+        server: target.server,
+        kind: options.kind,
+        token: target.tokens[0].clone(),
+        room: target.rooms[0],
+    });
+    let honest = Honest::arrive(&ws_url, tokens, target.rooms[0], engine).await;
     let honest = honest.map_err(|error| not_ready(error.to_string()))?;
     let began = Instant::now();
     let mut tasks = JoinSet::new();
@@ -434,4 +435,31 @@ async fn conclude(
     }
     let tally = std::mem::take(&mut *lock(&field.tally));
     Report::new(&field.options, tally, failures, (before, after, release), memory, log, took)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_not_there_is_said_not_to_be_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let _ = client.read(&mut [0; 1024]).await;
+                let _ = client.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        });
+        let http = HttpClient::new(&url);
+        assert_eq!(has_endpoint(&http, Kind::Ws).await, Ok(()));
+        let error = has_endpoint(&http, Kind::Socketio).await.unwrap_err();
+        assert!(matches!(error, FuzzError::NoEndpoint { status: 404, .. }), "{error}");
+        assert!(error.to_string().contains("no Socket.IO endpoint: GET /socket.io/?EIO=4"), "{error}");
+    }
 }

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     Kind,
-    case::{Case, Leave, Step},
+    case::{Case, Leave, Request, Step},
     corpus, frames,
-    heard::{Dialect, Heard},
+    heard::{Dialect, FIRST_OWN, Heard},
     upgrade,
     wire::{Ending, Wire},
 };
@@ -25,8 +25,6 @@ const QUIET: Duration = Duration::from_millis(15);
 const POLL_WAIT: Duration = Duration::from_millis(150);
 /// The mask of our own good frames. It hides nothing here.
 const MASK: u32 = 0x1234_5678;
-/// The numbers of fences begin here, far from those of the corpus.
-const FIRST_FENCE: u64 = 1 << 40;
 
 /// Whom and where a case is about.
 #[derive(Clone, Debug)]
@@ -46,7 +44,7 @@ pub(super) struct Played {
     pub sent: u64,
     /// What the server did that it must not do.
     pub wrong: Option<String>,
-    /// The other side went without a close frame after an upgrade: so does one whose task is gone.
+    /// The other side went by itself and without a close frame after an upgrade: so does one whose task is gone.
     pub abrupt: bool,
 }
 
@@ -63,7 +61,7 @@ pub(super) async fn play(case: &Case, place: &Place) -> Played {
         }
     };
     let mut player =
-        Player { place, wire, sid: String::new(), fences: FIRST_FENCE, others: Played::default() };
+        Player { place, wire, sid: String::new(), fences: FIRST_OWN, left: false, others: Played::default() };
     let mut wrong = player.steps(&case.steps).await.err();
     if wrong.is_none() {
         wrong = player.leave(case.leave).await.err();
@@ -82,6 +80,8 @@ struct Player<'a> {
     /// What Engine.IO called the session.
     sid: String,
     fences: u64,
+    /// We have closed our half, or said that we go.
+    left: bool,
     /// What was heard on connections for single requests.
     others: Played,
 }
@@ -136,13 +136,16 @@ impl Player<'_> {
             Step::Packet(kind) => {
                 let wanted = format!("packet {kind}");
                 // Being refused is an answer too.
-                self.wait(&wanted, |heard| is_text(heard, &wanted) || is_text(heard, "packet 44")).await
+                let refused =
+                    |heard: &Heard| matches!(heard, Heard::Text { name, .. } if name.starts_with("refused"));
+                self.wait(&wanted, |heard| is_text(heard, &wanted) || refused(heard)).await?;
+                Ok(self.wire.heard.iter().any(|heard| is_text(heard, &wanted)))
             }
             Step::Quiet => {
                 self.wire.listen(QUIET).await;
                 Ok(true)
             }
-            Step::Request { head, body } => self.request(head, body).await,
+            Step::Requests(requests) => self.requests(requests).await,
         }
     }
 
@@ -179,13 +182,15 @@ impl Player<'_> {
     }
 
     async fn fence(&mut self) -> Result<bool, String> {
-        if self.place.kind != Kind::Ws {
-            return self.low_fence().await;
-        }
         let id = self.fences;
         self.fences += 1;
-        self.wire.put(&frames::text(&format!(r#"{{"t":"ping","id":{id}}}"#), MASK)).await;
-        self.wait("the answer to a ping", move |heard| *heard == Heard::Answer(id)).await
+        let text = match self.place.kind {
+            Kind::Ws => format!(r#"{{"t":"ping","id":{id}}}"#),
+            // A good request that can only be refused.
+            Kind::Socketio => format!(r#"42{id}["chat:leave",{{"room":"{}"}}]"#, RoomId(uuid::Uuid::nil())),
+        };
+        self.wire.put(&frames::text(&text, MASK)).await;
+        self.wait("the answer to a request", move |heard| *heard == Heard::Answer(id)).await
     }
 
     async fn low_fence(&mut self) -> Result<bool, String> {
@@ -209,27 +214,29 @@ impl Player<'_> {
         }
     }
 
-    /// A request by itself; its answer may be held back.
-    async fn request(&mut self, head: &str, body: &str) -> Result<bool, String> {
-        let body = self.filled(body);
-        let length = if head.starts_with("GET") && body.is_empty() {
-            String::new()
-        } else {
-            format!("Content-Length: {}\r\n", body.len())
-        };
-        let text = format!("{}Connection: close\r\n{length}\r\n{body}", self.filled(head));
-        let Ok(mut wire) = Wire::open(self.place.server, Dialect::Engine).await else {
-            return Err("no connection for a request".to_owned());
-        };
-        wire.put(text.as_bytes()).await;
-        wire.hear(Instant::now() + POLL_WAIT, |heard| !heard.is_empty()).await;
-        if let Some(sid) = wire.heard.iter().find_map(sid) {
-            self.sid = sid;
-        }
-        self.others.sent += wire.sent;
-        self.others.labels.extend(wire.heard.iter().filter_map(Heard::label));
-        if self.others.wrong.is_none() {
-            self.others.wrong = wire.heard.iter().find_map(fault_of);
+    /// Requests by themselves, all at once; answers may be held back.
+    async fn requests(&mut self, requests: &[Request]) -> Result<bool, String> {
+        let texts = requests.iter().map(|request| {
+            let body = self.filled(&request.body);
+            let length = match request.head.starts_with("GET") && body.is_empty() {
+                true => String::new(),
+                false => format!("Content-Length: {}\r\n", body.len()),
+            };
+            format!("{}Connection: close\r\n{length}\r\n{body}", self.filled(&request.head))
+        });
+        let texts: Vec<_> = texts.collect();
+        let server = self.place.server;
+        let exchanges = texts.iter().map(|text| exchange(server, text));
+        for wire in futures_util::future::join_all(exchanges).await {
+            let wire = wire.map_err(|error| format!("no connection for a request: {error}"))?;
+            if let Some(sid) = wire.heard.iter().find_map(sid) {
+                self.sid = sid;
+            }
+            self.others.sent += wire.sent;
+            self.others.labels.extend(wire.heard.iter().filter_map(Heard::label));
+            if self.others.wrong.is_none() {
+                self.others.wrong = wire.heard.iter().find_map(fault_of);
+            }
         }
         Ok(true)
     }
@@ -254,6 +261,7 @@ impl Player<'_> {
                 self.wait("the answer to a close", |heard| matches!(heard, Heard::Close(_))).await.map(drop)
             }
             Leave::HalfClose => {
+                self.left = true;
                 self.wire.half_close().await;
                 self.ended("a connection whose client has closed its half", ANSWER_BOUND).await
             }
@@ -270,16 +278,17 @@ impl Player<'_> {
     }
 
     fn judged(self, wrong: Option<String>) -> Played {
-        let Self { wire, others, .. } = self;
+        let Self { wire, others, left, .. } = self;
         let closed = wire.heard.iter().any(|one| matches!(one, Heard::Close(_)));
         let upgraded = wire.heard.iter().any(|one| matches!(one, Heard::Status { status: 101, .. }));
-        let abrupt = upgraded && !closed && wire.ending.is_some();
+        let abrupt = upgraded && !closed && !left && wire.ending.is_some();
         let mut labels: Vec<_> = wire.heard.iter().filter_map(Heard::label).collect();
         labels.extend(others.labels);
         if !closed {
             labels.push(
                 match wire.ending {
-                    Some(Ending::Eof) => "ended without a close",
+                    Some(Ending::Eof) if abrupt => "ended without a close",
+                    Some(Ending::Eof) => "ended",
                     Some(Ending::Reset) => "broken off",
                     None => "left open",
                 }
@@ -289,6 +298,14 @@ impl Player<'_> {
         let fault = wire.heard.iter().find_map(fault_of);
         Played { labels, sent: wire.sent + others.sent, wrong: fault.or(others.wrong).or(wrong), abrupt }
     }
+}
+
+/// One request, and what comes soon.
+async fn exchange(server: SocketAddr, text: &str) -> std::io::Result<Wire> {
+    let mut wire = Wire::open(server, Dialect::Engine).await?;
+    wire.put(text.as_bytes()).await;
+    wire.hear(Instant::now() + POLL_WAIT, |heard| !heard.is_empty()).await;
+    Ok(wire)
 }
 
 fn is_text(heard: &Heard, wanted: &str) -> bool {

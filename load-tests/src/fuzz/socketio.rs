@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{
-    case::{Leave, Step, leave},
+    case::{Leave, Request, Step, leave},
     corpus::{self, SID, TOKEN},
     json, upgrade,
 };
@@ -18,8 +18,8 @@ use super::{
 pub(super) const PATH: &str = "/socket.io/";
 /// The most packets of one connection.
 const MAX_PACKETS: usize = 12;
-/// The most binary attachments that a packet declares and that are sent.
-const MAX_ATTACHMENTS: usize = 20;
+/// The most binary frames in a row.
+const MAX_ATTACHMENTS: usize = 4;
 
 pub(super) fn websocket_path() -> String {
     format!("{PATH}?EIO=4&transport=websocket")
@@ -75,25 +75,29 @@ fn blob(rng: &mut ChaCha8Rng) -> Vec<u8> {
     bytes
 }
 
-/// On a WebSocket: opens, asks to be let in more often than not, and sends packets.
+/// Opens a WebSocket and is let in.
+pub(super) fn let_in() -> [Step; 4] {
+    [Step::Open(websocket_path()), Step::Packet("0".into()), Step::Text(connect()), Step::Packet("40".into())]
+}
+
+/// On a WebSocket: opens, is let in more often than not, and sends packets.
 pub(super) fn packets(rng: &mut ChaCha8Rng) -> (Vec<Step>, Leave) {
-    let mut steps = vec![Step::Open(websocket_path()), Step::Packet("0".into())];
-    if rng.random_bool(0.8) {
-        steps.extend([Step::Text(connect()), Step::Packet("40".into())]);
+    let known = rng.random_bool(0.85);
+    let mut steps = let_in().to_vec();
+    if !known {
+        steps.truncate(2);
+    }
+    if known && rng.random_bool(0.6) {
+        steps.push(Step::Text(format!("42{}", json!(["chat:join", { "room": corpus::ROOM }]))));
     }
     for _ in 0..rng.random_range(1..=MAX_PACKETS) {
         steps.push(Step::Text(packet(rng)));
-        if rng.random_bool(0.2) {
-            let some = rng.random_range(1..=3);
-            let count = if rng.random_bool(0.1) { MAX_ATTACHMENTS } else { some };
-            // One step each counts against the bound of a case's inputs.
-            let attachments = (0..count.min(2)).map(|_| Step::Binary(blob(rng)));
-            steps.extend(attachments);
-            break;
+        if rng.random_bool(0.1) {
+            steps.extend((0..rng.random_range(1..=MAX_ATTACHMENTS)).map(|_| Step::Binary(blob(rng))));
         }
+        // Whatever that was, the connection lives, or it was closed.
+        steps.push(if known && rng.random() { Step::Fence } else { Step::Quiet });
     }
-    // Whatever those were, the transport lives, or it was closed.
-    steps.push(Step::Quiet);
     (steps, leave(rng, true))
 }
 
@@ -123,61 +127,66 @@ pub(super) fn handshake(rng: &mut ChaCha8Rng) -> (Vec<Step>, Leave) {
     let method = ["GET", "GET", "POST", "OPTIONS", "PUT", "DELETE"].choose(rng).copied().unwrap_or("GET");
     let with = if rng.random() { format!("&sid={sid}") } else { String::new() };
     let head = format!("{method} {PATH}?{query}{with} HTTP/1.1\r\nHost: localhost\r\n");
-    (vec![Step::Request { head, body: String::new() }], leave(rng, false))
+    (vec![Step::Requests(vec![Request { head, body: String::new() }])], leave(rng, false))
 }
 
-fn get(query: &str) -> Step {
+fn get(query: &str) -> Request {
     let head = format!("GET {PATH}?EIO=4&transport=polling{query} HTTP/1.1\r\nHost: localhost\r\n");
-    Step::Request { head, body: String::new() }
+    Request { head, body: String::new() }
 }
 
-fn post(body: String, rng: &mut ChaCha8Rng) -> Step {
-    let kinds = [
-        "text/plain;charset=UTF-8",
-        "text/plain;charset=UTF-8",
-        "application/octet-stream",
-        "application/json",
-        "",
-    ];
-    let kind = kinds.choose(rng).copied().unwrap_or("");
+fn poll() -> Request {
+    get(&format!("&sid={SID}"))
+}
+
+fn post(body: String, rng: &mut ChaCha8Rng) -> Request {
+    let text = "text/plain;charset=UTF-8";
+    let kind = [text, text, "application/octet-stream", "application/json", ""].choose(rng).copied();
     let head = format!(
-        "POST {PATH}?EIO=4&transport=polling&sid={SID} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        "POST {PATH}?EIO=4&transport=polling&sid={SID} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\n",
+        kind.unwrap_or(text)
     );
-    Step::Request { head, body }
+    Request { head, body }
 }
 
-/// By polling: a session, and payloads for it; at times two polls at once, or a WebSocket that takes the session over.
-pub(super) fn polling(rng: &mut ChaCha8Rng) -> (Vec<Step>, Leave) {
-    let mut steps = vec![get("")];
-    if rng.random_bool(0.8) {
-        steps.extend([post(connect(), rng), get(&format!("&sid={SID}"))]);
-    }
-    for _ in 0..rng.random_range(1..=6) {
-        let mut packets: Vec<String> = (0..rng.random_range(1..=4)).map(|_| packet(rng)).collect();
-        if rng.random_bool(0.2) {
-            packets.push(
-                ["bAQIDBA==", "b", "b====", "b!!!!", "bAQID\u{1e}"]
-                    .choose(rng)
-                    .copied()
-                    .unwrap_or("b")
-                    .to_owned(),
-            );
-        }
-        let joint = ["\u{1e}", "\u{1e}", "\u{1e}", "\u{1e}\u{1e}", ":", "2:4"]
-            .choose(rng)
-            .copied()
-            .unwrap_or("\u{1e}");
-        steps.push(post(packets.join(joint), rng));
-        if rng.random_bool(0.3) {
-            steps.push(get(&format!("&sid={SID}")));
-        }
-    }
+/// What a `POST` brings: packets, and what joins them.
+fn payload(rng: &mut ChaCha8Rng) -> String {
+    let most = if rng.random_bool(0.05) { 100 } else { 4 };
+    let mut packets: Vec<String> = (0..rng.random_range(1..=most)).map(|_| packet(rng)).collect();
     if rng.random_bool(0.2) {
+        let binary = ["bAQIDBA==", "b", "b====", "b!!!!", "bAQID\u{1e}"].choose(rng).copied();
+        packets.push(binary.unwrap_or("b").to_owned());
+    }
+    let joint = ["\u{1e}", "\u{1e}", "\u{1e}", "\u{1e}\u{1e}", ":", "2:4"].choose(rng).copied();
+    packets.join(joint.unwrap_or("\u{1e}"))
+}
+
+/// By polling: a session, and payloads for it; at times two requests at once, or a WebSocket that takes the session over.
+pub(super) fn polling(rng: &mut ChaCha8Rng) -> (Vec<Step>, Leave) {
+    let mut steps = vec![Step::Requests(vec![get("")])];
+    if rng.random_bool(0.8) {
+        let text = Request { head: post(String::new(), rng).head, body: connect() };
+        steps.push(Step::Requests(vec![text, poll()]));
+    }
+    for _ in 0..rng.random_range(1..=4) {
+        let mut at_once = vec![post(payload(rng), rng)];
+        match rng.random_range(0..6) {
+            0 => at_once.push(post(payload(rng), rng)),
+            1 => at_once.push(poll()),
+            2 => at_once.extend([poll(), poll()]),
+            _ => {}
+        }
+        steps.push(Step::Requests(at_once));
+    }
+    if rng.random_bool(0.25) {
+        // As official clients do it, and not quite so.
         steps.push(Step::Open(format!("{}&sid={SID}", websocket_path())));
-        let probes = ["2probe", "2", "3probe", "5", "4", ""];
-        steps.push(Step::Text(probes.choose(rng).copied().unwrap_or("5").to_owned()));
-        steps.push(Step::Text("5".to_owned()));
-        steps.push(Step::Quiet);
+        let probe = ["2probe", "2probe", "2", "3probe", "5", "4", ""].choose(rng).copied().unwrap_or("5");
+        steps.push(Step::Text(probe.to_owned()));
+        if rng.random() {
+            steps.push(Step::Requests(vec![poll()]));
+        }
+        steps.extend([Step::Text("5".to_owned()), Step::Text(packet(rng)), Step::Quiet]);
     }
     (steps, leave(rng, true))
 }

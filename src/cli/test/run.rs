@@ -125,16 +125,18 @@ fn package(id: &str) -> Option<&str> {
 /// The test programs, in the order to run them; none when something does not compile.
 async fn build(plan: &Plan<'_>) -> anyhow::Result<Option<Vec<Program>>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    // `output` would take cargo's messages for people as well.
+    let cargo = Command::new(cargo)
         .args(["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"])
         .arg("--manifest-path")
         .arg(plan.manifest)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
-        .output()
-        .await
+        .spawn()
         .context("starting cargo")?;
+    let output = cargo.wait_with_output().await.context("waiting for cargo")?;
     if !output.status.success() {
         return Ok(None);
     }
