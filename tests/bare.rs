@@ -29,8 +29,9 @@ fn agrees(result: &Value, bursts: u64) {
     let us = |of: &Value| of.as_f64().unwrap();
     assert!(us(&bare["thread_us"]) > 0.0 && us(&bare["thread_us"]) <= us(&bare["process_us"]), "{bare}");
     let resources = &result["resources"];
-    assert!(us(&resources["server"]["us_per_delivery"]) > 0.0, "{resources}");
-    assert!(us(&resources["generator"]["us_per_delivery"]) > 0.0, "{resources}");
+    // Processes are measured in ticks of 10 ms, which may miss so few writes; threads are not.
+    assert!(resources["server"]["us_per_delivery"].is_number(), "{resources}");
+    assert!(us(&resources["generator_busiest_thread"]) > 0.0, "{resources}");
     assert!(resources["redis"].is_null(), "there is none");
 }
 
@@ -43,7 +44,7 @@ fn a_bare_loop_needs_nothing_but_this_program() {
 
 #[test]
 fn the_floor_takes_turns_with_the_chat_server_at_as_many_writes() {
-    let size = ["--conns", "20", "--rooms", "2", "--rate", "30", "--secs", "2", "--rounds", "1"];
+    let size = ["--conns", "20", "--rooms", "2", "--rate", "300", "--secs", "2", "--rounds", "1"];
     let compared = json(&load(&[&["floor", "fanout"][..], &size, &["--accept", "--json"]].concat()));
     let turns = compared["turns"].as_array().unwrap();
     let order: String = turns.iter().map(|turn| turn["which"].as_str().unwrap()).collect();
@@ -51,10 +52,10 @@ fn the_floor_takes_turns_with_the_chat_server_at_as_many_writes() {
     for turn in turns {
         let result = &turn["result"];
         match turn["which"].as_str() {
-            Some("A") => agrees(result, 60),
+            Some("A") => agrees(result, 600),
             _ => {
                 assert!(result["bare"].is_null() && result["resources"]["redis"].is_object());
-                assert_eq!(result["counts"]["delivered"], 600, "{}", result["counts"]);
+                assert_eq!(result["counts"]["delivered"], 6000, "{}", result["counts"]);
             }
         }
     }
