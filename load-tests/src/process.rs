@@ -119,7 +119,7 @@ where
         Job::Redis(plan) => resp::generate(*plan, &mut tell)?,
         Job::Sql(plan) => sql::generate(*plan, &mut tell)?,
         Job::Http(plan) => http_load::generate(*plan, &mut tell)?,
-        Job::Bare(plan) => bare::generate(*plan, &mut tell)?,
+        Job::Bare(plan) => bare::generate(&plan, &mut tell)?,
         Job::Lab(plan) => lab::generate((*plan).clone(), || workload(*plan), &mut tell)?,
     };
     answer(&result)

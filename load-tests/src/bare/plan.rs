@@ -1,7 +1,7 @@
 //! What is written, when, and what the two processes say to each other.
 //!
-//! The reader opens a control connection first, on which lines of JSON go: [`Orders`], then [`ACCEPTED`] back when all sockets
-//! are there, then [`Begin`], and at the end [`Written`] back. Each other connection begins with its number, in four bytes.
+//! The reader opens a control connection first, on which lines of JSON go: `Orders`, then `ACCEPTED` back when all sockets
+//! are there, then `Begin`, and at the end `Written` back. Each other connection begins with its number, in four bytes.
 
 use std::{
     collections::BTreeMap,

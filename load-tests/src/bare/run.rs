@@ -34,12 +34,12 @@ const SPARE: usize = 8;
 ///
 /// # Errors
 /// [`LoadError`] when there is nothing to judge: the writer does not answer, or goes away.
-pub fn generate(plan: BarePlan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
+pub fn generate(plan: &BarePlan, progress: &mut dyn FnMut(Progress)) -> Result<RunResult, LoadError> {
     plan.check()?;
     let nofile = preflight(plan.sockets + SPARE)?.nofile;
     let orders = plan.orders();
-    let recording = recording(&plan)?;
-    let mut open = Open::new(&plan, &orders, progress).map_err(no_connection)?;
+    let recording = recording(plan)?;
+    let mut open = Open::new(plan, &orders, progress).map_err(no_connection)?;
     let window = open.begin(&orders);
     let shared = Arc::new(Shared::default());
     let mut recorder = Recorder::new()?;
@@ -54,11 +54,11 @@ pub fn generate(plan: BarePlan, progress: &mut dyn FnMut(Progress)) -> Result<Ru
         .name(format!("{THREAD_PREFIX}io-0"))
         .spawn(move || reader.run())
         .map_err(LoadError::Runtime)?;
-    let run = conduct(&plan, &mut open, (&shared, window), progress);
+    let run = conduct(plan, &mut open, (&shared, window), progress);
     shared.stop.store(true, Relaxed);
     let tally = reader.join().map_err(|_| LoadError::Thread("the reader panicked".into()))?.map_err(gone)?;
     let (written, samples) = run?;
-    let result = gather(&plan, nofile, &written, tally, samples)?;
+    let result = gather(plan, nofile, &written, tally, samples)?;
     if let Some(recording) = recording {
         recording.finish(&result)?;
     }

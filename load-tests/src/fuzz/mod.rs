@@ -249,7 +249,7 @@ impl Field {
         }
         lock(&self.tally).add(case, &played);
         if let Some(what) = played.wrong {
-            self.fail(Failure::of_case(what, case, &self.options, played.labels));
+            self.fail(Failure::of_case(what, case, &self.options, &played.labels));
         }
     }
 
@@ -281,7 +281,7 @@ impl Field {
             let Ok(seen) = look(http, self.target.pid).await else { continue };
             if seen.panics > panics {
                 let what = "the server panicked".to_owned();
-                return Some(Failure::of_case(what, &case, &self.options, played.labels));
+                return Some(Failure::of_case(what, &case, &self.options, &played.labels));
             }
             panics = seen.panics;
         }

@@ -69,7 +69,7 @@ impl Failure {
         Self { what, case: None, reproduction: None }
     }
 
-    pub(super) fn of_case(what: String, case: &Case, options: &Options, heard: Vec<String>) -> Self {
+    pub(super) fn of_case(what: String, case: &Case, options: &Options, heard: &[String]) -> Self {
         let (kind, seed, number) = (options.kind, options.seed, case.number);
         let reproduction = serde_json::json!({
             "what": what,

@@ -65,7 +65,7 @@ impl Wire {
             match timeout_at(deadline, turn).await {
                 Ok(Turn::Wrote(Ok(n))) => at += n,
                 Ok(Turn::Wrote(Err(_))) => return false,
-                Ok(Turn::Got(got)) => self.take_in(got, &buffer),
+                Ok(Turn::Got(got)) => self.take_in(&got, &buffer),
                 Err(_) => return false,
             }
         }
@@ -100,7 +100,7 @@ impl Wire {
                 return false;
             }
             match timeout_at(deadline, self.read.read(&mut buffer)).await {
-                Ok(got) => self.take_in(got, &buffer),
+                Ok(got) => self.take_in(&got, &buffer),
                 Err(_) => return false,
             }
         }
@@ -112,16 +112,16 @@ impl Wire {
         let mut buffer = [0; 4096];
         while self.ending.is_none() {
             match timeout_at((Instant::now() + quiet).min(last), self.read.read(&mut buffer)).await {
-                Ok(got) => self.take_in(got, &buffer),
+                Ok(got) => self.take_in(&got, &buffer),
                 Err(_) => return,
             }
         }
     }
 
-    fn take_in(&mut self, got: io::Result<usize>, buffer: &[u8]) {
+    fn take_in(&mut self, got: &io::Result<usize>, buffer: &[u8]) {
         match got {
             Ok(0) => self.ending = Some(Ending::Eof),
-            Ok(n) if self.heard.len() < MAX_HEARD => self.ear.take_in(&buffer[..n], &mut self.heard),
+            Ok(n) if self.heard.len() < MAX_HEARD => self.ear.take_in(&buffer[..*n], &mut self.heard),
             Ok(_) => {}
             Err(_) => self.ending = Some(Ending::Reset),
         }

@@ -24,7 +24,7 @@ impl Turns {
     }
 
     /// Whose turn it is; none when all are at their end.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn next_turn(&mut self) -> Option<usize> {
         if self.searches.iter().all(|search| search.next().is_none()) {
             return None;
         }
@@ -206,7 +206,7 @@ mod tests {
     fn turns(systems: &[(f64, f64)]) -> (Beside, Vec<usize>) {
         let searches = systems.iter().map(|_| Search::new("synthetic", Options::default())).collect();
         let (mut turns, mut order) = (Turns::new(searches), Vec::new());
-        while let Some(which) = turns.next() {
+        while let Some(which) = turns.next_turn() {
             order.push(which);
             let (search, (server, generator)) = (turns.search(which).unwrap(), systems[which]);
             while let Some(ask) = search.next() {

@@ -13,7 +13,7 @@ use crate::{
         Books, Injected,
         account::{Accounts, Answer, Record},
     },
-    ledger::Totals,
+    ledger::{Ledger, Totals},
 };
 
 /// Gathers what the threads noted, and reads the rooms' histories back. Blocks.
@@ -55,8 +55,17 @@ pub(super) fn gather(shared: &Shared, audit: &Audit, state: &mut State, injected
     }
 }
 
+/// The settled ledger's totals; with faults, from the books.
+pub(super) fn closed(shared: &Shared, ledger: Ledger, books: Option<&Books>) -> Totals {
+    let counts = ledger.settle();
+    match (&shared.audit, books) {
+        (Some(audit), Some(books)) => totals(counts, audit, books),
+        _ => counts,
+    }
+}
+
 /// The ledger's totals, from the books: what was lost is of the window's acknowledged messages.
-pub(super) fn totals(counts: Totals, audit: &Audit, books: &Books) -> Totals {
+fn totals(counts: Totals, audit: &Audit, books: &Books) -> Totals {
     let acked = books.records.iter().filter(|record| record.answer == Answer::Acked);
     Totals {
         lost: acked.map(|record| u64::from(record.missed())).sum(),

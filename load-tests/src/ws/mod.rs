@@ -154,9 +154,9 @@ fn carry_out(
     connect(&shared, progress);
     if get(&shared.counters.ready) == 0 {
         drop(queues);
-        let state = join_shards(shards)?;
-        let kinds: Vec<_> = state.errors.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
-        return Err(LoadError::NoConnection(kinds.join(", ")));
+        let errors = join_shards(shards)?.errors;
+        let kinds: Vec<_> = errors.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
+        return Err(nobody_there(&kinds));
     }
     let times = (begin(&shared, progress, orders)?, &warm_up);
     let (pacer, warm_up, (before, after), sockets) =
@@ -170,11 +170,7 @@ fn carry_out(
     let failed = get(&shared.counters.failed);
     let mut state = join_shards(shards)?;
     let fates = shared.audit.as_ref().map(|audit| books::gather(&shared, audit, &mut state, injected));
-    let closed = state.ledger.clone().settle();
-    let ledger = match (&shared.audit, &fates) {
-        (Some(audit), Some(fates)) => books::totals(closed, audit, fates),
-        _ => closed,
-    };
+    let ledger = books::closed(&shared, state.ledger.clone(), fates.as_ref());
     let shared = Arc::try_unwrap(shared).map_err(|_| LoadError::Thread("still running".into()))?;
     let intended = shared.plan.own_due_by_second().iter().sum();
     let slow = shared.plan.slow.as_ref().map(|slow| (std::mem::take(&mut state.slow), slow.tokens.len()));
@@ -219,6 +215,10 @@ fn carry_out(
         recording.finish(&result)?;
     }
     Ok((result, books))
+}
+
+fn nobody_there(kinds: &[String]) -> LoadError {
+    LoadError::NoConnection(kinds.join(", "))
 }
 
 fn recording(plan: &Plan) -> Result<Option<Recording>, LoadError> {

@@ -70,7 +70,7 @@ pub(super) async fn run(args: KneeArgs, global: &Global) -> anyhow::Result<ExitC
     let search = |side: &Side| Search::new(&format!("{about}, {}", side.title), options);
     let mut turns = Turns::new(sides.iter().map(search).collect());
     let mut teller = Teller::new(global.json);
-    while let Some(which) = turns.next() {
+    while let Some(which) = turns.next_turn() {
         let (Some(search), Some(side)) = (turns.search(which), sides.get(which)) else { break };
         Box::pin(turn(&setting, args.place, (side, search), sides.len() > 1, &mut teller)).await?;
     }

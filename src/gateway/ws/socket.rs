@@ -9,7 +9,7 @@ use std::{
 
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
-use chatlab_kit::wire::{ClientFrame, ErrorCode, MAX_FRAME_BYTES};
+use chatlab_kit::wire::{ClientFrame, MAX_FRAME_BYTES};
 use futures_util::StreamExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -38,7 +38,7 @@ use crate::{
             source::{self, Heard, Source},
         },
     },
-    service::hub::outbox::{Closing, Outbox},
+    service::hub::outbox::Outbox,
 };
 
 /// The read buffer, in bytes. Reading zero-fills it each time, and there are many connections:
@@ -108,10 +108,9 @@ impl AsyncRead for Incoming {
 
 impl AsyncWrite for Incoming {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // A client that asks for more than it reads gets fewer: RFC 6455 wants the newest ping answered only.
         if self.replies.add(bytes) {
             self.outbox.reply();
-        } else {
-            self.outbox.close(Closing::new(ErrorCode::SlowConsumer, "pongs were not read in time"));
         }
         Poll::Ready(Ok(bytes.len()))
     }
