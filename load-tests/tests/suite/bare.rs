@@ -49,7 +49,7 @@ fn plan(writer: SocketAddr) -> BarePlan {
 
 fn run(plan: BarePlan) -> Result<RunResult, LoadError> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    generate(plan, &mut |_| {})
+    generate(&plan, &mut |_| {})
 }
 
 /// Between reader and writer: what the writer sends on socket number `which` goes through `change`, frame by frame, with its
