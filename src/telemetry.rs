@@ -40,7 +40,7 @@ pub fn init_logs(filter: &str) -> anyhow::Result<()> {
 pub fn count_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        metrics::counter!(PANICS).increment(1);
+        metrics::counter!("chatlab_panics_total").increment(1);
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(location, "server.panicked");
         usual(panic);
@@ -63,7 +63,7 @@ pub fn recorder() -> anyhow::Result<PrometheusHandle> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
     describe();
-    metrics::counter!(PANICS).increment(0);
+    metrics::counter!("chatlab_panics_total").increment(0);
     *installed = Some(handle.clone());
     Ok(handle)
 }
@@ -112,7 +112,7 @@ fn describe() {
         Unit::Count,
         "Rooms whose sequence began anew because Redis had lost its end"
     );
-    counter!(PANICS, Unit::Count, "Panics of any task or thread");
+    counter!("chatlab_panics_total", Unit::Count, "Panics of any task or thread");
     gauge!("chatlab_queued_bytes", Unit::Bytes, "What waits to be written, for all connections together");
     gauge!("chatlab_queued_bytes_highest", Unit::Bytes, "The same for the connection with the most");
     gauge!("process_resident_memory_bytes", Unit::Bytes, "Resident memory");

@@ -27,6 +27,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    head::CLOSE,
     parse,
     wire::{Replies, WsWire},
 };
@@ -111,6 +112,10 @@ impl AsyncWrite for Incoming {
         // A client that asks for more than it reads gets fewer: RFC 6455 wants the newest ping answered only.
         if self.replies.add(bytes) {
             self.outbox.reply();
+        }
+        // Behind the answer to a close nothing may come, whoever still has something to say.
+        if bytes.first() == Some(&CLOSE) {
+            self.outbox.was_said();
         }
         Poll::Ready(Ok(bytes.len()))
     }

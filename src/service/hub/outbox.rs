@@ -353,6 +353,9 @@ impl Outbox {
     }
 
     fn step(&self, state: &mut State, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
+        if std::mem::take(&mut state.reply) {
+            return Some(Step::Reply);
+        }
         if state.ended {
             return Some(Step::End);
         }
@@ -362,9 +365,6 @@ impl Outbox {
                 self.space.notify_one();
             }
             return Some(Step::Write);
-        }
-        if std::mem::take(&mut state.reply) {
-            return Some(Step::Reply);
         }
         if std::mem::take(&mut state.ping) && state.closing.is_none() {
             return Some(Step::Ping);
