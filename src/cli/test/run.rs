@@ -34,6 +34,7 @@ const ALONE: &str = "accuracy::";
 /// When cargo or a program cannot be started. What does not compile was said by cargo.
 pub(super) async fn run(plan: &Plan<'_>) -> anyhow::Result<bool> {
     let Some(programs) = build(plan).await? else { return Ok(false) };
+    eprintln!("{} test programs, {} at a time", programs.len(), plan.at_once);
     let began = Instant::now();
     let (mut together, mut alone) = (Vec::new(), Vec::new());
     for program in programs {
