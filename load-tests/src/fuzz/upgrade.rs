@@ -69,30 +69,28 @@ fn method(request: &mut Request, rng: &mut ChaCha8Rng) {
     request.line = request.line.replacen("GET", method, 1);
 }
 
+/// Its own path, not quite so; never that of another protocol, whose answers would not be understood.
 fn path(request: &mut Request, rng: &mut ChaCha8Rng) {
-    let long = format!("/ws?{}", "a=1&".repeat(rng.random_range(1..20_000)));
-    let paths = [
-        "/",
-        "//ws",
-        "/ws/",
-        "/WS",
-        "/ws/../ws",
-        "/ws%00",
-        "/%77s",
-        "/ws?token=x",
-        "*",
-        "ws",
-        "",
-        "/ws#x",
-        "http://localhost/ws",
-        "http://[::1/ws",
-        "/\u{e9}",
-        "/ws\tx",
-        "/v1/login",
-        "/metrics/../ws",
-        &long,
-    ];
-    let path = paths.choose(rng).copied().unwrap_or("/");
+    let own = request.line.split(' ').nth(1).unwrap_or("/").to_owned();
+    let path = match rng.random_range(0..16) {
+        0 => format!("/{own}"),
+        1 => format!("{own}/"),
+        2 => own.to_uppercase(),
+        3 => format!("{own}/..{own}"),
+        4 => format!("{own}%00"),
+        5 => own.replacen("/w", "/%77", 1).replacen("/s", "/%73", 1),
+        6 => format!("{own}?token=x"),
+        7 => format!("{own}#x"),
+        8 => format!("http://localhost{own}"),
+        9 => format!("http://[::1{own}"),
+        10 => format!("{own}\tx"),
+        11 => format!("{own}?{}", "a=1&".repeat(rng.random_range(1..20_000))),
+        12 => own.trim_start_matches('/').to_owned(),
+        13 => format!("/metrics/..{own}"),
+        _ => {
+            ["/", "*", "", "/\u{e9}", "/v1/login", "/nowhere"].choose(rng).copied().unwrap_or("/").to_owned()
+        }
+    };
     request.line = format!("GET {path} HTTP/1.1");
 }
 
@@ -246,6 +244,16 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+
+    #[test]
+    fn no_request_is_for_the_endpoint_of_another_protocol() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..3_000 {
+            let bytes = bytes("/socket.io/?EIO=4", &mut rng);
+            let line = bytes.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
+            assert!(!String::from_utf8_lossy(line).contains("/ws"));
+        }
+    }
 
     #[test]
     fn a_good_request_is_one_and_the_others_differ_from_it() {
