@@ -1,5 +1,6 @@
 //! The command line as its users meet it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use crate::common::chatlab;
@@ -56,6 +57,22 @@ fn wrong_words_get_usage_and_the_code_for_it() {
         let output = Command::new(chatlab()).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn what_the_compiler_says_of_a_test_or_an_exercise_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let cargo = folder.path().join("cargo");
+    std::fs::write(&cargo, "#!/bin/sh\necho 'error: expected a semicolon' >&2\nexit 101\n").unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for args in [&["test", "this"][..], &["play", "sessions"]] {
+        let mut command = Command::new(chatlab());
+        command.args(args).env("CARGO", &cargo).env("CHATLAB_STATE", folder.path());
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains("expected a semicolon"), "{args:?}: {stderr}");
     }
 }
 

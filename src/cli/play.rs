@@ -194,10 +194,13 @@ pub(super) async fn build(labs: &[String]) -> anyhow::Result<Option<PathBuf>> {
         .args(["--features", &format!("play,{}", features.join(","))])
         .args(["--bin", PROGRAM])
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo could not be started")?
+        // Not `output`: that would keep what cargo says on standard error.
+        .wait_with_output()
         .await
-        .context("cargo could not be started")?;
+        .context("building the server")?;
     if !output.status.success() {
         return Ok(None);
     }

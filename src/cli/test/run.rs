@@ -139,6 +139,7 @@ async fn build(plan: &Plan<'_>) -> anyhow::Result<Option<Vec<Program>>> {
         .context("starting cargo")?;
     let output = cargo.wait_with_output().await.context("waiting for cargo")?;
     if !output.status.success() {
+        eprintln!("the tests were not built: cargo ended with {}", output.status);
         return Ok(None);
     }
     let mut programs: Vec<_> =
