@@ -1,5 +1,7 @@
 //! The official Socket.IO clients, beside native ones, over several server processes.
 
+mod fuzz;
+mod misuse;
 mod official;
 mod raw;
 

@@ -47,9 +47,9 @@ fn plan(writer: SocketAddr) -> BarePlan {
     BarePlan::new(&scenario, (writer.to_string(), std::process::id()), BTreeMap::new()).unwrap()
 }
 
-fn run(plan: BarePlan) -> Result<RunResult, LoadError> {
+fn run(plan: &BarePlan) -> Result<RunResult, LoadError> {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    generate(&plan, &mut |_| {})
+    generate(plan, &mut |_| {})
 }
 
 /// Between reader and writer: what the writer sends on socket number `which` goes through `change`, frame by frame, with its
@@ -89,7 +89,7 @@ fn between(writer: SocketAddr, which: u32, change: fn(u64, &[u8]) -> Vec<u8>) ->
 #[test]
 fn the_reader_counts_what_the_writer_wrote() {
     let writer = start();
-    let result = run(plan(writer)).unwrap();
+    let result = run(&plan(writer)).unwrap();
     println!("{}", report::terminal(&result));
     assert_eq!(result.verdict.kind, Kind::Valid, "{:?}", broken(&result));
     let (bare, counts) = (result.bare.unwrap(), &result.counts);
@@ -105,7 +105,7 @@ fn the_reader_counts_what_the_writer_wrote() {
     assert!((result.delivered_per_s - 600.0).abs() < 30.0, "{}", result.delivered_per_s);
     assert_eq!(against_schema(&serde_json::to_value(&result).unwrap()), Vec::<String>::new());
     // The same writer serves the next run.
-    assert_eq!(run(plan(writer)).unwrap().bare.unwrap().reads, 600);
+    assert_eq!(run(&plan(writer)).unwrap().bare.unwrap().reads, 600);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn frames_that_are_lost_repeated_or_damaged_on_the_way_are_found() {
     let through = |change: fn(u64, &[u8]) -> Vec<u8>| {
         let mut plan = plan(between(start(), 4, change));
         plan.drain_ms = 300;
-        run(plan).unwrap()
+        run(&plan).unwrap()
     };
     let lost = through(|number, frame| if number == 20 { Vec::new() } else { frame.to_vec() });
     assert_eq!((lost.ledger.lost, lost.ledger.faults()), (1, 1));
@@ -146,6 +146,6 @@ fn a_writer_that_goes_away_gives_no_result() {
         let mut line = [0; 1];
         while all[0].read(&mut line).unwrap() > 0 && line != *b"}" {}
     });
-    let error = run(plan).unwrap_err().to_string();
+    let error = run(&plan).unwrap_err().to_string();
     assert!(error.contains("broke"), "{error}");
 }
