@@ -156,7 +156,10 @@ async fn who_does_not_answer_pings_is_let_go(topology: Topology) {
         match polled.poll().await {
             Ok(packets) if packets.iter().any(|packet| packet.starts_with("42[\"bye\"")) => break packets,
             Ok(packets) => {
-                assert!(packets.iter().all(|packet| packet == "2" || packet.starts_with("42")), "{packets:?}")
+                assert!(
+                    packets.iter().all(|packet| packet == "2" || packet.starts_with("42")),
+                    "{packets:?}"
+                );
             }
             Err(error) => panic!("{error:?}"),
         }
