@@ -40,6 +40,7 @@ pub mod dialect;
 mod eye;
 pub mod faults;
 pub mod fuzz;
+mod gather;
 pub mod http;
 pub mod http_load;
 pub mod knee;

@@ -19,7 +19,8 @@ use super::{
     events::{Event, Events, Topic},
     hub::{
         Connection, Hub,
-        outbox::{Closing, Frame, Mark},
+        frame::{Frame, Mark},
+        outbox::Closing,
     },
     now_ms,
     ports::{Archive, Role, RoomKind, RoomRecord, Standing},

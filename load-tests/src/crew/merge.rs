@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     crew::{Part, clock::Offset},
+    gather::observe,
     ledger::Totals,
     recorder::{Latency, RecorderError, Summary},
-    result::{Counts, Headline, Latencies, Resources, RunResult, Usage, observe},
+    result::{Counts, Headline, Latencies, Resources, RunResult, Usage},
     steady::WarmUp,
     verdict::{Evidence, Kind, judge},
     ws::LoadError,

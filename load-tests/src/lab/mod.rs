@@ -21,13 +21,14 @@ pub use plan::{LabPlan, Place};
 use self::run::Run;
 use crate::{
     eye::Watch,
+    gather::{Gathered, Reopened, Sample},
     ledger::Ledger,
     plan::Progress,
     preflight::preflight,
     reconcile::{Reconciliation, Snapshot},
     recorder::{Latency, Summary},
     recording::{Observe, Recording},
-    result::{Config, Driven, Gathered, Reopened, RunResult, Sample},
+    result::{Config, Driven, RunResult},
     schedule::Schedule,
     steady::WarmUp,
     ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK, end_warm_up},

@@ -50,12 +50,13 @@ use self::{
 };
 use crate::{
     eye::{Eye, Watch},
+    gather::{Gathered, Reopened, Sample},
     plan::Progress,
     preflight::preflight,
     reconcile::{Reconciliation, Sent, Snapshot, SocketMemory},
     recorder::Latency,
     recording::{Observe, Recording},
-    result::{Config, Gathered, Reopened, RunResult, Sample},
+    result::{Config, RunResult},
     schedule::Load,
     steady::{Pulse, WarmUp},
     ws::{HEAD_START_NS, LoadError, THREAD_PREFIX, TICK, end_warm_up},

@@ -45,13 +45,14 @@ use self::{
 use crate::{
     crew::{Order, Orders, Part, clock},
     faults::{self, Told},
+    gather::{Gathered, Reopened},
     ledger::Ledger,
     plan::{Plan, PlanError, Progress},
     preflight::{PreflightError, preflight},
     reconcile::{Reconciliation, Snapshot},
     recorder::RecorderError,
     recording::{Observe, Recording, RecordingError},
-    result::{Config, Gathered, Reopened, RunResult},
+    result::{Config, RunResult},
     schedule::Schedule,
     steady::Pulse,
 };

@@ -18,10 +18,10 @@ use crate::{
     crew::{Order, Orders, next_order},
     eye::Watch,
     faults::{self, REPORT_BOUND, Told},
+    gather::Sample,
     plan::Progress,
     reconcile::SocketMemory,
     recording::Recording,
-    result::Sample,
     schedule::Schedule,
     steady::{Pulse, WarmUp},
 };

@@ -34,7 +34,10 @@ use super::Gateway;
 use crate::service::{
     ServiceError, ServiceResult,
     chat::PAGE_BYTES,
-    hub::outbox::{Frame, Mark, Outbox},
+    hub::{
+        frame::{Frame, Mark},
+        outbox::Outbox,
+    },
 };
 
 /// The read buffer, in bytes. Reading zero-fills it each time, and there are many connections:

@@ -11,7 +11,7 @@ use crate::{
         ServiceError, ServiceResult,
         hub::{
             Connection,
-            outbox::{Frame, Mark},
+            frame::{Frame, Mark},
         },
     },
 };

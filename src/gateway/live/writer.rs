@@ -9,7 +9,10 @@ use futures_util::{SinkExt, stream::SplitSink};
 use super::written::{Goodbye, Written};
 use crate::{
     gateway::fault,
-    service::hub::outbox::{Closing, Frame, Outbox, Step},
+    service::hub::{
+        frame::Frame,
+        outbox::{Closing, Outbox, Step},
+    },
 };
 
 /// The writing half of a WebSocket.

@@ -7,7 +7,10 @@ use chatlab_kit::{
     wire::{ErrorCode, ResumeRoom},
 };
 
-use crate::service::hub::outbox::{Closing, Frame, Mark, Outbox};
+use crate::service::hub::{
+    frame::{Frame, Mark},
+    outbox::{Closing, Outbox},
+};
 
 /// For each room the last frame that moved its position, without copying one for each delivery. Few rooms, most of the time one, and
 /// never more than a connection may listen to: a list.

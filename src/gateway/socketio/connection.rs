@@ -27,10 +27,7 @@ use crate::{
     },
     service::{
         ServiceError,
-        hub::{
-            Connection,
-            outbox::{Frame, Outbox},
-        },
+        hub::{Connection, frame::Frame, outbox::Outbox},
         tokens::Bearer,
     },
 };

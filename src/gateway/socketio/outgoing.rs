@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{incoming, packet};
 use crate::{
     gateway::live::{writer::Dialect, written::Goodbye},
-    service::hub::outbox::Frame,
+    service::hub::frame::Frame,
 };
 
 /// Native frames that are told under another name.
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::service::hub::outbox::Mark;
+    use crate::service::hub::frame::Mark;
 
     fn said(frame: &ServerFrame) -> Option<(String, Value)> {
         put(&Frame::new(frame, Mark::None).unwrap())

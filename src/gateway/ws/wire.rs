@@ -25,7 +25,10 @@ use crate::{
         live::written::{Goodbye, Written},
     },
     service::{
-        hub::outbox::{Closing, Frame, Outbox, Step, Wire},
+        hub::{
+            frame::Frame,
+            outbox::{Closing, Outbox, Step, Wire},
+        },
         lock,
     },
 };
@@ -273,7 +276,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::service::hub::outbox::Mark;
+    use crate::service::hub::frame::Mark;
 
     const SOON: Duration = Duration::from_secs(20);
 

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Ports,
-    members::{Arrival, Kind, Offer, arrival},
-    outbox::{Frame, Mark, position_of},
+    frame::{Frame, Mark, position_of},
+    members::{Kind, Offer},
+    place::{Arrival, arrival},
     resync,
     room::{Notice, Room},
 };

@@ -11,8 +11,10 @@
 //! ```
 
 pub mod follow;
+pub mod frame;
 pub mod members;
 pub mod outbox;
+mod place;
 mod queue;
 pub mod room;
 
@@ -36,8 +38,9 @@ use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
 
 use super::{ServiceError, ServiceResult, lock, ports::Archive, typing::Typing};
+use frame::{Frame, Mark, position_of};
 use members::{GoLive, MemberKey};
-use outbox::{Closing, Frame, Mark, Outbox, position_of};
+use outbox::{Closing, Outbox};
 use room::{Lease, Notice, Room};
 
 pub use chatlab_kit::wire::MAX_ROOMS_PER_CONN;

@@ -8,7 +8,10 @@ use std::{
 
 use chatlab_kit::ids::{RoomId, UserId};
 
-use super::outbox::{Closing, Frame, Mark};
+use super::{
+    frame::{Frame, Mark},
+    outbox::Closing,
+};
 
 /// The most bytes that are taken out at once, written and flushed together.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024;

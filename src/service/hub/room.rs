@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Connection, Ports, follow,
+    frame::Frame,
     members::{Kind, MemberKey, Members, Offer},
-    outbox::Frame,
 };
 use crate::service::{ServiceResult, lock};
 

@@ -1,0 +1,127 @@
+use chatlab_kit::message::{Draft, Epoch, MessageKind};
+
+use super::*;
+use crate::service::ports::RoomKind;
+
+fn user(name: &str) -> UserRecord {
+    UserRecord { id: UserId::new(), name: name.into(), password_hash: "h".into(), created_ms: 1 }
+}
+
+#[tokio::test]
+async fn names_are_unique_whatever_the_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    let ada = user("Ada");
+    archive.add_user(&ada).await.unwrap();
+    assert!(matches!(archive.add_user(&user("aDA")).await, Err(ArchiveError::Conflict)));
+    assert_eq!(archive.user_by_name("ADA").await.unwrap(), Some(ada));
+    assert_eq!(archive.user_by_name("bob").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_ping_says_when_nothing_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    archive.ping().await.unwrap();
+    let away = |from, to| sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    sqlx::query(away("rooms", "elsewhere")).execute(&archive.write).await.unwrap();
+    assert!(matches!(archive.ping().await, Err(ArchiveError::Unavailable(_))));
+    sqlx::query(away("elsewhere", "rooms")).execute(&archive.write).await.unwrap();
+    archive.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn first_starts_at_the_same_time_share_one_migration() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let opens: Vec<_> = (0..8)
+            .map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move { SqliteArchive::open(&path).await.map(drop) })
+            })
+            .collect();
+        for open in opens {
+            open.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_kept_once_and_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    let room = RoomId::new();
+    let messages: Vec<Message> = (1..=2_500)
+        .map(|seq| {
+            let (id, from) = (MessageId::new(), UserId::new());
+            let (cid, body) = (format!("c-{seq}").parse().unwrap(), format!("nr {seq} ✓"));
+            let draft = Draft { room, id, from, cid, kind: MessageKind::System, body };
+            Message { epoch: Epoch("e".into()), seq, ts: 7 + seq, changed: None, draft }
+        })
+        .collect();
+    archive.add_messages(&messages).await.unwrap();
+    archive.add_messages(&messages[1_000..]).await.unwrap();
+    archive.add_messages(&[]).await.unwrap();
+    assert_eq!(archive.messages_before(&room, None, 9_999).await.unwrap(), messages);
+    assert_eq!(archive.messages_before(&room, Some(11), 3).await.unwrap(), messages[7..10]);
+    assert_eq!(archive.messages_before(&room, Some(1), 3).await.unwrap(), []);
+    assert_eq!(archive.messages_before(&RoomId::new(), None, 3).await.unwrap(), []);
+    assert_eq!(archive.last_seq(&room).await.unwrap(), 2_500);
+    let mut ids: Vec<MessageId> = messages.iter().map(|message| message.draft.id).collect();
+    ids.push(MessageId::new());
+    let mut kept = archive.kept(&ids).await.unwrap();
+    kept.sort_unstable();
+    let stranger = ids.pop().unwrap();
+    ids.sort_unstable();
+    assert_eq!(kept, ids);
+    assert_eq!(archive.kept(&[stranger]).await.unwrap(), []);
+    assert_eq!(archive.kept(&[]).await.unwrap(), []);
+    assert_eq!(archive.last_seq(&RoomId::new()).await.unwrap(), 0);
+    let record = AuditRecord {
+        event: "p1/1-0".into(),
+        at_ms: 5,
+        user: None,
+        action: "session.started".into(),
+        detail: String::new(),
+    };
+    archive
+        .add_audit(&[record.clone(), AuditRecord { event: "p1/2-0".into(), ..record.clone() }])
+        .await
+        .unwrap();
+    archive.add_audit(&[record]).await.unwrap();
+    let (kept,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM audit").fetch_one(&archive.read).await.unwrap();
+    assert_eq!(kept, 2);
+}
+
+#[tokio::test]
+async fn two_processes_see_one_membership() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sub/a.db");
+    let one = SqliteArchive::open(&path).await.unwrap();
+    let two = SqliteArchive::open(&path).await.unwrap();
+    let users = one.seed_users("load", 2500, "h").await.unwrap();
+    let room = RoomRecord {
+        id: RoomId::new(),
+        name: "r".into(),
+        kind: RoomKind::Group,
+        created_by: users[0],
+        created_ms: 1,
+    };
+    one.add_room(&room).await.unwrap();
+    assert_eq!(two.standing(&room.id, &users[0]).await.unwrap(), Standing::Member);
+    assert_eq!(two.standing(&room.id, &users[1]).await.unwrap(), Standing::Outside);
+    assert_eq!(two.standing(&RoomId::new(), &users[1]).await.unwrap(), Standing::NoRoom);
+    assert!(two.add_member(&room.id, &users[1], Role::Member, 2).await.unwrap());
+    assert!(!one.add_member(&room.id, &users[1], Role::Member, 3).await.unwrap());
+    assert_eq!(one.standing(&room.id, &users[1]).await.unwrap(), Standing::Member);
+    assert_eq!(one.rooms_of(&users[1], 9).await.unwrap(), [room.id]);
+    let mut expected = [users[0], users[1]];
+    expected.sort_unstable();
+    assert_eq!(one.members(&room.id, None, 9).await.unwrap(), expected);
+    assert_eq!(one.members(&room.id, None, 1).await.unwrap(), expected[..1]);
+    assert_eq!(one.members(&room.id, Some(&expected[0]), 9).await.unwrap(), expected[1..]);
+    assert!(one.remove_member(&room.id, &users[1]).await.unwrap());
+    assert_eq!(two.standing(&room.id, &users[1]).await.unwrap(), Standing::Outside);
+}

@@ -1,0 +1,63 @@
+//! How places in a room's order relate.
+
+use chatlab_kit::message::Position;
+
+/// Whether two positions are of one run of numbers; the place before the first message is of every run.
+pub(super) fn same_run(a: &Position, b: &Position) -> bool {
+    a.epoch == b.epoch || (a.seq == 0 && a.epoch.0.is_empty()) || (b.seq == 0 && b.epoch.0.is_empty())
+}
+
+/// Whether a stream that begins with `first` leaves no hole after `last`.
+pub(super) fn follows_or_before(last: &Position, first: &Position) -> bool {
+    same_run(last, first) && first.seq <= last.seq + 1
+}
+
+/// What an announced message means to someone who stands at `position`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Seen already.
+    Old,
+    /// The next one.
+    Next,
+    /// Something is missing before it, or it is of another run.
+    Hole,
+}
+
+/// Classifies a message by its run and sequence.
+pub fn arrival(position: &Position, epoch: &str, seq: u64) -> Arrival {
+    let fresh = position.seq == 0 && position.epoch.0.is_empty();
+    if position.epoch.0 != epoch && !fresh {
+        return Arrival::Hole;
+    }
+    match seq {
+        _ if seq <= position.seq => Arrival::Old,
+        _ if seq == position.seq + 1 => Arrival::Next,
+        _ => Arrival::Hole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chatlab_kit::{ids::MessageId, message::Epoch};
+
+    use super::*;
+
+    fn at(epoch: &str, seq: u64) -> Position {
+        Position { epoch: Epoch(epoch.into()), seq, id: (seq > 0).then(MessageId::new) }
+    }
+
+    #[test]
+    fn arrivals_are_old_next_or_leave_a_hole() {
+        let cases = [
+            (at("e", 5), "e", 5, Arrival::Old),
+            (at("e", 5), "e", 6, Arrival::Next),
+            (at("e", 5), "e", 7, Arrival::Hole),
+            (at("e", 5), "f", 6, Arrival::Hole),
+            (at("", 0), "f", 1, Arrival::Next),
+            (at("", 0), "f", 2, Arrival::Hole),
+        ];
+        for (position, epoch, seq, expected) in cases {
+            assert_eq!(arrival(&position, epoch, seq), expected, "{position:?} {epoch} {seq}");
+        }
+    }
+}
