@@ -2,13 +2,13 @@
 //!
 //! | module | for |
 //! | --- | --- |
-//! | [`case`] | what one connection does, from the seed and its number alone |
-//! | [`frames`], [`json`], [`upgrade`] | bad bytes of RFC 6455, bad JSON in good frames, bad upgrade requests |
-//! | [`socketio`] | bad packets of Engine.IO and Socket.IO |
-//! | [`corpus`] | the good ones that the bad ones are made of |
-//! | [`wire`], [`heard`] | a connection as bytes; what the server says, and whether it may |
-//! | [`play`] | plays a case and judges the answers |
-//! | [`honest`] | clients that must not notice |
+//! | `case` | what one connection does, from the seed and its number alone |
+//! | `frames`, `json`, `upgrade` | bad bytes of RFC 6455, bad JSON in good frames, bad upgrade requests |
+//! | `socketio` | bad packets of Engine.IO and Socket.IO |
+//! | `corpus` | the good ones that the bad ones are made of |
+//! | `wire`, `heard` | a connection as bytes; what the server says, and whether it may |
+//! | `play` | plays a case and judges the answers |
+//! | `honest` | clients that must not notice |
 //! | [`watch`] | panics, memory, connections, readiness |
 //! | [`report`] | counts, and a case that failed as a file |
 //!

@@ -3,14 +3,14 @@
 //!
 //! | module | for |
 //! | --- | --- |
-//! | [`source`] | where a client is heard; each protocol has its own |
-//! | [`reader`] | hearing a client out, from its first word to its last |
-//! | [`requests`] | from a request to its answer |
-//! | [`acks`] | the answers to `send`, now or later |
-//! | [`fields`] | what exactly is wrong with a request |
-//! | [`pulse`] | heartbeats, silence, the end of a token |
-//! | [`writer`] | a socket that takes what is queued; each protocol has its own [`writer::Dialect`] |
-//! | [`written`] | the resume token |
+//! | `source` | where a client is heard; each protocol has its own |
+//! | `reader` | hearing a client out, from its first word to its last |
+//! | `requests` | from a request to its answer |
+//! | `acks` | the answers to `send`, now or later |
+//! | `fields` | what exactly is wrong with a request |
+//! | `pulse` | heartbeats, silence, the end of a token |
+//! | `writer` | a socket that takes what is queued; each protocol has its own `writer::Dialect` |
+//! | `written` | the resume token |
 
 mod acks;
 pub(super) mod fields;

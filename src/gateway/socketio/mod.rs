@@ -5,11 +5,11 @@
 //!
 //! | module | for |
 //! | --- | --- |
-//! | [`packet`] | what the packets look like |
-//! | [`incoming`] | from an event to a request |
-//! | [`outgoing`] | from a frame to an event or an acknowledgement |
-//! | [`connection`] | a connection from its open packet to its end, on a WebSocket |
-//! | [`polling`] | the same on HTTP requests, and the change to a WebSocket |
+//! | `packet` | what the packets look like |
+//! | `incoming` | from an event to a request |
+//! | `outgoing` | from a frame to an event or an acknowledgement |
+//! | `connection` | a connection from its open packet to its end, on a WebSocket |
+//! | `polling` | the same on HTTP requests, and the change to a WebSocket |
 
 mod connection;
 mod incoming;

@@ -1,7 +1,7 @@
 //! The native WebSocket protocol, version 1 (docs/PROTOCOL.md).
 //!
 //! A connection is one task, which reads and handles its requests one after the other. What is for the client is written by
-//! whoever queues it ([`wire`]), so that a slow request does not hold up what arrives live. What other protocols do
+//! whoever queues it (`wire`), so that a slow request does not hold up what arrives live. What other protocols do
 //! alike is in [`live`].
 
 mod head;
