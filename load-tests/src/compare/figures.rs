@@ -73,8 +73,15 @@ pub(crate) struct Reading {
     pub name: String,
     /// Whether the comparison's one answer rests on it; see [`super::judge`].
     pub primary: bool,
+    /// Whether it goes along with the machine's pace, as [`pace`] tells it.
+    pub paced: bool,
     /// None when a run does not have it, or samples do not support it.
     pub read: Read,
+}
+
+/// What tells how fast the machine was in a run of a chat: what each delivery cost the generator.
+pub(crate) fn pace(run: &RunResult) -> Option<f64> {
+    run.resources.generator?.us_per_delivery
 }
 
 /// What can be read off runs like this one.
@@ -94,7 +101,7 @@ fn of_lab(like: &RunResult) -> Vec<Reading> {
         for (percentile, pick) in PERCENTILES {
             let name = format!("{} {percentile}, ms", operation.name);
             let read: Read = Box::new(move |r| pick(&r.operations.get(at)?.response));
-            all.push(Reading { name, primary: percentile == "p50", read });
+            all.push(Reading { name, primary: percentile == "p50", paced: false, read });
         }
     }
     all
@@ -106,23 +113,25 @@ fn of_chat() -> Vec<Reading> {
         other("deliveries/s", Box::new(|r| Some(r.delivered_per_s))),
     ];
     for (percentile, pick) in PERCENTILES {
-        all.push(other(&format!("ack {percentile}, ms"), Box::new(move |r| pick(&r.latency.ack))));
+        let read: Read = Box::new(move |r| pick(&r.latency.ack));
+        all.push(Reading { paced: true, ..other(&format!("ack {percentile}, ms"), read) });
     }
     for (percentile, pick) in PERCENTILES {
         let read: Read = Box::new(move |r| pick(&r.latency.delivery));
-        all.push(Reading { name: format!("delivery {percentile}, ms"), primary: percentile == "p50", read });
+        let name = format!("delivery {percentile}, ms");
+        all.push(Reading { name, primary: percentile == "p50", paced: true, read });
     }
     for (percentile, pick) in PERCENTILES {
         all.push(other(&format!("reopen {percentile}, ms"), Box::new(move |r| pick(&r.latency.reopen))));
     }
     let cost = Box::new(|r: &RunResult| r.resources.server?.us_per_delivery);
-    all.push(Reading { name: "server CPU, µs a delivery".into(), primary: true, read: cost });
+    all.push(Reading { name: "server CPU, µs a delivery".into(), primary: true, paced: true, read: cost });
     all.push(other("server private memory, MiB", private(|r| r.resources.server)));
     all
 }
 
 fn other(name: &str, read: Read) -> Reading {
-    Reading { name: name.to_owned(), primary: false, read }
+    Reading { name: name.to_owned(), primary: false, paced: false, read }
 }
 
 type Pick = fn(&Summary) -> Option<f64>;

@@ -15,6 +15,8 @@
 //! 2. The difference is over the noise floor: what A against A and B against B give in the same session.
 //! 3. It is at least [`Options::negligible`].
 //!
+//! What goes along with the machine's pace is taken off before ([`super::pace`]).
+//!
 //! Where it does not, `no difference seen` is said only when [`Options::effect`] would have been seen with a probability of
 //! 80 %. Otherwise the figure is `underpowered`, with the number of further rounds that would be enough if the noise stays.
 
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     figures::Question,
+    pace::{self, Pace},
     quick::Which,
     stats::{
         block_bootstrap, deviation, mean, quantile_of, sign_vectors, signed_score, t_of_score, t_probability,
@@ -145,6 +148,9 @@ pub struct Judged {
     pub more_rounds: Option<usize>,
     /// What may be said.
     pub answer: Answer,
+    /// What of it is the machine's pace; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
 }
 
 /// One figure's value in each run, in the order of the runs.
@@ -153,6 +159,8 @@ pub(super) struct Series {
     pub name: String,
     pub primary: bool,
     pub values: Vec<f64>,
+    /// What tells the machine's pace in each run, where something does.
+    pub pace: Option<Vec<f64>>,
 }
 
 /// All figures and the session's answer.
@@ -169,15 +177,15 @@ pub struct Judgement {
 }
 
 /// A figure's logarithms, as pairs.
-struct Pairs {
+pub(super) struct Pairs {
     /// ln(B/A) of neighbours.
-    across: Vec<f64>,
+    pub across: Vec<f64>,
     /// Each side against itself: the outer and the inner runs of each round.
-    within: Vec<f64>,
+    pub within: Vec<f64>,
 }
 
 impl Pairs {
-    fn of(order: &[Which], values: &[f64]) -> Self {
+    pub fn of(order: &[Which], values: &[f64]) -> Self {
         let (mut across, mut within) = (Vec::new(), Vec::new());
         for (which, four) in order.chunks_exact(4).zip(values.chunks_exact(4)) {
             let l: Vec<f64> = four.iter().map(|v| v.ln()).collect();
@@ -195,21 +203,41 @@ pub(super) fn tell(order: &[Which], series: &[Series], options: &Options) -> Jud
         .iter()
         .filter(|s| s.values.len() == order.len() && s.values.iter().all(|v| *v > 0.0 && v.is_finite()))
         .collect();
-    let pairs: Vec<Pairs> = usable.iter().map(|s| Pairs::of(order, &s.values)).collect();
     let n = order.len() / 4 * 2;
     let signs = sign_vectors(n, options.seed);
+    let usable: Vec<Corrected<'_>> =
+        usable.into_iter().map(|series| Corrected::of(order, series, &signs, options)).collect();
     let mut largest: Vec<f64> = signs
         .iter()
-        .map(|signs| pairs.iter().map(|p| signed_score(&p.across, signs)).fold(0.0, f64::max))
+        .map(|signs| usable.iter().map(|f| signed_score(&f.pairs.across, signs)).fold(0.0, f64::max))
         .collect();
     largest.sort_unstable_by(f64::total_cmp);
     let yard = Yard::new(&largest, n, usable.len(), options);
-    let figures: Vec<Judged> = usable
-        .iter()
-        .zip(&pairs)
-        .map(|(series, pairs)| figure(order, series, pairs, &signs, &largest, &yard))
-        .collect();
+    let figures: Vec<Judged> =
+        usable.iter().map(|corrected| figure(order, corrected, &signs, &largest, &yard)).collect();
     overall(figures, n)
+}
+
+/// A figure at one pace of the machine, where that could be had.
+struct Corrected<'a> {
+    series: &'a Series,
+    values: Vec<f64>,
+    pairs: Pairs,
+    pace: Option<Pace>,
+}
+
+impl<'a> Corrected<'a> {
+    fn of(order: &[Which], series: &'a Series, signs: &[Vec<f64>], options: &Options) -> Self {
+        let corrected = series
+            .pace
+            .as_ref()
+            .and_then(|pace| pace::correct(order, &series.values, pace, (signs, options)));
+        let (values, pace) = match corrected {
+            Some((values, pace)) => (values, Some(pace)),
+            None => (series.values.clone(), None),
+        };
+        Self { series, pairs: Pairs::of(order, &values), values, pace }
+    }
 }
 
 /// What all figures are held against.
@@ -266,8 +294,7 @@ fn power_t(n: usize) -> f64 {
 
 fn figure(
     order: &[Which],
-    series: &Series,
-    pairs: &Pairs,
+    Corrected { series, values, pairs, pace }: &Corrected<'_>,
     signs: &[Vec<f64>],
     largest: &[f64],
     yard: &Yard<'_>,
@@ -291,7 +318,7 @@ fn figure(
         Answer::Underpowered
     };
     let side = |which: Which| {
-        let of = order.iter().zip(&series.values).filter(|(w, _)| **w == which);
+        let of = order.iter().zip(values).filter(|(w, _)| **w == which);
         mean(&of.map(|(_, v)| v.ln()).collect::<Vec<_>>()).exp()
     };
     Judged {
@@ -307,6 +334,7 @@ fn figure(
         detectable: detectable.map(f64::exp_m1),
         more_rounds: (answer == Answer::Underpowered).then(|| yard.more_rounds(pair_noise)).flatten(),
         answer,
+        pace: *pace,
     }
 }
 

@@ -8,6 +8,7 @@
 mod figures;
 mod floor;
 mod judge;
+mod pace;
 mod quick;
 mod session;
 mod show;
@@ -20,11 +21,12 @@ mod trials;
 pub use figures::Question;
 pub use floor::floor as terminal_of_floor;
 pub use judge::{Answer, Judged, Judgement, MAX_ROUNDS, MIN_PAIRS, Options};
+pub use pace::Pace;
 pub use quick::{Comparison, Figure, ORDER, Which, terminal};
 pub use session::{Compared, SCHEMA, Session, Turn, order};
 pub use show::session as terminal_of_session;
 
 pub(crate) use figures::number;
-pub(crate) use show::{said, sentences};
+pub(crate) use show::{paced, said, sentences};
 #[cfg(test)]
 pub(crate) use synthetic::normal;

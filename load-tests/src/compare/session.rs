@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    figures::{Question, asked},
+    figures::{Question, asked, pace},
     judge::{Judgement, Options, Series, tell},
     quick::Which,
 };
@@ -157,7 +157,8 @@ fn series(turns: &[Turn], question: Question) -> Vec<Series> {
     asked(question, &first.result)
         .into_iter()
         .filter_map(|reading| {
-            Some(Series { values: of(&reading.read)?, name: reading.name, primary: reading.primary })
+            let pace = reading.paced.then(|| of(&pace)).flatten();
+            Some(Series { values: of(&reading.read)?, name: reading.name, primary: reading.primary, pace })
         })
         .collect()
 }

@@ -66,11 +66,15 @@ fn judged(out: &mut String, compared: &Compared, judgement: &Judgement) {
             figure.noise_floor * 100.0
         );
         let _ = writeln!(out, "    {}", said(figure));
+        if let Some(line) = paced(figure) {
+            let _ = writeln!(out, "{}", wrap(&format!("    {line}"), "    "));
+        }
     }
     let _ = writeln!(
         out,
         "\nB/A: geometric means over {} pairs of neighbouring runs; interval: {:.0} %, for\n\
          the figure alone. floor: what each side against itself gives in this session.\n\
+         at one pace: without what goes along with the generator's own CPU a delivery.\n\
          {} *: the answer rests on it.",
         judgement.pairs,
         compared.options.confidence * 100.0,
@@ -105,6 +109,20 @@ pub(crate) fn said(figure: &Judged) -> String {
             format!("underpowered: {so_far}; {need}")
         }
     }
+}
+
+/// What the machine's pace did to a figure, in words; none where it is not known.
+pub(crate) fn paced(figure: &Judged) -> Option<String> {
+    let pace = figure.pace?;
+    let generator = format!("generator B/A {:.3}", pace.generator);
+    let explained = format!("the machine's pace explains {:.0} %", pace.explained * 100.0);
+    if !pace.corrected {
+        return Some(format!("as measured: {explained}, {generator}"));
+    }
+    let interval = pace
+        .measured_interval
+        .map_or_else(String::new, |[low, high]| format!(", {} … {}", bounded(low), bounded(high)));
+    Some(format!("at one pace; as measured B/A {:.3}{interval}; {explained}, {generator}", pace.measured))
 }
 
 fn counted(more: usize) -> String {

@@ -33,7 +33,7 @@ pub(super) fn session(machine: Machine, options: &Options) -> Judgement {
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0xA5A5);
     let order = order(options.rounds, options.seed);
     let mut series: Vec<Series> = (0..machine.figures)
-        .map(|i| Series { name: format!("figure {i}"), primary: i == 0, values: Vec::new() })
+        .map(|i| Series { name: format!("figure {i}"), primary: i == 0, values: Vec::new(), pace: None })
         .collect();
     for (i, which) in order.iter().enumerate() {
         let shared = normal(&mut rng);
@@ -45,4 +45,34 @@ pub(super) fn session(machine: Machine, options: &Options) -> Judgement {
         }
     }
     tell(&order, &series, options)
+}
+
+/// A machine that runs at another pace in each run, which a generator before it feels as well.
+#[derive(Clone, Copy)]
+pub(super) struct Unsteady {
+    /// B over A in the figure.
+    pub ratio: f64,
+    /// The same in the generator's own cost.
+    pub generator: f64,
+    /// The pace's standard deviation, as a logarithm.
+    pub pace: f64,
+    /// The figure changes by so many percent with one percent of the generator's cost.
+    pub slope: f64,
+    /// Noise of the figure alone, and of the generator alone.
+    pub own: f64,
+}
+
+/// A session's answer on such a machine; `told`: whether the generator's cost is known.
+pub(super) fn unsteady(machine: Unsteady, told: bool, options: &Options) -> Judgement {
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0x5A5A);
+    let order = order(options.rounds, options.seed);
+    let (mut values, mut generator) = (Vec::new(), Vec::new());
+    for which in &order {
+        let pace = machine.pace * normal(&mut rng);
+        let shift = |ratio: f64| if *which == Which::B { ratio.ln() } else { 0.0 };
+        values.push((machine.slope * pace + machine.own * normal(&mut rng) + shift(machine.ratio)).exp());
+        generator.push((pace + 0.2 * machine.own * normal(&mut rng) + shift(machine.generator)).exp());
+    }
+    let series = Series { name: "figure".into(), primary: true, values, pace: told.then_some(generator) };
+    tell(&order, &[series], options)
 }

@@ -5,7 +5,7 @@ use super::super::{
     html::{Tone, badge, charts, escape, figure, list, page as whole, paragraph, section, table},
     terminal::asked_for,
 };
-use crate::compare::{Answer, Compared, Judged, Judgement, Turn, number, said, sentences};
+use crate::compare::{Answer, Compared, Judged, Judgement, Turn, number, paced, said, sentences};
 
 /// The page of a session of A and B.
 pub fn page(compared: &Compared) -> String {
@@ -104,7 +104,7 @@ fn figures(judgement: &Judgement) -> String {
                 interval,
                 format!("{:.1} %", f.noise_floor * 100.0),
                 format!("{:.3}", f.chance),
-                said(f),
+                std::iter::once(said(f)).chain(paced(f)).collect::<Vec<_>>().join("; "),
             ]
         })
         .collect();
@@ -112,7 +112,8 @@ fn figures(judgement: &Judgement) -> String {
         + &paragraph(
             "note",
             "A and B: geometric means of the runs. chance: how often pairs would lean so far in any figure if A and B \
-             were the same. *: the answer of the whole rests on it.",
+             were the same. *: the answer of the whole rests on it. at one pace: without what goes along with the \
+             generator's own CPU a delivery.",
         )
 }
 
