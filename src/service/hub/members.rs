@@ -223,13 +223,18 @@ impl Members {
         self.get(key).is_some_and(|member| member.connection.outbox.queue(frame).taken)
     }
 
-    /// Takes all connections of a user out, with a last frame for them. In one step: nothing of the room comes behind it.
-    pub fn dismiss_user(&mut self, user: &UserId, frame: &Arc<Frame>) -> Vec<(MemberKey, Arc<Connection>)> {
+    /// Takes all connections of a user out, with a last frame for them. In one step: nothing of the room comes behind it. With the
+    /// number of the dispatch by which the others are told: who comes back meanwhile, also the user, is not told.
+    pub fn dismiss_user(
+        &mut self,
+        user: &UserId,
+        frame: &Arc<Frame>,
+    ) -> (u64, Vec<(MemberKey, Arc<Connection>)>) {
         let taken = self.take_user(user);
         for (_, connection) in &taken {
             connection.outbox.queue(frame.clone());
         }
-        taken
+        (self.begin(), taken)
     }
 
     /// Ends a replay that has brought the member to `last`, if what was buffered joins on. What it leaves in the outbox is written at the

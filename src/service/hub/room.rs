@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, Ports, follow,
+    Ports, follow,
     frame::Frame,
     members::{Kind, MemberKey, Members, Offer},
 };
@@ -112,8 +112,7 @@ impl Room {
 
     /// Moves the room on to `position`, offers frames to everybody, and has them written. Others get a turn after each slice of members.
     pub async fn dispatch(&self, offers: &[Offer], position: Option<Position>) {
-        let mut wake = Vec::new();
-        let (dispatch, mut next) = {
+        let dispatch = {
             let mut members = self.members();
             if let Some(position) = position {
                 members.position = position;
@@ -121,9 +120,15 @@ impl Room {
             let told =
                 offers.iter().filter(|(_, kind)| matches!(kind, Kind::Message(_) | Kind::Resync)).count();
             metrics::counter!("chatlab_deliveries_total").increment((told * members.count()) as u64);
-            let dispatch = members.begin();
-            (dispatch, members.offer(dispatch, offers, 0, &mut wake))
+            members.begin()
         };
+        self.tell(dispatch, offers).await;
+    }
+
+    /// Offers frames to everybody who was there when the dispatch began, and has them written.
+    async fn tell(&self, dispatch: u64, offers: &[Offer]) {
+        let mut wake = Vec::new();
+        let mut next = self.members().offer(dispatch, offers, 0, &mut wake);
         loop {
             for connection in wake.drain(..) {
                 connection.outbox.wake();
@@ -137,13 +142,13 @@ impl Room {
     /// Makes the room silent for a user's connections, and tells them and everybody else that
     /// the user left.
     pub async fn evict(&self, user: &UserId, frame: &Arc<Frame>) {
-        let taken: Vec<(MemberKey, Arc<Connection>)> = self.members().dismiss_user(user, frame);
+        let (dispatch, taken) = self.members().dismiss_user(user, frame);
         for (key, connection) in taken {
             // In this order: who is told may ask for something at once, and is no listener any more.
             connection.forget(&self.id, key);
             connection.outbox.wake();
         }
-        self.dispatch(&[(frame.clone(), Kind::Notice)], None).await;
+        self.tell(dispatch, &[(frame.clone(), Kind::Notice)]).await;
     }
 }
 

@@ -117,7 +117,7 @@ async fn nothing_comes_behind_left_also_to_who_was_reading_what_it_missed() {
     let key = members.add(c.clone(), true);
     assert!(members.pass(key, frame("e", 2)));
     let left = Arc::new(Frame::of("left", Mark::None));
-    assert_eq!(members.dismiss_user(&user, &left).len(), 1);
+    assert_eq!(members.dismiss_user(&user, &left).1.len(), 1);
     assert!(!members.pass(key, frame("e", 3)));
     assert_eq!(members.go_live(key, &at("e", 3)), GoLive::Gone);
     assert_eq!(queued(&c).await, ["2", "left"]);
@@ -150,4 +150,22 @@ fn a_slot_that_was_given_on_is_not_taken_from_its_new_member() {
     assert_eq!(members.count(), 2);
     assert!(members.remove(new));
     assert_eq!((members.count(), members.users().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn who_comes_back_while_the_others_are_told_is_not_told_to_have_left() {
+    let mut members = Members::new(at("e", 0));
+    let (user, other) = (UserId::new(), connection(UserId::new()));
+    let (former, back) = (connection(user), connection(user));
+    members.add(former.clone(), false);
+    members.add(other.clone(), false);
+    let left = Arc::new(Frame::of("left", Mark::Left(RoomId::default(), user)));
+    let (number, taken) = members.dismiss_user(&user, &left);
+    assert_eq!(taken.len(), 1);
+    members.add(back.clone(), false);
+    offer(&mut members, number, left, Kind::Notice, 0);
+    dispatch(&mut members, "e", 1);
+    assert_eq!(queued(&former).await, ["left"]);
+    assert_eq!(queued(&other).await, ["left", "1"]);
+    assert_eq!(queued(&back).await, ["1"]);
 }
