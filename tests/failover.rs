@@ -1,6 +1,7 @@
 //! A failover that loses the end of a room: it is told, and nothing is silent.
 
 use chatlab_kit::{
+    keys::RoomKeys,
     message::Position,
     servers::{Role, Topology, inspect},
     wire::{AckLevel, ServerFrame},
@@ -80,6 +81,54 @@ async fn who_saw_what_a_failover_lost_is_told_and_no_number_comes_twice() {
     // A retry of what was lost is a new message: nothing remembers the first one.
     let again = clients[0].send(room, "lost0", "x").await.unwrap();
     assert!(!again.dup && again.seq == next.seq + 1, "{again:?}");
+}
+
+/// The end of a room is lost and its numbers are given again, while no subscription is cut: as when a listener's server is told by
+/// a node that stays. The room's keys are put back to what they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_is_given_again_tells_the_loss_to_who_heard_the_first() {
+    const KEPT: u64 = 3;
+    const LOST: u64 = 4;
+    let stack = own(Topology::Single, 2).await;
+    let (mut clients, _, room) = party(&stack, 2).await;
+    for client in &mut clients {
+        client.join(room, None).await.unwrap();
+    }
+    let names = RoomKeys::new(&room);
+    let mut before: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut last = None;
+    for i in 1..=KEPT + LOST {
+        last = Some(clients[0].send(room, &format!("c{i}"), "x").await.unwrap());
+        if i == KEPT {
+            for key in [names.meta(), names.log(), names.msg()] {
+                let dump = ask(&stack, 0, redis::cmd("DUMP").arg(&key)).await;
+                before.push((key, dump));
+            }
+        }
+    }
+    for client in &mut clients {
+        for seq in 1..=KEPT + LOST {
+            assert_eq!(client.next_message(SOON).await.unwrap().seq, seq);
+        }
+    }
+    for (key, dump) in before {
+        let mut restore = redis::cmd("RESTORE");
+        let _: String = ask(&stack, 0, restore.arg(key).arg(0).arg(dump).arg("REPLACE")).await;
+    }
+    let again = clients[0].send(room, "again", "x").await.unwrap();
+    let lost = last.unwrap();
+    assert_eq!((again.seq, &again.epoch), (KEPT + 1, &lost.epoch), "the number is not given again");
+    for client in &mut clients {
+        let head = resync(client).await;
+        assert_eq!((head.seq, head.id), (lost.seq, None));
+        assert_ne!(head.epoch, lost.epoch);
+    }
+    let next = clients[1].send(room, "next", "x").await.unwrap();
+    assert_eq!(next.seq, lost.seq + 1);
+    for client in &mut clients {
+        assert_eq!(client.next_message(SOON).await.unwrap().draft.id, next.msg);
+    }
+    stack.stop().await.unwrap();
 }
 
 /// The replica has what was called replicated; what was only in memory when its link was cut is what is lost.

@@ -131,8 +131,8 @@ fn acknowledged(
 struct Stand {
     /// None while it does not listen.
     at: Option<Position>,
-    /// It has heard something that is lost and was not told yet.
-    heard_lost: bool,
+    /// The first that it has heard, is lost, and was not told yet.
+    heard_lost: Option<Position>,
     /// It was told another position than it gave, so `resync` must follow.
     owed: bool,
 }
@@ -155,7 +155,8 @@ impl Listener<'_> {
             let (Some(at), Some(last)) = (stand.at, histories[&room].messages.last()) else { continue };
             let end = (&last.epoch, last.seq, Some(last.draft.id));
             assert_eq!((&at.epoch, at.seq, at.id), end, "it never heard the end");
-            assert!(!stand.heard_lost, "it heard what was lost, and was never told");
+            let untold = stand.heard_lost;
+            assert!(untold.is_none(), "it heard what was lost, and was never told: {untold:?}");
         }
     }
 
@@ -163,9 +164,17 @@ impl Listener<'_> {
         let Noted { room, when, step } = noted;
         match step {
             Step::Joined { after, head } => {
-                let fresh = after.is_none();
-                stand.heard_lost &= !fresh;
+                // Who goes on from before what is lost has not heard it, by its own word.
+                let from = after.as_ref().map(|after| (&after.epoch, after.seq));
+                stand.heard_lost = stand
+                    .heard_lost
+                    .take()
+                    .filter(|lost| from.is_some_and(|(epoch, seq)| *epoch != lost.epoch || seq >= lost.seq));
                 stand.owed = after.as_ref().is_some_and(|after| after != head);
+                if stand.owed {
+                    // The answer itself tells: a client may be cut off before `resync` comes.
+                    report.told += usize::from(stand.heard_lost.take().is_some());
+                }
                 stand.at = Some(head.clone());
                 return;
             }
@@ -179,7 +188,7 @@ impl Listener<'_> {
                 let touched = self.world.deaths.touched(*room);
                 assert!(touched, "told to start over in {room} for nothing: {head:?}");
                 report.resyncs.push(*when);
-                report.told += usize::from(std::mem::take(&mut stand.heard_lost));
+                report.told += usize::from(stand.heard_lost.take().is_some());
                 stand.owed = false;
                 *at = head.clone();
             }
@@ -187,19 +196,20 @@ impl Listener<'_> {
                 assert!(!stand.owed, "`resync` must come first: {noted:?}");
                 let follows = at.epoch == message.epoch || at.epoch.0.is_empty();
                 assert!(follows && message.seq == at.seq + 1, "a hole or a copy after {at:?}: {message:?}");
+                let (epoch, seq, id) = (message.epoch.clone(), message.seq, Some(message.draft.id));
+                *at = Position { epoch, seq, id };
                 match history.kept(&message.draft.id) {
                     Some(kept) => {
                         assert_eq!(message, kept, "another order than others'");
-                        assert!(!stand.heard_lost, "a silent gap: what came before {message:?} is lost");
+                        let lost = &stand.heard_lost;
+                        assert!(lost.is_none(), "a silent gap: {lost:?} is lost, and then came {at:?}");
                     }
                     None => {
                         let explained = self.world.deaths.explain(*room, message.ts);
                         assert!(explained, "heard, and not there: {message:?}, {:?}", self.world.deaths);
-                        stand.heard_lost = true;
+                        stand.heard_lost.get_or_insert_with(|| at.clone());
                     }
                 }
-                let (epoch, seq, id) = (message.epoch.clone(), message.seq, Some(message.draft.id));
-                *at = Position { epoch, seq, id };
                 report.heard += 1;
             }
             Step::Typing(user, on) => {

@@ -30,6 +30,11 @@ pub(super) enum Heard {
 }
 
 impl Heard {
+    /// One of the many answers that a flood gets, with nothing wrong about it.
+    pub(super) fn is_ordinary(&self) -> bool {
+        matches!(self, Self::Pong(_) | Self::Ping | Self::Answer(_) | Self::Text { own_fault: false, .. })
+    }
+
     /// By what it is counted.
     pub(super) fn label(&self) -> Option<String> {
         match self {

@@ -17,7 +17,7 @@ use super::heard::{Dialect, Ear, Heard};
 const WRITE_BOUND: Duration = Duration::from_secs(5);
 /// How long a flood is pressed against a full socket.
 const FLOOD_BOUND: Duration = Duration::from_millis(500);
-/// The most that is heard of one connection.
+/// The most that is kept of what one connection was heard to say.
 const MAX_HEARD: usize = 20_000;
 
 /// How the other side went.
@@ -33,7 +33,7 @@ pub(super) struct Wire {
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
     ear: Ear,
-    /// All that was heard, in order.
+    /// What was heard, in order; of very much only the later part, and all that a server must not say.
     pub heard: Vec<Heard>,
     /// None while the other side is there.
     pub ending: Option<Ending>,
@@ -121,8 +121,17 @@ impl Wire {
     fn take_in(&mut self, got: &io::Result<usize>, buffer: &[u8]) {
         match got {
             Ok(0) => self.ending = Some(Ending::Eof),
-            Ok(n) if self.heard.len() < MAX_HEARD => self.ear.take_in(&buffer[..*n], &mut self.heard),
-            Ok(_) => {}
+            Ok(n) => {
+                self.ear.take_in(&buffer[..*n], &mut self.heard);
+                if self.heard.len() > MAX_HEARD {
+                    let early = MAX_HEARD / 2;
+                    let mut nth = 0;
+                    self.heard.retain(|heard| {
+                        nth += 1;
+                        nth > early || !heard.is_ordinary()
+                    });
+                }
+            }
             Err(_) => self.ending = Some(Ending::Reset),
         }
     }
@@ -143,4 +152,31 @@ impl Wire {
 enum Turn {
     Wrote(io::Result<usize>),
     Got(io::Result<usize>),
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_of_very_much_is_heard_and_the_first_word_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let pongs = b"\x8a\x01a".repeat(3 * MAX_HEARD);
+            let words = [b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &pongs[..], b"\x8a\x01z"].concat();
+            socket.write_all(&words).await.unwrap();
+            // Until the other side has heard it all.
+            let _ = socket.read(&mut [0]).await;
+        });
+        let mut wire = Wire::open(server, Dialect::Native).await.unwrap();
+        let last = Heard::Pong(b"z".to_vec());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(wire.hear(deadline, |heard| heard.last() == Some(&last)).await, "{:?}", wire.heard.last());
+        assert!(matches!(wire.heard[0], Heard::Status { status: 101, .. }));
+        assert!(wire.heard.len() <= MAX_HEARD);
+    }
 }

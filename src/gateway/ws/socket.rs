@@ -109,13 +109,12 @@ impl AsyncRead for Incoming {
 
 impl AsyncWrite for Incoming {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // A client that asks for more than it reads gets fewer: RFC 6455 wants the newest ping answered only.
-        if self.replies.add(bytes) {
-            self.outbox.reply();
-        }
-        // Behind the answer to a close nothing may come, whoever still has something to say.
-        if bytes.first() == Some(&CLOSE) {
-            self.outbox.was_said();
+        // A frame at a time: tungstenite gathers none in a buffer of no bytes.
+        self.replies.add(bytes);
+        match bytes.first() {
+            // Behind the answer to a close nothing may come, whoever still has something to say.
+            Some(&CLOSE) => self.outbox.reply_last(),
+            _ => self.outbox.reply(),
         }
         Poll::Ready(Ok(bytes.len()))
     }

@@ -63,14 +63,14 @@ static COUNTERS: LazyLock<Counters> = LazyLock::new(|| Counters {
 pub(super) struct Replies(Arc<Mutex<Vec<u8>>>);
 
 impl Replies {
-    /// Adds some; false when too many wait already.
-    pub(super) fn add(&self, bytes: &[u8]) -> bool {
+    /// Adds a frame. A client that asks for more pongs than it reads gets fewer: those that wait give way, because RFC 6455, 5.5.3,
+    /// lets a server answer the newest ping only.
+    pub(super) fn add(&self, frame: &[u8]) {
         let mut waiting = lock(&self.0);
-        let fits = waiting.len() + bytes.len() <= MAX_REPLY_BYTES;
-        if fits {
-            waiting.extend_from_slice(bytes);
+        if waiting.len() + frame.len() > MAX_REPLY_BYTES {
+            waiting.clear();
         }
-        fits
+        waiting.extend_from_slice(frame);
     }
 
     fn take(&self) -> Vec<u8> {
@@ -277,6 +277,7 @@ mod tests {
     };
     use futures_util::StreamExt;
     use tokio::{
+        io::AsyncReadExt,
         net::{TcpListener, tcp::OwnedReadHalf},
         time::timeout,
     };
@@ -382,13 +383,40 @@ mod tests {
     #[tokio::test]
     async fn answers_of_the_transport_are_bounded() {
         let (mut client, outbox, _read, replies) = pair().await;
-        let pong = [0x8a, 2, b'h', b'i'];
-        let fit = (0..).take_while(|_| replies.add(&pong)).count();
-        assert_eq!(fit, MAX_REPLY_BYTES / pong.len());
-        outbox.reply();
-        for _ in 0..fit {
-            assert_eq!(next(&mut client).await, Message::Pong("hi".into()));
+        const FIT: u32 = MAX_REPLY_BYTES as u32 / 6;
+        // As many as fit, again and again, and a few.
+        for n in 0..10 * FIT + 3 {
+            replies.add(&[&[0x8a, 4][..], &n.to_be_bytes()].concat());
         }
-        assert!(replies.add(&pong), "room again");
+        assert!(lock(&replies.0).capacity() <= 2 * MAX_REPLY_BYTES);
+        outbox.reply();
+        for n in 10 * FIT..10 * FIT + 3 {
+            let pong = Message::Pong(n.to_be_bytes().to_vec().into());
+            assert_eq!(next(&mut client).await, pong, "the newest are answered");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_comes_behind_the_answer_to_a_close_whoever_writes() {
+        for _ in 0..200 {
+            let (mut client, outbox, _read, replies) = pair().await;
+            let pushing = outbox.clone();
+            let pusher = tokio::spawn(async move {
+                while pushing.push(frame("m".into(), Mark::None)) {
+                    tokio::task::yield_now().await;
+                }
+            });
+            next(&mut client).await;
+            replies.add(&[CLOSE, 2, 3, 232]);
+            outbox.reply_last();
+            pusher.await.unwrap();
+            outbox.push(frame("late".into(), Mark::None));
+            outbox.close(Closing::new(ErrorCode::GoingAway, "late too"));
+            outbox.wire().unwrap().ended();
+            // As bytes: a WebSocket would not look behind a close.
+            let mut bytes = Vec::new();
+            client.get_mut().read_to_end(&mut bytes).await.unwrap();
+            assert!(bytes.ends_with(&[b'm', CLOSE, 2, 3, 232]) || bytes == [CLOSE, 2, 3, 232], "{bytes:?}");
+        }
     }
 }

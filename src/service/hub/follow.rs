@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Ports,
-    frame::{Frame, Mark, position_of},
+    frame::{Frame, Mark, id_of, position_of},
     members::{Kind, Offer},
-    place::{Arrival, arrival},
+    place::{Arrival, Recent, arrival},
     resync,
     room::{Notice, Room},
 };
@@ -56,6 +56,8 @@ pub struct Follower {
     ports: Arc<Ports>,
     stop: CancellationToken,
     position: Position,
+    /// What was at the places up to it.
+    recent: Recent,
     /// Messages up to the position that were not offered yet.
     ready: Vec<Offer>,
     /// The check of the members after the latest gap.
@@ -69,7 +71,8 @@ impl Follower {
     /// From the room's position on, until `stop`.
     pub fn new(room: Arc<Room>, ports: Arc<Ports>, stop: CancellationToken) -> Self {
         let position = room.members().position.clone();
-        Self { room, ports, stop, position, ready: Vec::new(), checking: None }
+        let recent = Recent::at(&position);
+        Self { room, ports, stop, position, recent, ready: Vec::new(), checking: None }
     }
 
     /// Runs until the room is closed.
@@ -118,7 +121,7 @@ impl Follower {
         };
         for round in 0..=MAX_HOLE_ROUNDS {
             match arrival(&self.position, envelope.epoch, envelope.seq) {
-                Arrival::Old => return Ok(()),
+                Arrival::Old => return self.old(&envelope).await,
                 Arrival::Next => {
                     self.deliver_live(&envelope);
                     return Ok(());
@@ -138,6 +141,15 @@ impl Follower {
         self.start_over().await
     }
 
+    /// A number that was given before: by the same message, or is it given again because its first one is lost?
+    async fn old(&mut self, envelope: &Envelope<'_>) -> Result<(), Stopped> {
+        match id_of(envelope) {
+            Ok(id) if self.recent.has(envelope.seq, id) => Ok(()),
+            // The history knows whether our position still holds.
+            _ => self.catch_up().await,
+        }
+    }
+
     fn deliver_live(&mut self, envelope: &Envelope<'_>) {
         match Frame::live(self.room.id, envelope) {
             Ok(frame) => self.deliver(frame, envelope.seq),
@@ -148,6 +160,7 @@ impl Follower {
     fn deliver(&mut self, frame: Arc<Frame>, seq: u64) {
         if let Some(position) = frame.position() {
             self.position = position.clone();
+            self.recent.add(position);
             self.ready.push((frame, Kind::Message(seq)));
         }
     }
@@ -247,6 +260,7 @@ impl Follower {
         metrics::counter!("chatlab_resyncs_total", "scope" => "room").increment(1);
         tracing::warn!(room = %self.room.id, from = self.position.seq, to = head.seq, "hub.resync");
         self.position = head.clone();
+        self.recent = Recent::at(&head);
         match resync(self.room.id, head.clone()) {
             Ok(frame) => self.room.dispatch(&[(frame, Kind::Resync)], Some(head)).await,
             Err(error) => tracing::error!(room = %self.room.id, %error, "hub.frame"),

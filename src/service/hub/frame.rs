@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chatlab_kit::{
-    ids::{RoomId, UserId},
-    message::{Envelope, EnvelopeError, Message, Position},
+    ids::{MessageId, RoomId, UserId},
+    message::{Envelope, EnvelopeError, Epoch, Message, Position},
     wire::ServerFrame,
 };
 use serde::Deserialize;
@@ -63,16 +63,10 @@ impl Frame {
 
     /// A live message out of what was published: spliced, not serialised.
     pub fn live(room: RoomId, envelope: &Envelope<'_>) -> Result<Arc<Self>, EnvelopeError> {
-        #[derive(Deserialize)]
-        struct OnlyId {
-            id: chatlab_kit::ids::MessageId,
-        }
-        let OnlyId { id } =
-            serde_json::from_str(envelope.json).map_err(|_| EnvelopeError("the JSON has no message id"))?;
         let at = Position {
-            epoch: chatlab_kit::message::Epoch(envelope.epoch.to_owned()),
+            epoch: Epoch(envelope.epoch.to_owned()),
             seq: envelope.seq,
-            id: Some(id),
+            id: Some(id_of(envelope)?),
         };
         Ok(Arc::new(Self::of(envelope.frame(), Mark::At(room, at))))
     }
@@ -105,4 +99,15 @@ impl Frame {
 /// The place of a message.
 pub fn position_of(message: &Message) -> Position {
     Position { epoch: message.epoch.clone(), seq: message.seq, id: Some(message.draft.id) }
+}
+
+/// Which message was published.
+pub(super) fn id_of(envelope: &Envelope<'_>) -> Result<MessageId, EnvelopeError> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: MessageId,
+    }
+    let only: OnlyId =
+        serde_json::from_str(envelope.json).map_err(|_| EnvelopeError("the JSON has no message id"))?;
+    Ok(only.id)
 }

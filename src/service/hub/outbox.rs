@@ -193,6 +193,17 @@ impl Outbox {
         self.wake();
     }
 
+    /// The same, and nothing behind it: the wire answers the client's close.
+    pub fn reply_last(self: &Arc<Self>) {
+        // In one step: whoever has something to say must not come in between.
+        let mut state = lock(&self.state);
+        (state.reply, state.ended) = (true, true);
+        drop(state);
+        self.reader.notify_one();
+        self.space.notify_one();
+        self.wake();
+    }
+
     /// How many bytes wait, at most [`MAX_QUEUED_BYTES`].
     pub fn queued_bytes(&self) -> usize {
         lock(&self.state).bytes

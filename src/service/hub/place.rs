@@ -1,6 +1,11 @@
 //! How places in a room's order relate.
 
-use chatlab_kit::message::Position;
+use std::collections::VecDeque;
+
+use chatlab_kit::{ids::MessageId, message::Position};
+
+/// Of as many messages, the latest, it is remembered which they were.
+const MAX_RECENT: usize = 128;
 
 /// Whether two positions are of one run of numbers; the place before the first message is of every run.
 pub(super) fn same_run(a: &Position, b: &Position) -> bool {
@@ -36,9 +41,35 @@ pub fn arrival(position: &Position, epoch: &str, seq: u64) -> Arrival {
     }
 }
 
+/// Which messages were at the latest places. A number alone does not tell: who lost the end of a room gives its numbers once more.
+pub(super) struct Recent(VecDeque<(u64, MessageId)>);
+
+impl Recent {
+    /// Nothing but the message at a position.
+    pub(super) fn at(position: &Position) -> Self {
+        let mut recent = Self(VecDeque::new());
+        recent.add(position);
+        recent
+    }
+
+    /// One more place, if there is a message at it.
+    pub(super) fn add(&mut self, position: &Position) {
+        let Some(id) = position.id else { return };
+        if self.0.len() == MAX_RECENT {
+            self.0.pop_front();
+        }
+        self.0.push_back((position.seq, id));
+    }
+
+    /// Whether this very message was there.
+    pub(super) fn has(&self, seq: u64, id: MessageId) -> bool {
+        self.0.iter().rev().any(|place| *place == (seq, id))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use chatlab_kit::{ids::MessageId, message::Epoch};
+    use chatlab_kit::message::Epoch;
 
     use super::*;
 
@@ -59,5 +90,18 @@ mod tests {
         for (position, epoch, seq, expected) in cases {
             assert_eq!(arrival(&position, epoch, seq), expected, "{position:?} {epoch} {seq}");
         }
+    }
+
+    #[test]
+    fn a_number_is_known_by_its_message_and_for_a_while() {
+        let first = at("e", 1);
+        let mut recent = Recent::at(&first);
+        assert!(recent.has(1, first.id.unwrap()));
+        assert!(!recent.has(1, MessageId::new()), "the number was given again");
+        assert!(!recent.has(2, first.id.unwrap()));
+        let later: Vec<_> = (2..).map(|seq| at("e", seq)).take(MAX_RECENT).collect();
+        later.iter().for_each(|position| recent.add(position));
+        assert!(later.iter().all(|position| recent.has(position.seq, position.id.unwrap())));
+        assert!(!recent.has(1, first.id.unwrap()), "kept for ever");
     }
 }
