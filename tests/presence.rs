@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use chatlab_kit::{
     ids::{RoomId, UserId},
+    keys,
     servers::Topology,
     wire::{ErrorCode, ServerFrame},
 };
 use chatlab_load::client::{ClientError, WsClient};
 
-use crate::common::{SOON, options, party, shared};
+use crate::common::{SOON, ask, options, party, shared};
 use chatlab::harness::Stack;
 
 /// The lease of the servers in a test that waits for its end, in milliseconds.
@@ -157,6 +158,34 @@ async fn a_stopping_server_takes_its_users_out(topology: Topology) {
     let told = told_until(&mut clients[0], (gone, false)).await;
     assert_eq!(told, [(gone, false)], "by the server itself, long before its lease is over");
     assert_eq!(clients[0].who(room, None, None).await.unwrap().online, [user(&clients[0])]);
+    stack.stop().await.unwrap();
+}
+
+/// As after a failover that lost it: what Redis knew of somebody is gone, and the connections to it were cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_lost_is_written_again_long_before_the_lease_is_due() {
+    const LONG_LEASE_MS: u64 = 120_000;
+    let mut options = options(Topology::Single, 1);
+    options.serve_args = vec!["--presence-lease-ms".into(), LONG_LEASE_MS.to_string()];
+    let stack = Stack::start(options).await.unwrap();
+    let (mut clients, _, room) = party(&stack, 2).await;
+    for client in &mut clients {
+        client.join(room, None).await.unwrap();
+    }
+    let mut both: Vec<_> = clients.iter().map(user).collect();
+    both.sort_unstable();
+    let lost = user(&clients[1]);
+    let gone: u64 = ask(&stack, 0, redis::cmd("DEL").arg(keys::presence(&lost))).await;
+    assert_eq!(gone, 1);
+    assert_eq!(clients[0].who(room, None, None).await.unwrap().online, [user(&clients[0])]);
+    let cut: u64 = ask(&stack, 0, redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub")).await;
+    assert!(cut > 0, "nobody subscribes");
+    // Refreshed without that after three tenths of the lease.
+    let (began, bound) = (Instant::now(), Duration::from_millis(LONG_LEASE_MS / 10));
+    while clients[0].who(room, None, None).await.unwrap().online != both {
+        assert!(began.elapsed() < bound, "not written again within {bound:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     stack.stop().await.unwrap();
 }
 

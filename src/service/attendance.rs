@@ -18,10 +18,7 @@ use chatlab_kit::{
 use chatlab_presence::{MAX_ASKED, Presence};
 use chatlab_pubsub::Fanout;
 use futures_util::{StreamExt, stream};
-use tokio::{
-    sync::Notify,
-    time::{Instant, MissedTickBehavior},
-};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -48,6 +45,9 @@ const NOTICE_BURST: Duration = Duration::from_millis(100);
 const DEPART_ATTEMPTS: u32 = 8;
 /// The first pause between two tries; doubles from try to try.
 const DEPART_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the connections to Redis are looked at, to find a failover: at the most so often everything is written once more.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What has to be told, in the order in which it was first put down.
 #[derive(Default)]
@@ -179,37 +179,43 @@ impl Attendance {
 
     /// Keeps this instance alive and reaps those that are not. Runs until it is dropped.
     pub async fn tend(&self) {
-        let mut every = tokio::time::interval(self.refresh);
-        // After a stall one refresh is as good as several.
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut connections = self.fanout.health().connections_made;
+        let mut due = Instant::now();
         loop {
-            every.tick().await;
-            // A connection that had to be made anew may mean another master, without what its predecessor was told last.
+            tokio::time::sleep_until(due.min(Instant::now() + LOOK_EVERY)).await;
+            // A connection that had to be made anew may mean another master, without what its predecessor was told last. That is put
+            // right soon: should this instance die before, nobody would.
             let now = self.fanout.health().connections_made;
             if now != connections {
                 connections = now;
                 self.presence.doubt();
+                due = due.min(Instant::now());
             }
-            if let Err(error) = self.presence.refresh().await {
-                tracing::warn!(%error, "presence.refresh");
-                continue;
+            if Instant::now() >= due {
+                due = Instant::now() + self.refresh;
+                self.refresh_and_reap().await;
             }
-            self.make_up().await;
-            for user in self.presence.returned() {
-                self.put_down(user, true);
-            }
-            match self.presence.reap().await {
-                Ok(gone) => {
-                    if !gone.is_empty() {
-                        tracing::info!(users = gone.len(), "presence.reaped");
-                    }
-                    for user in gone {
-                        self.put_down(user, false);
-                    }
+        }
+    }
+
+    async fn refresh_and_reap(&self) {
+        if let Err(error) = self.presence.refresh().await {
+            return tracing::warn!(%error, "presence.refresh");
+        }
+        self.make_up().await;
+        for user in self.presence.returned() {
+            self.put_down(user, true);
+        }
+        match self.presence.reap().await {
+            Ok(gone) => {
+                if !gone.is_empty() {
+                    tracing::info!(users = gone.len(), "presence.reaped");
                 }
-                Err(error) => tracing::warn!(%error, "presence.reap"),
+                for user in gone {
+                    self.put_down(user, false);
+                }
             }
+            Err(error) => tracing::warn!(%error, "presence.reap"),
         }
     }
 
