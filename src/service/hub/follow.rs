@@ -11,21 +11,19 @@ use chatlab_kit::{
 };
 use chatlab_pubsub::{FeedItem, Subscription};
 use rand::Rng;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Ports,
+    former::{evict_former_members, evict_if_left},
     frame::{Frame, Mark, id_of, position_of},
     members::{Kind, Offer},
     place::{Arrival, Recent, arrival},
     resync,
     room::{Notice, Room},
 };
-use crate::service::{
-    ServiceResult,
-    ports::{ArchiveError, Standing},
-};
+use crate::service::ServiceResult;
 
 /// The first pause before Redis is asked again; doubles from attempt to attempt.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -34,17 +32,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How often the history is asked for what an announced message says must be there, before the
 /// room starts over from the head.
 const MAX_HOLE_ROUNDS: u32 = 5;
-/// How often a membership is asked for before a leave is believed.
-const MAX_STANDING_ATTEMPTS: u32 = 5;
-
-/// How many memberships are asked for at once after gaps, by all rooms together: a reconnect of Redis
-/// is a gap in every room, and the archive serves logins and joins beside.
-const MAX_MEMBER_CHECKS: usize = 4;
 /// How long messages wait for the memberships after a gap. An archive that takes longer does not
 /// silence the room; the check goes on beside it.
 const MEMBERS_WAIT: Duration = Duration::from_secs(2);
-
-static MEMBER_CHECKS: Semaphore = Semaphore::const_new(MAX_MEMBER_CHECKS);
 
 /// The most messages that are offered to the members together. Under load they wait in the subscription; then a connection gets
 /// many of them by one system call.
@@ -58,6 +48,8 @@ pub struct Follower {
     position: Position,
     /// What was at the places up to it.
     recent: Recent,
+    /// The history was asked about a number from before those places, and nothing has come live since.
+    asked: bool,
     /// Messages up to the position that were not offered yet.
     ready: Vec<Offer>,
     /// The check of the members after the latest gap.
@@ -72,7 +64,7 @@ impl Follower {
     pub fn new(room: Arc<Room>, ports: Arc<Ports>, stop: CancellationToken) -> Self {
         let position = room.members().position.clone();
         let recent = Recent::at(&position);
-        Self { room, ports, stop, position, recent, ready: Vec::new(), checking: None }
+        Self { room, ports, stop, position, recent, asked: false, ready: Vec::new(), checking: None }
     }
 
     /// Runs until the room is closed.
@@ -143,16 +135,23 @@ impl Follower {
 
     /// A number that was given before: by the same message, or is it given again because its first one is lost?
     async fn old(&mut self, envelope: &Envelope<'_>) -> Result<(), Stopped> {
-        match id_of(envelope) {
-            Ok(id) if self.recent.has(envelope.seq, id) => Ok(()),
-            // The history knows whether our position still holds.
-            _ => self.catch_up().await,
+        match id_of(envelope).ok().and_then(|id| self.recent.had(envelope.seq, id)) {
+            Some(true) => return Ok(()),
+            // Behind a gap many of them come, of which the history had told: one question for all.
+            None if self.asked => return Ok(()),
+            _ => {}
         }
+        self.asked = true;
+        // The history knows whether our position still holds.
+        self.catch_up().await
     }
 
     fn deliver_live(&mut self, envelope: &Envelope<'_>) {
         match Frame::live(self.room.id, envelope) {
-            Ok(frame) => self.deliver(frame, envelope.seq),
+            Ok(frame) => {
+                self.asked = false;
+                self.deliver(frame, envelope.seq);
+            }
             Err(error) => tracing::error!(room = %self.room.id, %error, "hub.bad_payload"),
         }
     }
@@ -332,14 +331,9 @@ impl Follower {
 }
 
 /// Doubles from attempt to attempt up to a bound, and varies by half, so that rooms do not come in step.
-fn backoff(attempt: u32) -> Duration {
+pub(super) fn backoff(attempt: u32) -> Duration {
     let full = BACKOFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(BACKOFF_MAX);
     full.mul_f64(rand::rng().random_range(0.5..1.0))
-}
-
-/// The `left` frame of a user in a room.
-pub(crate) fn left_frame(room: RoomId, user: UserId) -> ServiceResult<Arc<Frame>> {
-    Frame::new(&ServerFrame::Left { room, user }, Mark::Left(room, user))
 }
 
 fn presence_frame(room: RoomId, user: UserId, online: bool) -> ServiceResult<Arc<Frame>> {
@@ -348,48 +342,4 @@ fn presence_frame(room: RoomId, user: UserId, online: bool) -> ServiceResult<Arc
 
 fn typing_frame(room: RoomId, user: UserId, on: bool) -> ServiceResult<Arc<Frame>> {
     Frame::new(&ServerFrame::Typing { room, user, on }, Mark::Typing(room, user))
-}
-
-async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {
-    for attempt in 1..=MAX_STANDING_ATTEMPTS {
-        match ports.archive.standing(&room.id, &user).await {
-            Ok(Standing::Member) => return Ok(()),
-            Ok(_) => break,
-            Err(ArchiveError::Unavailable(_)) => tokio::time::sleep(backoff(attempt)).await,
-            Err(other) => return Err(other.into()),
-        }
-    }
-    // An archive that does not answer is no reason to go on telling a room to who left it.
-    evict(room, ports, user).await
-}
-
-async fn evict(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {
-    ports.typing.forget(room.id, user);
-    room.evict(&user, &left_frame(room.id, user)?).await;
-    Ok(())
-}
-
-/// Asks for everybody who is here, each until there is an answer.
-async fn evict_former_members(room: &Room, ports: &Ports) {
-    let here = room.members().users();
-    for user in here {
-        let mut attempt = 0;
-        let standing = loop {
-            let permit = MEMBER_CHECKS.acquire().await;
-            match ports.archive.standing(&room.id, &user).await {
-                Ok(standing) => break standing,
-                Err(error) => {
-                    drop(permit);
-                    attempt += 1;
-                    tracing::warn!(room = %room.id, %error, attempt, "hub.members");
-                    tokio::time::sleep(backoff(attempt)).await;
-                }
-            }
-        };
-        if standing != Standing::Member
-            && let Err(error) = evict(room, ports, user).await
-        {
-            tracing::error!(room = %room.id, %error, "hub.evict");
-        }
-    }
 }

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod follow;
+mod former;
 pub mod frame;
 pub mod members;
 pub mod outbox;
@@ -245,7 +246,7 @@ impl Hub {
     /// `internal`.
     pub fn drop_out(&self, connection: &Connection, room: RoomId) -> ServiceResult<()> {
         if self.leave(connection, &room) {
-            connection.outbox.push(follow::left_frame(room, connection.user)?);
+            connection.outbox.push(former::left_frame(room, connection.user)?);
         }
         Ok(())
     }

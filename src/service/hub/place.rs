@@ -61,9 +61,10 @@ impl Recent {
         self.0.push_back((position.seq, id));
     }
 
-    /// Whether this very message was there.
-    pub(super) fn has(&self, seq: u64, id: MessageId) -> bool {
-        self.0.iter().rev().any(|place| *place == (seq, id))
+    /// Whether this very message was there; none where that is not remembered.
+    pub(super) fn had(&self, seq: u64, id: MessageId) -> Option<bool> {
+        let place = self.0.iter().rev().find(|place| place.0 == seq)?;
+        Some(place.1 == id)
     }
 }
 
@@ -96,12 +97,12 @@ mod tests {
     fn a_number_is_known_by_its_message_and_for_a_while() {
         let first = at("e", 1);
         let mut recent = Recent::at(&first);
-        assert!(recent.has(1, first.id.unwrap()));
-        assert!(!recent.has(1, MessageId::new()), "the number was given again");
-        assert!(!recent.has(2, first.id.unwrap()));
+        assert_eq!(recent.had(1, first.id.unwrap()), Some(true));
+        assert_eq!(recent.had(1, MessageId::new()), Some(false), "the number was given again");
+        assert_eq!(recent.had(2, first.id.unwrap()), None);
         let later: Vec<_> = (2..).map(|seq| at("e", seq)).take(MAX_RECENT).collect();
         later.iter().for_each(|position| recent.add(position));
-        assert!(later.iter().all(|position| recent.has(position.seq, position.id.unwrap())));
-        assert!(!recent.has(1, first.id.unwrap()), "kept for ever");
+        assert!(later.iter().all(|position| recent.had(position.seq, position.id.unwrap()) == Some(true)));
+        assert_eq!(recent.had(1, first.id.unwrap()), None, "kept for ever");
     }
 }
