@@ -184,6 +184,7 @@ async fn what_redis_lost_is_written_again_long_before_the_lease_is_due() {
     let (began, bound) = (Instant::now(), Duration::from_millis(LONG_LEASE_MS / 10));
     while clients[0].who(room, None, None).await.unwrap().online != both {
         assert!(began.elapsed() < bound, "not written again within {bound:?}");
+        // A poll, bounded by the line before.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stack.stop().await.unwrap();

@@ -123,16 +123,18 @@ impl Wire {
             Ok(0) => self.ending = Some(Ending::Eof),
             Ok(n) => {
                 self.ear.take_in(&buffer[..*n], &mut self.heard);
-                if self.heard.len() > MAX_HEARD {
-                    let early = MAX_HEARD / 2;
-                    let mut nth = 0;
-                    self.heard.retain(|heard| {
-                        nth += 1;
-                        nth > early || !heard.is_ordinary()
-                    });
-                }
+                self.forget_early();
             }
             Err(_) => self.ending = Some(Ending::Reset),
+        }
+    }
+
+    /// Of very much the earlier half goes, as far as nothing was wrong about it.
+    fn forget_early(&mut self) {
+        if self.heard.len() > MAX_HEARD {
+            let later = self.heard.split_off(MAX_HEARD / 2);
+            self.heard.retain(|heard| !heard.is_ordinary());
+            self.heard.extend(later);
         }
     }
 
