@@ -324,6 +324,35 @@ async fn replies_that_come_late_and_wrong_lines_are_shown() {
     assert_eq!(typist.line("GET bin").await.text, "\"\\xff\\x00\"");
 }
 
+/// Connections of the step before would be counted, or be given what is pushed for another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_since_the_step_before_is_cut_off() {
+    for topology in [Topology::Single, Topology::Cluster] {
+        let world = World::start(topology).await;
+        let _before = world.begin(step(&[], "", "{ predicate = 'sent', verb = 'PING' }")).await;
+        let mut old = world.typist();
+        for line in ["@1 SUBSCRIBE c", "@2 SSUBSCRIBE c", "@3 BLPOP q 0", "@4 MONITOR"] {
+            assert!(!old.line(line).await.error, "{line}");
+        }
+        let _after = world.begin(step(&[], "", "{ predicate = 'sent', verb = 'PING' }")).await;
+        let mut new = world.typist();
+        for (line, answer) in [
+            ("SPUBLISH c m", "(integer) 0"),
+            ("PUBLISH c m", "(integer) 0"),
+            ("RPUSH q a", "(integer) 1"),
+            ("LLEN q", "(integer) 1"),
+        ] {
+            let typed = new.line(line).await;
+            assert!(typed.text.ends_with(answer), "{topology}, {line}: {typed:?}");
+        }
+        assert_eq!(
+            old.line("@4 PING").await.text,
+            "PONG",
+            "a new connection takes the place of the lost one"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_steps_of_the_sessions_lab_are_proven() {
     let world = World::start(Topology::Single).await;

@@ -31,9 +31,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins a step: **removes every key and function of the server** behind `redis`, runs the step's setup past the proxy,
-    /// forgets the trace and the added latency, and starts what happens around the learner. `redis` must be the un-proxied
-    /// handle of a managed server: never pass one that is not private.
+    /// Begins a step: **removes every key and function of the server** behind `redis`, cuts off who is subscribed or blocked
+    /// there, runs the step's setup past the proxy, forgets the trace and the added latency, and starts what happens around the
+    /// learner. `redis` must be the un-proxied handle of a managed server: never pass one that is not private.
     ///
     /// # Errors
     /// When the server does not answer, or a line of the setup is refused.
@@ -143,17 +143,32 @@ fn beside(redis: &Redis) -> Typist {
     Typist::new(redis.topology(), redis.config().nodes.clone())
 }
 
-/// Makes the private server as good as new.
+/// Makes the private server as good as new: nobody waits for anything, and nothing is stored.
 async fn empty(redis: &Redis) -> LabResult<()> {
     let primaries = redis.primaries().await?;
     for (node, mut connection) in redis.each_node().await? {
+        let clients: String = ::redis::cmd("CLIENT").arg("LIST").query_async(&mut connection).await?;
+        let mut pipe = ::redis::pipe();
+        for id in clients.lines().filter_map(waiting_client) {
+            pipe.cmd("CLIENT").arg("KILL").arg("ID").arg(id);
+        }
         if primaries.contains(&node) {
-            let mut pipe = ::redis::pipe();
             pipe.cmd("FLUSHALL").cmd("FUNCTION").arg("FLUSH").cmd("SCRIPT").arg("FLUSH");
+        }
+        if !pipe.is_empty() {
             let _: ::redis::Value = pipe.query_async(&mut connection).await?;
         }
     }
     Ok(())
+}
+
+/// The id of a client that is subscribed (`P`), blocked (`b`) or a monitor (`O`), by its line in `CLIENT LIST`. Whoever left
+/// is one for as long as the server has not seen its connection close: it would be counted, or be given what is meant for
+/// another.
+fn waiting_client(line: &str) -> Option<&str> {
+    let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
+    field("flags=").filter(|flags| flags.contains(['P', 'b', 'O']))?;
+    field("id=")
 }
 
 /// What is so and what is not, in sentences.
