@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use chatlab_kit::{
     ids::RoomId,
-    servers::{Managed, Role, inspect},
+    servers::{Managed, Role, Topology, inspect, reshard::owners},
     slots::Partition,
 };
 use chatlab_load::faults::{Fact, Fault, Kind};
@@ -87,13 +87,26 @@ impl Chaos {
         asked.await.with_context(|| format!("asking {address}"))
     }
 
-    /// The node that is the `nth` master now.
-    pub(super) async fn master(&self, nth: usize) -> anyhow::Result<usize> {
-        let masters = self.blocking(|managed| Ok(with_role(managed, Role::Master))).await?;
-        masters
+    /// The `nth` master now, and how much the run has there: the first is the one with the most slots of rooms that are talked
+    /// in. Whatever happened to a master without any would not be felt.
+    pub(super) async fn master(&self, nth: usize) -> anyhow::Result<(usize, Fact)> {
+        let addrs = self.managed.addrs();
+        let mut masters = Vec::new();
+        match self.managed.topology() {
+            Topology::Single => masters.push((self.slots.len(), 0)),
+            Topology::Cluster => {
+                for owner in owners(&addrs).await? {
+                    let node = addrs.iter().position(|addr| *addr == owner.address);
+                    let node = node.with_context(|| format!("{} is none of the nodes", owner.address))?;
+                    masters.push((self.slots.iter().filter(|slot| owner.owns(**slot)).count(), node));
+                }
+            }
+        }
+        masters.sort_by_key(|(used, node)| (std::cmp::Reverse(*used), *node));
+        let (used, node) = *masters
             .get(nth)
-            .copied()
-            .ok_or_else(|| anyhow!("there are {} masters, no number {nth}", masters.len()))
+            .ok_or_else(|| anyhow!("there are {} masters, no number {nth}", masters.len()))?;
+        Ok((node, Fact::new("slots in use there", format!("{used} of {}", self.slots.len()))))
     }
 
     /// The replica of a node.

@@ -37,7 +37,7 @@ impl Chaos {
     /// `SIGKILL`. The node comes back only when its replica was promoted: started before, without persistence, it would come
     /// back empty as the master it was, and its replica would copy that.
     pub(super) async fn kill_master(&self, nth: usize) -> anyhow::Result<Done> {
-        let index = self.master(nth).await?;
+        let (index, used) = self.master(nth).await?;
         let replica = self.replica_of(index).await?;
         let target = self.name(index);
         let bound = self.node_timeout * 3 + PROMOTE_BOUND;
@@ -46,7 +46,8 @@ impl Chaos {
                 let (pid, began) = (managed.pid(index), Instant::now());
                 managed.kill_node(index)?;
                 let gone = managed.pid(index).is_none();
-                let mut facts = vec![Fact::new("process gone", format!("{gone} ({})", pid.unwrap_or(0)))];
+                let mut facts =
+                    vec![used, Fact::new("process gone", format!("{gone} ({})", pid.unwrap_or(0)))];
                 let port = managed.nodes()[replica].port;
                 let promoted = await_role(port, Role::Master, bound);
                 let told = match &promoted {
@@ -66,7 +67,7 @@ impl Chaos {
 
     /// `CLUSTER FAILOVER`: the replica waits for all that its master has, then takes its place.
     pub(super) async fn failover(&self, nth: usize) -> anyhow::Result<Done> {
-        let index = self.master(nth).await?;
+        let (index, used) = self.master(nth).await?;
         let replica = self.replica_of(index).await?;
         let began = Instant::now();
         let _: String = self.ask(replica, redis::cmd("CLUSTER").arg("FAILOVER")).await?;
@@ -77,7 +78,7 @@ impl Chaos {
                 await_role(new, Role::Master, bound).map_err(|why| anyhow!("node {replica}: {why}"))?;
                 let promoted = Fact::new("promoted", after(began, format!("node {replica}")));
                 await_role(old, Role::Replica, bound).map_err(|why| anyhow!("node {index}: {why}"))?;
-                Ok(vec![promoted, Fact::new("now a replica", after(began, format!("node {index}")))])
+                Ok(vec![used, promoted, Fact::new("now a replica", after(began, format!("node {index}")))])
             })
             .await?;
         Ok(Done { target: self.name(replica), proved: true, facts })
@@ -117,7 +118,7 @@ impl Chaos {
 
     /// `SIGSTOP`, and `SIGCONT` after that time.
     pub(super) async fn pause_node(&self, pause: Duration) -> anyhow::Result<Done> {
-        let index = self.master(0).await?;
+        let (index, used) = self.master(0).await?;
         let target = self.name(index);
         let pid = self.managed.pid(index).context("the node has no process")?;
         self.managed.pause_node(index)?;
@@ -135,6 +136,7 @@ impl Chaos {
             Err((seen, _)) => format!("not seen as stopped: {seen}"),
         };
         let facts = vec![
+            used,
             Fact::new("how", format!("SIGSTOP, and SIGCONT after {stopped} ms")),
             Fact::new("its state meanwhile", told),
         ];

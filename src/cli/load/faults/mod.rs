@@ -30,8 +30,8 @@ const NODE_TIMEOUT_MS: u64 = 5_000;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct FaultArgs {
     /// Break something in the window; may be repeated. KIND is kill-master, failover, move-slots, pause-node, kill-pubsub or
-    /// cut-server; at SECONDS after the window's start (a third of it); ARG is the master's or server's number, how many
-    /// slots, or milliseconds
+    /// cut-server; at SECONDS after the window's start (a third of it); ARG is the master's number (0 has most of the
+    /// rooms), the server's number, how many slots, or milliseconds
     #[arg(long = "fault", value_name = "KIND[@SECONDS][:ARG]", conflicts_with = "against")]
     faults: Vec<Fault>,
     /// Silence after which a cluster takes a node for dead [default: 15000; with faults: 5000]
