@@ -222,6 +222,7 @@ impl Reader<'_> {
         let outbox = &self.connection.outbox;
         match self.pulse.ring(Instant::now()) {
             Beat::End(code, message) => return Some(close(outbox, code, message)),
+            Beat::Early => {}
             Beat::Ping => outbox.ping(),
             Beat::CheckSession => {
                 outbox.ping();

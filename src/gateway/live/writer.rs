@@ -11,7 +11,7 @@ use crate::{
     gateway::fault,
     service::hub::{
         frame::Frame,
-        outbox::{Closing, Outbox, Step},
+        outbox::{Batch, Closing, Outbox, Step},
     },
 };
 
@@ -44,7 +44,7 @@ async fn write_all<D: Dialect>(
     outbox: &Outbox,
     mut written: Written,
 ) -> Result<(), axum::Error> {
-    let mut batch = Vec::new();
+    let mut batch = Batch::new();
     loop {
         match outbox.next(&mut batch).await {
             Step::Write => {

@@ -6,6 +6,7 @@ use chatlab_kit::{
     ids::RoomId,
     wire::{ErrorCode, ResumeRoom},
 };
+use smallvec::SmallVec;
 
 use crate::service::hub::{
     frame::{Frame, Mark},
@@ -15,7 +16,7 @@ use crate::service::hub::{
 /// For each room the last frame that moved its position, without copying one for each delivery. Few rooms, most of the time one, and
 /// never more than a connection may listen to: a list.
 #[derive(Default)]
-pub struct Written(Vec<(RoomId, Arc<Frame>)>);
+pub struct Written(SmallVec<[(RoomId, Arc<Frame>); 1]>);
 
 impl Written {
     /// A frame was written to the owner of `outbox`.

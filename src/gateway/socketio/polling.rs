@@ -41,7 +41,7 @@ use crate::{
     },
     service::{
         ServiceError,
-        hub::outbox::{Closing, Outbox, Step},
+        hub::outbox::{Batch, Closing, Outbox, Step},
     },
 };
 
@@ -229,7 +229,7 @@ pub async fn poll(gateway: &Gateway, sid: &str) -> Answer {
 /// May be dropped until it has something.
 async fn next_packets(session: &Session, drain: &mut Drain) -> Answer {
     let outbox = &session.outbox;
-    let (mut batch, mut payload) = (Vec::new(), Vec::new());
+    let (mut batch, mut payload) = (Batch::new(), Vec::new());
     loop {
         match outbox.next(&mut batch).await {
             Step::Write => {

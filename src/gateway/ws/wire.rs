@@ -6,9 +6,11 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     io,
     net::Shutdown,
     sync::{Arc, LazyLock, Mutex},
+    task::{Context, Poll, ready},
 };
 
 use chatlab_kit::wire::ServerFrame;
@@ -26,10 +28,7 @@ use crate::{
         live::written::{Goodbye, Written},
     },
     service::{
-        hub::{
-            frame::Frame,
-            outbox::{Closing, Outbox, Step, Wire},
-        },
+        hub::outbox::{Batch, Closing, Outbox, Step, Wire},
         lock,
     },
 };
@@ -40,8 +39,6 @@ const PIECE_BYTES: usize = 16 * 1024;
 const KEEP_PIECE_BYTES: usize = 2 * PIECE_BYTES;
 /// The most bytes of pongs and the like that wait for a socket that takes nothing.
 const MAX_REPLY_BYTES: usize = 4096;
-/// An emptied batch keeps room for this many frames.
-const KEEP_FRAMES: usize = 4;
 
 thread_local! {
     /// What goes into a system call, put together.
@@ -91,7 +88,7 @@ enum Went {
 /// What is on its way to the socket. Touched by who writes only.
 #[derive(Default)]
 struct Out {
-    batch: Vec<Arc<Frame>>,
+    batch: Batch,
     /// How many of the batch are written …
     done: usize,
     /// … and how many bytes of the next one, its head included, or of `raw`.
@@ -105,7 +102,7 @@ struct Out {
 
 /// The socket, as an outbox writes to it.
 pub(super) struct WsWire {
-    half: Arc<OwnedWriteHalf>,
+    half: OwnedWriteHalf,
     runtime: Handle,
     out: Mutex<Out>,
     replies: Replies,
@@ -114,7 +111,7 @@ pub(super) struct WsWire {
 impl WsWire {
     /// For a socket that is upgraded. To be called in the runtime.
     pub(super) fn new(half: OwnedWriteHalf, replies: Replies) -> Self {
-        Self { half: Arc::new(half), runtime: Handle::current(), out: Mutex::default(), replies }
+        Self { half, runtime: Handle::current(), out: Mutex::default(), replies }
     }
 
     fn write(&self, out: &mut Out) -> Went {
@@ -125,7 +122,7 @@ impl WsWire {
                 }
                 self.write_batch(out)
             } else {
-                self.half.try_write(&out.raw[out.offset..])
+                self.send(&out.raw[out.offset..])
             };
             match written {
                 Ok(0) => return Went::Broken,
@@ -141,6 +138,17 @@ impl WsWire {
         }
     }
 
+    /// Asks the kernel at once, and tokio only where that takes nothing: what tokio knows of a socket's readiness is one more place
+    /// in memory, which of ten thousand idle connections is a wait for it.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let stream: &TcpStream = self.half.as_ref();
+        match SockRef::from(stream).send(bytes) {
+            // Tried again so that tokio learns of it: `drain` waits for what it knows.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.half.try_write(bytes),
+            sent => sent,
+        }
+    }
+
     /// Frames are copied together, heads and texts, and sent as one piece: a gathering write of a head and a few hundred bytes costs
     /// the kernel half a microsecond more.
     fn write_batch(&self, out: &Out) -> io::Result<usize> {
@@ -153,7 +161,7 @@ impl WsWire {
                     break;
                 }
             }
-            let written = self.half.try_write(&piece[out.offset..]);
+            let written = self.send(&piece[out.offset..]);
             piece.shrink_to(KEEP_PIECE_BYTES);
             written
         })
@@ -190,30 +198,34 @@ impl WsWire {
 impl Wire for WsWire {
     fn ready(&self, outbox: &Arc<Outbox>) {
         if outbox.begin() && self.write_on(outbox) {
-            self.runtime.spawn(drain(self.half.clone(), outbox.clone()));
+            self.runtime.spawn(drain(outbox.clone()));
         }
     }
 
-    fn go_on(&self, outbox: &Arc<Outbox>) -> bool {
-        self.write_on(outbox)
+    fn poll_go_on(&self, outbox: &Arc<Outbox>, cx: &mut Context<'_>) -> Poll<()> {
+        let stream: &TcpStream = self.half.as_ref();
+        loop {
+            if ready!(stream.poll_write_ready(cx)).is_err() {
+                outbox.end();
+                return Poll::Ready(());
+            }
+            if !self.write_on(outbox) {
+                return Poll::Ready(());
+            }
+        }
     }
 
     fn ended(&self) {
         // Wakes a `drain` up, and tells a client that waits.
-        let stream: &TcpStream = self.half.as_ref().as_ref();
+        let stream: &TcpStream = self.half.as_ref();
         let _ = SockRef::from(stream).shutdown(Shutdown::Both);
     }
 }
 
 /// Writes on whenever the socket takes more, until everything is written.
-async fn drain(half: Arc<OwnedWriteHalf>, outbox: Arc<Outbox>) {
-    loop {
-        if half.writable().await.is_err() {
-            return outbox.end();
-        }
-        if !outbox.wire().is_some_and(|wire| wire.go_on(&outbox)) {
-            return;
-        }
+async fn drain(outbox: Arc<Outbox>) {
+    if let Some(wire) = outbox.wire() {
+        poll_fn(|cx| wire.poll_go_on(&outbox, cx)).await;
     }
 }
 
@@ -244,7 +256,9 @@ impl Out {
             self.written.remember(frame, outbox);
         }
         self.done = 0;
-        self.batch.shrink_to(KEEP_FRAMES);
+        if self.batch.spilled() {
+            self.batch = Batch::new();
+        }
     }
 
     /// `bye`, with where to go on from, and the close.
@@ -287,7 +301,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::service::hub::frame::Mark;
+    use crate::service::hub::frame::{Frame, Mark};
 
     const SOON: Duration = Duration::from_secs(20);
 

@@ -15,6 +15,7 @@ use chatlab_kit::{ids::UserId, message::Position};
 use super::{
     Connection,
     frame::Frame,
+    outbox::Outbox,
     place::{follows_or_before, same_run},
 };
 
@@ -42,6 +43,8 @@ struct Replay {
 }
 
 struct Member {
+    /// The connection's: a frame that is offered goes straight there.
+    outbox: Arc<Outbox>,
     connection: Arc<Connection>,
     number: u64,
     since: u64,
@@ -92,7 +95,7 @@ impl Member {
             Kind::Resync => self.floor = 0,
             _ => {}
         }
-        self.connection.outbox.queue(frame.clone()).wake
+        self.outbox.queue(frame.clone()).wake
     }
 }
 
@@ -128,6 +131,7 @@ impl Members {
         self.numbers += 1;
         let number = self.numbers;
         let member = Member {
+            outbox: connection.outbox.clone(),
             connection,
             number,
             since: self.dispatches,
@@ -174,7 +178,7 @@ impl Members {
         dispatch: u64,
         offers: &[Offer],
         from: usize,
-        wake: &mut Vec<Arc<Connection>>,
+        wake: &mut Vec<Arc<Outbox>>,
     ) -> Option<usize> {
         let end = self.slots.len().min(from + SLICE);
         for member in self.slots[from.min(end)..end].iter_mut().flatten() {
@@ -186,7 +190,7 @@ impl Members {
                 idle |= member.offer(frame, *kind);
             }
             if idle {
-                wake.push(member.connection.clone());
+                wake.push(member.outbox.clone());
             }
         }
         (end < self.slots.len()).then_some(end)
@@ -220,7 +224,7 @@ impl Members {
     /// `left`: then nothing of the room may follow. False too when its connection is closing. To be written by the caller, as all that
     /// is queued here: no socket is written to while the members are locked.
     pub fn pass(&mut self, key: MemberKey, frame: Arc<Frame>) -> bool {
-        self.get(key).is_some_and(|member| member.connection.outbox.queue(frame).taken)
+        self.get(key).is_some_and(|member| member.outbox.queue(frame).taken)
     }
 
     /// Takes all connections of a user out, with a last frame for them. In one step: nothing of the room comes behind it. With the
@@ -267,7 +271,7 @@ impl Members {
         member.replay = None;
         member.floor = 0;
         for frame in frames {
-            member.connection.outbox.queue(frame);
+            member.outbox.queue(frame);
         }
         GoLive::Live
     }
@@ -279,7 +283,7 @@ impl Member {
         self.floor = floor.unwrap_or(0);
         for frame in self.replay.take().map(|replay| replay.frames).unwrap_or_default() {
             if floor.is_none() || frame.position().is_none_or(|at| at.seq > self.floor) {
-                self.connection.outbox.queue(frame);
+                self.outbox.queue(frame);
             }
         }
         GoLive::Live

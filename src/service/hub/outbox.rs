@@ -1,6 +1,9 @@
 //! What waits to be written to one connection: bounded in bytes, never dropped silently.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    task::{Context, Poll},
+};
 
 use chatlab_kit::{
     ids::{RoomId, UserId},
@@ -8,6 +11,7 @@ use chatlab_kit::{
 };
 use tokio::sync::Notify;
 
+pub use super::queue::Batch;
 use super::{
     frame::{Frame, Mark},
     queue::State,
@@ -58,8 +62,8 @@ pub trait Wire: Send + Sync {
     /// Writes what waits, as far as the socket takes it at once. What it does not take is written on by the wire itself.
     fn ready(&self, outbox: &Arc<Outbox>);
 
-    /// Goes on where the socket took no more; whether it takes no more again.
-    fn go_on(&self, outbox: &Arc<Outbox>) -> bool;
+    /// Goes on where the socket took no more, whenever it takes more; ready when everything is written.
+    fn poll_go_on(&self, outbox: &Arc<Outbox>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Nothing is written any more.
     fn ended(&self);
@@ -124,7 +128,7 @@ impl Outbox {
         state.clear();
         // Under the same lock: a frame that another room pushed after the queue was emptied would move
         // the resume token past what was thrown away.
-        state.closing = Some(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time"));
+        state.closing = Some(Box::new(Closing::new(ErrorCode::SlowConsumer, "frames were not read in time")));
         drop(state);
         metrics::counter!("chatlab_slow_consumers_total").increment(1);
         self.reader.notify_one();
@@ -153,7 +157,7 @@ impl Outbox {
     pub fn close(self: &Arc<Self>, closing: Closing) {
         let mut state = lock(&self.state);
         if state.closing.is_none() {
-            state.closing = Some(closing);
+            state.closing = Some(Box::new(closing));
         }
         drop(state);
         self.reader.notify_one();
@@ -244,7 +248,7 @@ impl Outbox {
     }
 
     /// What to do next; frames are moved into `batch`, a bounded number of bytes (or one frame).
-    pub async fn next(&self, batch: &mut Vec<Arc<Frame>>) -> Step {
+    pub async fn next(&self, batch: &mut Batch) -> Step {
         loop {
             if let Some(step) = self.step(&mut lock(&self.state), batch) {
                 return step;
@@ -262,14 +266,14 @@ impl Outbox {
     }
 
     /// What to do next, for who writes; none when that is all, and then it is somebody else's to begin.
-    pub fn take(&self, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
+    pub fn take(&self, batch: &mut Batch) -> Option<Step> {
         let mut state = lock(&self.state);
         let step = self.step(&mut state, batch);
         state.writing = step.is_some();
         step
     }
 
-    fn step(&self, state: &mut State, batch: &mut Vec<Arc<Frame>>) -> Option<Step> {
+    fn step(&self, state: &mut State, batch: &mut Batch) -> Option<Step> {
         if std::mem::take(&mut state.reply) {
             return Some(Step::Reply);
         }
@@ -286,7 +290,7 @@ impl Outbox {
         if std::mem::take(&mut state.ping) && state.closing.is_none() {
             return Some(Step::Ping);
         }
-        state.closing.clone().map(Step::Close)
+        state.closing.as_deref().cloned().map(Step::Close)
     }
 }
 

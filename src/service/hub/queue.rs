@@ -1,12 +1,10 @@
 //! The frames of one connection's outbox, in two parts: messages and answers in order, and beside them who is online and
 //! who is writing.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chatlab_kit::ids::{RoomId, UserId};
+use smallvec::SmallVec;
 
 use super::{
     frame::{Frame, Mark},
@@ -17,8 +15,10 @@ use super::{
 pub const MAX_BATCH_BYTES: usize = 64 * 1024;
 /// The most bytes of presence and typing in a batch, behind its messages.
 const MAX_BATCH_STATE_BYTES: usize = 16 * 1024;
-/// An emptied queue keeps room for this many frames.
-const KEEP_FRAMES: usize = 64;
+
+/// Frames of one connection, in order. Most of the time it is none or one, and that needs no memory elsewhere: of ten thousand idle
+/// connections each place in memory is a wait for it.
+pub type Batch = SmallVec<[Arc<Frame>; 1]>;
 
 /// What a state is about.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub(super) enum About {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) queue: VecDeque<Arc<Frame>>,
+    pub(super) queue: Batch,
     /// Beside the order of the others: who is online and who is writing, the newest of each.
     pub(super) states: BTreeMap<(RoomId, UserId, About), Arc<Frame>>,
     /// Of both.
@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) ping: bool,
     /// The transport has something of its own to say.
     pub(super) reply: bool,
-    pub(super) closing: Option<Closing>,
+    pub(super) closing: Option<Box<Closing>>,
     /// Nothing more will be written: it was said, or the socket is gone.
     pub(super) ended: bool,
     /// Somebody is writing, and will look here again before they end.
@@ -59,7 +59,7 @@ impl State {
         let state = match frame.mark {
             Mark::Presence(room, user) => (room, user, About::Presence),
             Mark::Typing(room, user) => (room, user, About::Typing),
-            _ => return self.queue.push_back(frame),
+            _ => return self.queue.push(frame),
         };
         if let Some(older) = self.states.insert(state, frame) {
             self.bytes -= older.cost();
@@ -67,7 +67,7 @@ impl State {
     }
 
     pub(super) fn clear(&mut self) {
-        self.queue = VecDeque::new();
+        self.queue = Batch::new();
         self.states = BTreeMap::new();
         self.bytes = 0;
     }
@@ -84,25 +84,26 @@ impl State {
     }
 
     /// Moves what is to be written next; false when there is nothing.
-    pub(super) fn take_batch(&mut self, batch: &mut Vec<Arc<Frame>>) -> bool {
-        let mut taken = 0;
+    pub(super) fn take_batch(&mut self, batch: &mut Batch) -> bool {
+        let (mut taken, mut count) = (0, 0);
         while taken < MAX_BATCH_BYTES
-            && let Some(frame) = self.queue.pop_front()
+            && let Some(frame) = self.queue.get(count)
         {
-            taken += frame.cost();
-            batch.push(frame);
+            (taken, count) = (taken + frame.cost(), count + 1);
         }
+        batch.extend(self.queue.drain(..count));
         // Some with every batch, so that a stream of messages does not hold them back for ever.
         let mut states = 0;
-        while states < MAX_BATCH_STATE_BYTES
+        while !self.states.is_empty()
+            && states < MAX_BATCH_STATE_BYTES
             && let Some((_, frame)) = self.states.pop_first()
         {
             states += frame.cost();
             batch.push(frame);
         }
         self.bytes -= taken + states;
-        if self.queue.is_empty() && self.queue.capacity() > KEEP_FRAMES {
-            self.queue.shrink_to(KEEP_FRAMES);
+        if self.queue.is_empty() && self.queue.spilled() {
+            self.queue = Batch::new();
         }
         taken + states > 0
     }

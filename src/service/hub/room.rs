@@ -130,8 +130,8 @@ impl Room {
         let mut wake = Vec::new();
         let mut next = self.members().offer(dispatch, offers, 0, &mut wake);
         loop {
-            for connection in wake.drain(..) {
-                connection.outbox.wake();
+            for outbox in wake.drain(..) {
+                outbox.wake();
             }
             let Some(from) = next else { return };
             tokio::task::yield_now().await;

@@ -6,7 +6,7 @@ use chatlab_kit::{
 use super::*;
 use crate::service::hub::{
     frame::Mark,
-    outbox::{Outbox, Step},
+    outbox::{Batch, Outbox, Step},
 };
 
 fn at(epoch: &str, seq: u64) -> Position {
@@ -33,7 +33,7 @@ fn dispatch(members: &mut Members, epoch: &str, seq: u64) {
 
 async fn queued(connection: &Connection) -> Vec<String> {
     connection.outbox.close(super::super::Closing::new(chatlab_kit::wire::ErrorCode::GoingAway, ""));
-    let mut batch = Vec::new();
+    let mut batch = Batch::new();
     while connection.outbox.next(&mut batch).await == Step::Write {}
     batch.iter().map(|frame| String::from_utf8_lossy(&frame.text).into_owned()).collect()
 }

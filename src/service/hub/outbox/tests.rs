@@ -13,7 +13,7 @@ async fn frames_leave_in_order_and_in_bounded_batches() {
     for bytes in [40_000, 40_001, 40_002] {
         assert!(outbox.push(frame(bytes)));
     }
-    let mut batch = Vec::new();
+    let mut batch = Batch::new();
     assert_eq!(outbox.next(&mut batch).await, Step::Write);
     let sizes: Vec<_> = batch.iter().map(|f| f.text.len()).collect();
     assert_eq!(sizes, [40_000, 40_001]);
@@ -33,7 +33,7 @@ async fn of_a_users_presence_only_the_newest_waits() {
     }
     outbox.push(presence(room, bob, "on"));
     assert_eq!(lock(&outbox.state).bytes, 5 * FRAME_COST + 3 * 5 + "on againon".len());
-    let mut batch = Vec::new();
+    let mut batch = Batch::new();
     assert_eq!(outbox.next(&mut batch).await, Step::Write);
     let texts: Vec<_> = batch.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect();
     assert_eq!(texts, ["xxxxx", "xxxxx", "xxxxx", "on again", "on"]);
@@ -49,7 +49,7 @@ async fn typing_waits_beside_presence_newest_only() {
         let mark = Mark::Typing(room, ada);
         outbox.push(Arc::new(Frame::of(text.to_owned(), mark)));
     }
-    let mut batch = Vec::new();
+    let mut batch = Batch::new();
     assert_eq!(outbox.next(&mut batch).await, Step::Write);
     let texts: Vec<_> = batch.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect();
     assert_eq!(texts, ["online", "on again"]);
@@ -65,7 +65,7 @@ async fn presence_neither_starves_nor_outlives_its_room() {
     outbox.push(Arc::new(Frame::of("ok", Mark::Gone(room))));
     outbox.push(frame(MAX_BATCH_BYTES));
     outbox.push(frame(7));
-    let mut batch = Vec::new();
+    let mut batch = Batch::new();
     assert_eq!(outbox.next(&mut batch).await, Step::Write);
     let sizes: Vec<_> = batch.iter().map(|f| f.text.len()).collect();
     assert_eq!(sizes, [2, MAX_BATCH_BYTES, 2], "with the first batch, though messages are left");
@@ -80,7 +80,7 @@ async fn a_full_queue_closes_and_is_freed() {
     }
     assert_eq!(pushed, MAX_QUEUED_BYTES / (1000 + FRAME_COST));
     assert!(!outbox.push(frame(1)));
-    let Step::Close(closing) = outbox.next(&mut Vec::new()).await else { panic!("not closed") };
+    let Step::Close(closing) = outbox.next(&mut Batch::new()).await else { panic!("not closed") };
     assert_eq!((closing.code, closing.close_code), (ErrorCode::SlowConsumer, 4008));
 }
 
@@ -112,6 +112,6 @@ async fn closing_waits_for_what_is_queued() {
     assert!(outbox.push(frame(10)));
     outbox.close(Closing::new(ErrorCode::GoingAway, "stop"));
     assert!(!outbox.push(frame(10)));
-    assert_eq!(outbox.next(&mut Vec::new()).await, Step::Write);
-    assert!(matches!(outbox.next(&mut Vec::new()).await, Step::Close(_)));
+    assert_eq!(outbox.next(&mut Batch::new()).await, Step::Write);
+    assert!(matches!(outbox.next(&mut Batch::new()).await, Step::Close(_)));
 }
