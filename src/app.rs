@@ -41,6 +41,7 @@ use crate::{
         chat::Chat,
         commits::Commits,
         consume::Consumer,
+        endings::Endings,
         events::{self, Events, Topic},
         hub::{Hub, Ports, outbox::Closing},
         levels::Levels,
@@ -101,6 +102,7 @@ async fn check_seats(variants: &Variants, redis: &Redis) -> anyhow::Result<()> {
 /// The server, connected to everything and ready to be [`serve`]d.
 pub struct App {
     gateway: Arc<Gateway>,
+    endings: Arc<Endings>,
     subscriptions: Option<Subscriptions>,
     outbox: Arc<dyn Outbox>,
     events: Events,
@@ -127,13 +129,13 @@ impl Base {
         let archive = SqliteArchive::open(&config.db)
             .await
             .with_context(|| format!("database {}", config.db.display()))?;
-        let sessions = build(&config.variants, "sessions", |name| {
-            chatlab_sessions::build(name, redis.clone(), chatlab_sessions::Policy::default())
-        })?;
+        let policy = chatlab_sessions::Policy::default();
+        let sessions =
+            build(&config.variants, "sessions", |name| chatlab_sessions::build(name, redis.clone(), policy))?;
         Ok(Self {
             sessions,
             archive: Arc::new(archive),
-            tokens: Tokens::new(&config.secret()?, config.token_ttl_s)?,
+            tokens: Tokens::new(&config.secret()?, config.token_ttl_s, policy.absolute_ms / 1000)?,
             redis,
         })
     }
@@ -209,6 +211,7 @@ impl App {
             archive: archive.clone(),
             typing: typing.clone(),
         }));
+        let endings = Arc::new(Endings::new(fanout.clone(), sessions.clone(), hub.clone()));
         let attendance =
             Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh, events.clone()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -220,6 +223,7 @@ impl App {
                 tokens,
                 limits,
                 events.clone(),
+                endings.clone(),
             ),
             chat: Chat::new(
                 archive.clone(),
@@ -251,7 +255,7 @@ impl App {
         };
         let drain = Duration::from_millis(config.drain_ms);
         let gateway = Arc::new(gateway);
-        Ok(Self { gateway, subscriptions, outbox, events, waiting, commits, consumers, drain })
+        Ok(Self { gateway, endings, subscriptions, outbox, events, waiting, commits, consumers, drain })
     }
 }
 
@@ -278,7 +282,7 @@ fn consumers(
 /// # Errors
 /// When the task that takes connections in fails.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let App { gateway, subscriptions, outbox, events, waiting, commits, consumers, drain } = app;
+    let App { gateway, endings, subscriptions, outbox, events, waiting, commits, consumers, drain } = app;
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
@@ -287,6 +291,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let typing = gateway.typing.clone();
     beside.spawn(async move { tending.tend().await });
     beside.spawn(async move { telling.tell().await });
+    beside.spawn(async move { endings.tend().await });
     let consuming = CancellationToken::new();
     let _consume_until_drop = consuming.clone().drop_guard();
     let mut readers = JoinSet::new();

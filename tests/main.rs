@@ -27,6 +27,7 @@ mod play;
 mod presence;
 mod protocol;
 mod random;
+mod sessions;
 mod slow;
 mod socketio;
 mod telemetry;

@@ -30,19 +30,28 @@ pub struct Credentials {
     device: String,
 }
 
-/// The answer to `register` and `login`.
+/// The answer to `register`, `login` and `refresh`.
 #[derive(Serialize)]
 pub struct LoggedIn {
     token: String,
     expires_in_s: u64,
+    refresh_token: String,
+    refresh_expires_in_s: u64,
     user: UserId,
     session: SessionId,
 }
 
 impl From<Login> for LoggedIn {
-    fn from(Login { token, expires_in_s, user, session }: Login) -> Self {
-        Self { token, expires_in_s, user, session }
+    fn from(login: Login) -> Self {
+        let Login { token, expires_in_s, refresh_token, refresh_expires_in_s, user, session } = login;
+        Self { token, expires_in_s, refresh_token, refresh_expires_in_s, user, session }
     }
+}
+
+/// The body of `refresh`.
+#[derive(Deserialize)]
+pub struct RefreshToken {
+    refresh_token: String,
 }
 
 /// `POST /v1/register`
@@ -70,8 +79,16 @@ pub async fn log_out(
     Authenticated(bearer): Authenticated,
 ) -> Result<StatusCode, Fault> {
     gateway.accounts.log_out(&bearer.session).await?;
-    gateway.hub.close_session(&bearer.session);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/refresh`: new tokens for one that is good once.
+pub async fn refresh(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(Peer(from)): Extension<Peer>,
+    Body(body): Body<RefreshToken>,
+) -> JsonResult<LoggedIn> {
+    Ok(Json(gateway.accounts.refresh(&body.refresh_token, from).await?.into()))
 }
 
 /// One of a user's sessions.
@@ -112,7 +129,15 @@ pub async fn end_session(
     if !gateway.accounts.log_out(&session).await? {
         return Err(none().into());
     }
-    gateway.hub.close_session(&session);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /v1/sessions`: ends all sessions of the user, this one too.
+pub async fn end_sessions(
+    State(gateway): State<Arc<Gateway>>,
+    Authenticated(bearer): Authenticated,
+) -> Result<StatusCode, Fault> {
+    gateway.accounts.log_out_everywhere(bearer.session.user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,4 +1,4 @@
-//! Accounts: register, log in, authenticate, log out.
+//! Accounts: register, log in, authenticate, refresh, log out.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,16 +6,17 @@ use chatlab_kit::{
     ids::{SessionId, UserId},
     wire::ErrorCode,
 };
-use chatlab_sessions::{MAX_DEVICE_BYTES, Session, Sessions};
+use chatlab_sessions::{MAX_DEVICE_BYTES, Rotation, Session, Sessions};
 
 use super::{
     ServiceError, ServiceResult,
+    endings::{Ended, Endings},
     events::{Event, Events, Topic},
     limits::{Deed, Limits},
     now_ms,
     passwords::Passwords,
     ports::{Archive, ArchiveError, UserRecord},
-    tokens::{Bearer, Tokens},
+    tokens::{Bearer, Refresh, Tokens},
 };
 
 /// The shortest name, in characters.
@@ -27,13 +28,17 @@ pub const MIN_PASSWORD: usize = 8;
 /// The longest password, in characters.
 pub const MAX_PASSWORD: usize = 128;
 
-/// What a log-in gives.
+/// What a log-in or a refresh gives.
 #[derive(Debug, Clone)]
 pub struct Login {
     /// The access token.
     pub token: String,
     /// How long it lives, in seconds.
     pub expires_in_s: u64,
+    /// What gives the next tokens, once.
+    pub refresh_token: String,
+    /// How long that lives at most, in seconds.
+    pub refresh_expires_in_s: u64,
     /// Who logged in.
     pub user: UserId,
     /// The login session.
@@ -48,10 +53,11 @@ pub struct Accounts {
     tokens: Tokens,
     limits: Limits,
     events: Events,
+    endings: Arc<Endings>,
 }
 
 impl Accounts {
-    /// Over the archive's users and the live sessions.
+    /// Over the archive's users and the live sessions. Who ends a session tells `endings`.
     pub fn new(
         archive: Arc<dyn Archive>,
         sessions: Arc<dyn Sessions>,
@@ -59,8 +65,9 @@ impl Accounts {
         tokens: Tokens,
         limits: Limits,
         events: Events,
+        endings: Arc<Endings>,
     ) -> Self {
-        Self { archive, sessions, passwords, tokens, limits, events }
+        Self { archive, sessions, passwords, tokens, limits, events, endings }
     }
 
     /// Makes an account and logs in.
@@ -142,11 +149,37 @@ impl Accounts {
     pub async fn check_session(&self, session: &SessionId) -> ServiceResult<()> {
         match self.sessions.touch(session).await? {
             Some(_) => Ok(()),
-            None => Err(ServiceError::new(ErrorCode::SessionRevoked, "the session was ended, log in again")),
+            None => Err(over("the session was ended, log in again")),
         }
     }
 
-    /// Ends a session; false when it was not live.
+    /// For a connection that was authenticated and is registered now: that its session did not end in between.
+    ///
+    /// # Errors
+    /// `session_revoked` when it did.
+    pub async fn still_live(&self, session: &SessionId) -> ServiceResult<()> {
+        if self.endings.doubts(session) { self.check_session(session).await } else { Ok(()) }
+    }
+
+    /// New tokens for a session. Each refresh token is good once; one that comes again is in two hands, so the session ends for both.
+    ///
+    /// # Errors
+    /// `unauthorized`, `token_expired` or `session_revoked`; `rate_limited`.
+    pub async fn refresh(&self, token: &str, from: IpAddr) -> ServiceResult<Login> {
+        let Refresh { session, number } = self.tokens.verify_refresh(token)?;
+        self.limits.admit(Deed::Refresh, from, None).await?;
+        match self.sessions.rotate(&session, number).await? {
+            Rotation::Next(next) => self.tokens_of(session, next),
+            Rotation::Over => Err(over("the session was ended, log in again")),
+            Rotation::Stolen => {
+                self.audit("session.refresh_reused", session.user);
+                self.endings.tell(&Ended::Session(session)).await;
+                Err(over("this refresh token was used before: the session is ended, log in again"))
+            }
+        }
+    }
+
+    /// Ends a session and closes its connections everywhere; false when it was not live.
     ///
     /// # Errors
     /// `unavailable`.
@@ -155,6 +188,19 @@ impl Accounts {
         if ended {
             self.audit("session.ended", session.user);
         }
+        // Also of one that was not live: whoever ended it may not have come to this.
+        self.endings.tell(&Ended::Session(session.clone())).await;
+        Ok(ended)
+    }
+
+    /// Ends all sessions of a user and closes their connections everywhere; how many were live.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn log_out_everywhere(&self, user: UserId) -> ServiceResult<u64> {
+        let ended = self.sessions.revoke_all(&user).await?;
+        self.audit("sessions.ended", user);
+        self.endings.tell(&Ended::User(user)).await;
         Ok(ended)
     }
 
@@ -173,13 +219,24 @@ impl Accounts {
     pub async fn start(&self, user: &UserId, device: &str) -> ServiceResult<Login> {
         let session = self.sessions.create(user, device).await?.id;
         self.audit("session.started", *user);
+        // A new session's first refresh token has the number 0.
+        self.tokens_of(session, 0)
+    }
+
+    fn tokens_of(&self, session: SessionId, refresh: u64) -> ServiceResult<Login> {
         Ok(Login {
             token: self.tokens.mint(&session)?,
             expires_in_s: self.tokens.ttl_s(),
-            user: *user,
+            refresh_token: self.tokens.mint_refresh(&session, refresh)?,
+            refresh_expires_in_s: self.tokens.refresh_ttl_s(),
+            user: session.user,
             session,
         })
     }
+}
+
+fn over(why: &str) -> ServiceError {
+    ServiceError::new(ErrorCode::SessionRevoked, why)
 }
 
 fn check_name(name: &str) -> ServiceResult<()> {

@@ -17,6 +17,8 @@ pub enum Deed {
     LogIn,
     /// `POST /v1/register`
     Register,
+    /// `POST /v1/refresh`
+    Refresh,
 }
 
 impl Deed {
@@ -24,6 +26,7 @@ impl Deed {
         match self {
             Self::LogIn => "login",
             Self::Register => "register",
+            Self::Refresh => "refresh",
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | module | for |
 //! | --- | --- |
-//! | [`accounts`], [`limits`] | register, log in, authenticate, log out; how often that may be tried |
+//! | [`accounts`], [`limits`] | register, log in, authenticate, refresh, log out; how often that may be tried |
+//! | [`endings`] | an ended log-in's connections close on every instance |
 //! | [`chat`] | rooms and messages: create, join, leave, send, history |
 //! | [`hub`] | live fan-out to the connections of this instance |
 //! | [`levels`], [`commits`] | how safe a message is before its sender is told; what the archive has committed |
@@ -18,6 +19,7 @@ pub mod attendance;
 pub mod chat;
 pub mod commits;
 pub mod consume;
+pub mod endings;
 pub mod error;
 pub mod events;
 pub mod hub;

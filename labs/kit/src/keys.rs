@@ -141,7 +141,14 @@ pub const TABLE: &[KeyRow] = &[
         "cluster",
         "a write for WAIT to wait for",
     ),
-    row("{pN}:room:RID:live", "channel", "-", "-", "pubsub", "a room's live envelopes and notices"),
+    row(
+        "{pN}:room:RID:live",
+        "channel",
+        "-",
+        "-",
+        "pubsub",
+        "a room's live envelopes and notices; of the nil id: log-ins that ended",
+    ),
     row(
         "chatlab:probe:INSTANCE:N",
         "channel",

@@ -196,7 +196,7 @@ const FOREIGN_TOKEN_TTL_S: u64 = 2 * 86_400;
 /// Tokens as ours have them, of users that nobody knows: a signature is all that can be verified elsewhere.
 fn foreign_tokens(secret: Option<&str>, users: usize) -> anyhow::Result<Vec<String>> {
     let Some(secret) = secret else { return Ok(vec![String::new(); users]) };
-    let tokens = Tokens::new(secret.as_bytes(), FOREIGN_TOKEN_TTL_S).context("--target-secret")?;
+    let tokens = Tokens::new(secret.as_bytes(), FOREIGN_TOKEN_TTL_S, 0).context("--target-secret")?;
     (0..users).map(|_| Ok(tokens.mint(&SessionId::new(UserId::new()))?)).collect()
 }
 

@@ -87,15 +87,14 @@ pub async fn next_text(
 /// # Errors
 /// How it ended.
 pub async fn authenticate(gateway: &Gateway, outbox: &Arc<Outbox>, token: &str) -> Result<Bearer, End> {
-    match Box::pin(gateway.accounts.authenticate(token)).await {
-        Ok(bearer) => Ok(bearer),
-        Err(error) => {
-            if let ServerFrame::Error { code, message, .. } = fault::frame(&error, None) {
-                outbox.close(Closing::new(code, message));
-            }
-            Err(End::ByUs)
-        }
+    Box::pin(gateway.accounts.authenticate(token)).await.map_err(|error| refuse(outbox, &error))
+}
+
+fn refuse(outbox: &Arc<Outbox>, error: &ServiceError) -> End {
+    if let ServerFrame::Error { code, message, .. } = fault::frame(error, None) {
+        outbox.close(Closing::new(code, message));
     }
+    End::ByUs
 }
 
 /// Closes for a reason, and counts it.
@@ -138,6 +137,9 @@ pub async fn serve(
     let registered = Registered { gateway, connection };
     if gateway.stopping.is_cancelled() {
         return close(outbox, ErrorCode::GoingAway, "the server is stopping");
+    }
+    if let Err(error) = Box::pin(gateway.accounts.still_live(&bearer.session)).await {
+        return refuse(outbox, &error);
     }
     // Before `welcome`: who has it is online for everybody who asks.
     gateway.attendance.arrive(registered.connection.user, registered.connection.name).await;

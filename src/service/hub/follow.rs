@@ -331,7 +331,7 @@ impl Follower {
 }
 
 /// Doubles from attempt to attempt up to a bound, and varies by half, so that rooms do not come in step.
-pub(super) fn backoff(attempt: u32) -> Duration {
+pub(in super::super) fn backoff(attempt: u32) -> Duration {
     let full = BACKOFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(BACKOFF_MAX);
     full.mul_f64(rand::rng().random_range(0.5..1.0))
 }

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How many members are offered frames before the room's lock is given up and they are written.
-const SLICE: usize = 128;
+pub(super) const SLICE: usize = 128;
 /// The most bytes that one member buffers while it reads what it missed.
 pub const MAX_REPLAY_BUFFER_BYTES: usize = 256 * 1024;
 

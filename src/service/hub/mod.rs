@@ -10,6 +10,7 @@
 //!                 hole or gap: History::since
 //! ```
 
+mod end;
 pub mod follow;
 mod former;
 pub mod frame;
@@ -39,6 +40,7 @@ use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
 
 use super::{ServiceError, ServiceResult, lock, ports::Archive, typing::Typing};
+pub(super) use follow::backoff;
 use frame::{Frame, Mark, position_of};
 use members::{GoLive, MemberKey};
 use outbox::{Closing, Outbox};
@@ -209,20 +211,6 @@ impl Hub {
     pub fn queued_bytes(&self) -> (usize, usize) {
         let each = self.connections.iter().map(|connection| connection.outbox.queued_bytes());
         each.fold((0, 0), |(all, highest), bytes| (all + bytes, highest.max(bytes)))
-    }
-
-    /// Closes all connections for a reason.
-    pub fn close_all(&self, closing: &Closing) {
-        for entry in &self.connections {
-            entry.outbox.close(closing.clone());
-        }
-    }
-
-    /// Closes the connections of a login session that was ended.
-    pub fn close_session(&self, session: &SessionId) {
-        for entry in self.connections.iter().filter(|entry| entry.session == *session) {
-            entry.outbox.close(Closing::new(ErrorCode::SessionRevoked, "the session was ended"));
-        }
     }
 
     /// Tells all instances that a user's membership ended, and waits until it is said.

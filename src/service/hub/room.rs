@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Ports, follow,
     frame::Frame,
-    members::{Kind, MemberKey, Members, Offer},
+    members::{Kind, MemberKey, Members, Offer, SLICE},
 };
 use crate::service::{ServiceResult, lock};
 
@@ -127,8 +127,12 @@ impl Room {
 
     /// Offers frames to everybody who was there when the dispatch began, and has them written.
     async fn tell(&self, dispatch: u64, offers: &[Offer]) {
-        let mut wake = Vec::new();
-        let mut next = self.members().offer(dispatch, offers, 0, &mut wake);
+        let (mut wake, mut next) = {
+            let mut members = self.members();
+            let mut wake = Vec::with_capacity(members.count().min(SLICE));
+            let next = members.offer(dispatch, offers, 0, &mut wake);
+            (wake, next)
+        };
         loop {
             for outbox in wake.drain(..) {
                 outbox.wake();
