@@ -211,9 +211,9 @@ impl Breaker<'_> {
             tokio::time::sleep(CALM).await;
             let began = Instant::now();
             let (how, mended) = Box::pin(self.harm(*fault)).await;
-            let recovered = self.world.acknowledged_everywhere(mended, WELL_AGAIN).await;
-            watch.green(mended, WELL_AGAIN).await;
-            let (green, seen) = (Instant::now(), watch.since(began));
+            let recovered = self.world.acknowledged_everywhere(WELL_AGAIN).await;
+            let green = watch.green(mended, WELL_AGAIN).await;
+            let seen = watch.since(began);
             if let Some(component) = fault.reddens(self.lengths) {
                 assert!(seen.why.contains(component), "{fault:?} ({how}): {component} was not red: {seen:?}");
             }
@@ -227,7 +227,7 @@ impl Breaker<'_> {
                 green,
                 red,
                 why,
-                ended: green,
+                ended: Instant::now(),
             });
         }
         tokio::time::sleep(CALM).await;

@@ -34,11 +34,11 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
-fn mended(how: impl Into<String>) -> Mended {
-    (how.into(), Instant::now())
-}
-
 impl Breaker<'_> {
+    fn mended(&self, how: impl Into<String>) -> Mended {
+        (how.into(), self.world.mended())
+    }
+
     /// Runs what blocks on a thread of its own.
     async fn managed<T: Send + 'static>(&self, work: impl FnOnce(&Managed) -> T + Send + 'static) -> T {
         let managed = self.stack.shared_managed();
@@ -63,7 +63,7 @@ impl Breaker<'_> {
             tokio::time::sleep(BLOW).await;
         }
         assert!(killed > 0, "nobody subscribes");
-        mended(format!("{killed} connections"))
+        self.mended(format!("{killed} connections"))
     }
 
     pub async fn pause_clients(&mut self) -> Mended {
@@ -74,7 +74,7 @@ impl Breaker<'_> {
             let _: String = ask(self.stack, node, pause.arg("PAUSE").arg(paused_ms).arg(what)).await;
         }
         tokio::time::sleep(self.lengths.paused).await;
-        mended(what)
+        self.mended(what)
     }
 
     pub async fn kill_server(&mut self) -> Mended {
@@ -82,7 +82,7 @@ impl Breaker<'_> {
         self.stack.kill_server(server).await.unwrap();
         tokio::time::sleep(self.lengths.server).await;
         self.stack.restart_server(server).await.unwrap();
-        mended(format!("server {server}"))
+        self.mended(format!("server {server}"))
     }
 
     fn archive(&self) -> PathBuf {
@@ -96,7 +96,7 @@ impl Breaker<'_> {
         tokio::time::sleep(self.lengths.sql).await;
         other.execute("ROLLBACK").await.unwrap();
         other.close().await.unwrap();
-        mended("no writes")
+        self.mended("no writes")
     }
 
     /// There is no server that could be away: the file's tables get other names, so that every statement fails.
@@ -107,7 +107,7 @@ impl Breaker<'_> {
         tokio::time::sleep(self.lengths.sql).await;
         rename_tables(&mut other, "_away", "").await;
         other.close().await.unwrap();
-        mended("no tables")
+        self.mended("no tables")
     }
 
     /// Everything is in the append-only file before it is acknowledged, so nothing may be lost.
@@ -133,7 +133,7 @@ impl Breaker<'_> {
             }
         })
         .await;
-        let since = mended(format!("node {node}, {}", if crash { "kill -9" } else { "SIGTERM" }));
+        let since = self.mended(format!("node {node}, {}", if crash { "kill -9" } else { "SIGTERM" }));
         self.managed(|managed| managed.await_whole(WHOLE).unwrap()).await;
         since
     }
@@ -143,7 +143,7 @@ impl Breaker<'_> {
         let (master, replica) = nodes_of(self.stack, room).await;
         let _: String = ask(self.stack, replica, redis::cmd("CLUSTER").arg("FAILOVER")).await;
         until_role(self.stack, replica, Role::Master).await;
-        mended(format!("node {replica} for {master}"))
+        self.mended(format!("node {replica} for {master}"))
     }
 
     pub async fn move_slots(&mut self) -> Mended {
@@ -165,7 +165,7 @@ impl Breaker<'_> {
             moving.finish().await.unwrap();
             moved.push(format!("{slot} with {keys} keys"));
         }
-        mended(moved.join(", "))
+        self.mended(moved.join(", "))
     }
 
     /// If its replica is behind when it dies, what was said meanwhile is lost; else next to nothing, if anything.
@@ -190,7 +190,7 @@ impl Breaker<'_> {
             self.stack.managed().resume_node(replica).unwrap();
         }
         until_role(self.stack, replica, Role::Master).await;
-        let since = mended(format!(
+        let since = self.mended(format!(
             "node {master}, {} and {} ms unreplicated",
             if behind { "its replica cut off" } else { "its replica at hand" },
             until_ms - from_ms

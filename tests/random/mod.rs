@@ -77,8 +77,15 @@ pub struct World {
     pub may_lose: bool,
     /// What it may have lost.
     pub deaths: Deaths,
-    /// When the newest request began that was acknowledged in a room.
-    acknowledged: Mutex<BTreeMap<RoomId, Instant>>,
+    acks: Mutex<Acks>,
+}
+
+/// What was acknowledged since something was mended.
+#[derive(Default)]
+struct Acks {
+    mended: Option<Instant>,
+    /// When the first answer came to what was sent after it, by room.
+    first: BTreeMap<RoomId, Instant>,
 }
 
 impl World {
@@ -89,19 +96,27 @@ impl World {
 
     /// Something that was sent at `began` was stored in a room.
     pub fn acknowledged(&self, room: RoomId, began: Instant) {
-        let mut newest = self.acknowledged.lock().unwrap();
-        let newest = newest.entry(room).or_insert(began);
-        *newest = began.max(*newest);
+        let mut acks = self.acks.lock().unwrap();
+        if acks.mended.is_some_and(|mended| began >= mended) {
+            acks.first.entry(room).or_insert_with(Instant::now);
+        }
     }
 
-    /// Waits until something that was sent after `since` was stored in each room that people talk in.
-    pub async fn acknowledged_everywhere(&self, since: Instant, within: Duration) -> Instant {
+    /// From now on acknowledgements show that all is well again.
+    pub fn mended(&self) -> Instant {
+        let now = Instant::now();
+        *self.acks.lock().unwrap() = Acks { mended: Some(now), first: BTreeMap::new() };
+        now
+    }
+
+    /// Waits until something that was sent after the mending was stored in each room that people talk in. When that was so.
+    pub async fn acknowledged_everywhere(&self, within: Duration) -> Instant {
         let deadline = Instant::now() + within;
         loop {
-            let newest = self.acknowledged.lock().unwrap().clone();
-            let all = self.rooms.iter().all(|room| newest.get(room).is_some_and(|began| *began >= since));
-            if all {
-                return Instant::now();
+            let first = self.acks.lock().unwrap().first.clone();
+            let all: Option<Vec<Instant>> = self.rooms.iter().map(|room| first.get(room).copied()).collect();
+            if let Some(last) = all.and_then(|all| all.into_iter().max()) {
+                return last;
             }
             assert!(Instant::now() < deadline, "not everywhere acknowledged again in {within:?}");
             // A poll, bounded by the deadline.
@@ -174,8 +189,8 @@ async fn converse(topology: Topology, faults: bool) {
         let plan = if faults { choice.plan(topology, &mut rng) } else { Vec::new() };
         println!("{topology}, seed {seed}: begins, to break {plan:?}");
         let may_lose = plan.contains(&faults::Fault::KillMaster);
-        let (deaths, acknowledged) = (Deaths::default(), Mutex::default());
-        let world = Arc::new(World { servers, rooms, loud, faults, may_lose, deaths, acknowledged });
+        let (deaths, acks) = (Deaths::default(), Mutex::default());
+        let world = Arc::new(World { servers, rooms, loud, faults, may_lose, deaths, acks });
         let lives = begin(&world, made.tokens, seed, &stop);
         let (lengths, behind) = (&choice.lengths, seed % 2 == 1);
         let breaker = Breaker { stack: &mut stack, world: &world, lengths, behind, rng };

@@ -60,13 +60,18 @@ impl Watch {
         Self { servers, _looking: looking }
     }
 
-    /// Waits until each server was green in a look that began after `since`.
-    pub async fn green(&self, since: Instant, within: Duration) {
+    /// Waits until each server is green in a look that began after `since`. Since when they have been so.
+    pub async fn green(&self, since: Instant, within: Duration) -> Instant {
         let deadline = Instant::now() + within;
         loop {
             let states: Vec<Option<Seen>> = self.servers.iter().map(|looks| newest(looks, since)).collect();
             if states.iter().all(|state| *state == Some(Seen::Green)) {
-                return;
+                return self
+                    .servers
+                    .iter()
+                    .filter_map(|looks| green_since(looks, since))
+                    .max()
+                    .unwrap_or(since);
             }
             assert!(Instant::now() < deadline, "not ready again in {within:?}: {states:?}");
             // A poll, bounded by the deadline.
@@ -95,6 +100,13 @@ impl Watch {
 fn newest(looks: &Looks, since: Instant) -> Option<Seen> {
     let looks = looks.lock().unwrap();
     looks.last().filter(|look| look.asked >= since).map(|look| look.seen.clone())
+}
+
+/// The first of the green looks after which no other kind came.
+fn green_since(looks: &Looks, since: Instant) -> Option<Instant> {
+    let looks = looks.lock().unwrap();
+    let green = looks.iter().rev().take_while(|look| look.asked >= since && look.seen == Seen::Green);
+    green.last().map(|look| look.answered)
 }
 
 async fn look(http: HttpClient, looks: Looks) {
