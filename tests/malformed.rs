@@ -103,7 +103,8 @@ async fn http_inputs(stack: &Stack) {
 pub fn token(secret: &str, session: &SessionId, exp_in_s: i64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     let claims = json!({
-        "sub": session.user.to_string(), "sid": session.secret(), "iat": now - 100, "exp": now + exp_in_s,
+        "sub": session.user.to_string(), "sid": session.secret(), "aud": "access", "iat": now - 100,
+        "exp": now + exp_in_s,
     });
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }

@@ -63,6 +63,16 @@ impl Raw {
         }
     }
 
+    /// The next packet that is not about who is online: that may be told at any moment, to its own user too.
+    pub async fn next_but_status(&mut self) -> String {
+        loop {
+            let packet = self.next().await.unwrap();
+            if !packet.starts_with(r#"42["user:status","#) {
+                return packet;
+            }
+        }
+    }
+
     /// The data of the next event of that name.
     pub async fn event(&mut self, name: &str) -> Value {
         loop {
