@@ -187,9 +187,8 @@ impl Accounts {
         let ended = self.sessions.revoke(session).await?;
         if ended {
             self.audit("session.ended", session.user);
+            self.endings.tell(&Ended::Session(session.clone())).await;
         }
-        // Also of one that was not live: whoever ended it may not have come to this.
-        self.endings.tell(&Ended::Session(session.clone())).await;
         Ok(ended)
     }
 
