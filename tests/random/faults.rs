@@ -230,6 +230,7 @@ impl Breaker<'_> {
                 ended: Instant::now(),
             });
         }
+        // The pace again: some talk comes after the last fault too.
         tokio::time::sleep(CALM).await;
         if let Some(last) = incidents.last_mut() {
             last.ended = Instant::now();

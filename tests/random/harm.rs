@@ -34,6 +34,7 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+/// The sleeps here are the faults: for so long, by `Lengths`, the thing is broken.
 impl Breaker<'_> {
     fn mended(&self, how: impl Into<String>) -> Mended {
         (how.into(), self.world.mended())

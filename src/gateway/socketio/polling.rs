@@ -217,6 +217,7 @@ pub async fn poll(gateway: &Gateway, sid: &str) -> Answer {
     let changed = async {
         // The session, and so the sender, outlives this.
         let _ = changing.wait_for(|changing| *changing).await;
+        // For a client that polls on while it changes; the other arm ends it sooner.
         tokio::time::sleep(POLL_DURING_UPGRADE).await;
     };
     tokio::select! {

@@ -322,6 +322,7 @@ impl Follower {
         });
     }
 
+    /// Between two tries: what is away is not asked without rest. Bounded by `BACKOFF_MAX`, ended by a stop.
     async fn pause(&self, attempt: u32) -> Result<(), Stopped> {
         tokio::select! {
             () = self.stop.cancelled() => Err(Stopped),

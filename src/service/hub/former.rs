@@ -37,6 +37,7 @@ pub(super) async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> S
         match ports.archive.standing(&room.id, &user).await {
             Ok(Standing::Member) => return Ok(()),
             Ok(_) => break,
+            // Between two of `MAX_STANDING_ATTEMPTS` tries.
             Err(ArchiveError::Unavailable(_)) => tokio::time::sleep(backoff(attempt)).await,
             Err(other) => return Err(other.into()),
         }
@@ -64,6 +65,7 @@ pub(super) async fn evict_former_members(room: &Room, ports: &Ports) {
                     drop(permit);
                     attempt += 1;
                     tracing::warn!(room = %room.id, %error, attempt, "hub.members");
+                    // Between two tries, without the permit.
                     tokio::time::sleep(backoff(attempt)).await;
                 }
             }

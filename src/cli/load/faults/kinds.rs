@@ -128,6 +128,7 @@ impl Chaos {
             Some('T') => Ok(()),
             other => Err(format!("{other:?}")),
         });
+        // The fault itself: it stands still for so long, at most `MAX_PAUSE_MS`.
         tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
         self.managed.resume_node(index)?;
         let stopped = began.elapsed().as_millis();

@@ -110,6 +110,7 @@ impl Injector {
             let (chaos, tell) = (self.chaos.clone(), self.tell.clone());
             let due_ns = begins_ns + fault.due_ms(self.window_ms) * 1_000_000;
             doing.spawn(async move {
+                // Until the planned instant, which lies in the window.
                 tokio::time::sleep(Duration::from_nanos(due_ns.saturating_sub(monotonic_ns()))).await;
                 let began_ns = monotonic_ns();
                 let done = chaos.inject(&fault).await;
