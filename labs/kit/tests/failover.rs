@@ -19,6 +19,8 @@ use chatlab_kit::{
 const CALLERS: usize = 600;
 /// How long the cluster takes to promote a replica, and the handle to find it, at most.
 const BOUND: Duration = Duration::from_secs(60);
+/// How long a caller may wait for an answer of redis-rs, be it an error: well below the 5 s after which a command times out.
+const ANSWER: Duration = Duration::from_millis(4_000);
 /// So often each caller must get through afterwards.
 const AFTER: u64 = 20;
 
@@ -34,14 +36,19 @@ async fn goes_on(client: ClientKind) {
     for caller in 0..CALLERS {
         let (mut redis, stop, counts) = (redis.clone(), stop.clone(), counts.clone());
         callers.spawn(async move {
+            let mut longest = Duration::ZERO;
             while !stop.load(Relaxed) {
+                let asked = Instant::now();
                 let mut incr = redis::cmd("INCR");
-                match incr.arg(format!("k{caller}")).query_async::<u64>(&mut redis).await {
+                let answer = incr.arg(format!("k{caller}")).query_async::<u64>(&mut redis).await;
+                longest = longest.max(asked.elapsed());
+                match answer {
                     Ok(_) => drop(counts[caller].fetch_add(1, Relaxed)),
                     // The pace of a caller that tries again.
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
+            longest
         });
     }
     let seen = |since: &[u64]| {
@@ -66,7 +73,13 @@ async fn goes_on(client: ClientKind) {
     let at_death: Vec<u64> = counts.iter().map(|count| count.load(Relaxed)).collect();
     until_all(&at_death, "after a master's death").await;
     stop.store(true, Relaxed);
-    while callers.join_next().await.is_some() {}
+    let longest = callers.join_all().await.into_iter().max().unwrap();
+    println!("{client}: the longest wait for an answer was {longest:?}");
+    // fred asks the dead master's slots until its own time is over.
+    assert!(
+        longest < ANSWER || client == ClientKind::Fred,
+        "{client}: somebody waited {longest:?} for an answer"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
