@@ -154,6 +154,7 @@ fn frames(group: &mut Group<'_>) -> Result<(), Failure> {
             from: UserId::new(),
             cid,
             kind: MessageKind::Text,
+            about: None,
             body: body.clone(),
         };
         let (cid, level) = (draft.cid.clone(), AckLevel::Memory);

@@ -1,11 +1,11 @@
 //! The history lab's reference behind its port.
 
-use chatlab_history::{Announce, History, Since, ZsetHash};
+use chatlab_history::{Alter, Altered, Announce, Appended, EDITS_MAX, History, Since, Unaltered, ZsetHash};
 use chatlab_kit::{
     LabError,
     ids::{MessageId, RoomId, UserId},
     keys::RoomKeys,
-    message::{Draft, Envelope, Epoch, MAX_BODY_BYTES, MessageKind, Position},
+    message::{Draft, Envelope, Epoch, MAX_BODY_BYTES, MAX_PAGE, MessageKind, Position},
     redis::{ClientKind, Redis},
     servers::Topology,
     subscribe::{ChannelKind, FeedItem, Subscriptions},
@@ -26,6 +26,7 @@ fn draft(room: RoomId, cid: &str) -> Draft {
         from: UserId::new(),
         cid: cid.parse().unwrap(),
         kind: MessageKind::Text,
+        about: None,
         body: "text".into(),
     }
 }
@@ -204,7 +205,75 @@ async fn a_script_refuses_wrong_numbers_before_it_writes(topology: Topology) {
     assert_eq!(history.append(&draft(room, "a")).await.unwrap().seq, 1, "nothing was left of the first try");
 }
 
+/// A change of `about` by `from`.
+fn change(about: &Draft, from: UserId, cid: &str, kind: MessageKind, body: &str) -> Draft {
+    let (room, cid, about) = (about.room, cid.parse().unwrap(), Some(about.id));
+    Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() }
+}
+
+async fn a_change_is_one_round_trip_and_one_place_in_the_order(topology: Topology) {
+    for client in [ClientKind::RedisRs, ClientKind::Fred] {
+        let (_, redis) = history(topology, client).await;
+        let (traced, trace) = redis.traced();
+        let history = ZsetHash::new(traced, Announce::Sharded);
+        let subscriptions = Subscriptions::start(redis.config()).await.unwrap();
+        let text = draft(RoomId::new(), "a");
+        let live = RoomKeys::new(&text.room).live();
+        history.append(&text).await.unwrap();
+        let alter =
+            async |change: &Draft| history.alter(Alter { change, others: false, older: None }).await.unwrap();
+        // The first one may have to teach the node the script.
+        alter(&change(&text, text.from, "b", MessageKind::Edit, "second")).await;
+        let mut feed = subscriptions.subscribe(ChannelKind::Sharded, &live).await.unwrap();
+        trace.clear();
+        let edit = change(&text, text.from, "c", MessageKind::Edit, "third");
+        let Altered::Stored(first) = alter(&edit).await else { panic!("refused") };
+        assert_eq!(trace.round_trips(), 1, "{client}: {:?}", trace.entries());
+        assert_eq!((first.seq, first.id, first.duplicate), (3, edit.id, false));
+        let Some(FeedItem::Payload(payload)) = feed.recv().await else { panic!("no announcement") };
+        assert_eq!(Envelope::parse(&payload).unwrap().message().unwrap().draft, edit);
+        let retry = Draft { id: MessageId::new(), ..edit.clone() };
+        assert_eq!(alter(&retry).await, Altered::Stored(Appended { duplicate: true, ..first }), "{client}");
+        let now = history.page(&text.room, None, 9).await.unwrap();
+        assert!(now.iter().map(|m| m.draft.body.as_str()).eq(["third", "second", "third"]), "{now:?}");
+    }
+}
+
+async fn a_message_is_edited_so_often_and_its_text_goes_with_it(topology: Topology) {
+    let (history, _) = history(topology, ClientKind::RedisRs).await;
+    let text = draft(RoomId::new(), "a");
+    history.append(&text).await.unwrap();
+    let alter = async |change: &Draft, others: bool| {
+        history.alter(Alter { change, others, older: None }).await.unwrap()
+    };
+    for i in 1..=EDITS_MAX {
+        let edit = change(&text, text.from, &format!("e{i}"), MessageKind::Edit, "secret");
+        assert!(matches!(alter(&edit, false).await, Altered::Stored(_)), "edit {i}");
+    }
+    let once_more = change(&text, text.from, "more", MessageKind::Edit, "secret");
+    assert_eq!(alter(&once_more, false).await, Altered::Refused(Unaltered::TooOften));
+    let delete = change(&text, UserId::new(), "d", MessageKind::Delete, "");
+    assert_eq!(alter(&delete, false).await, Altered::Refused(Unaltered::Foreign));
+    assert!(matches!(alter(&delete, true).await, Altered::Stored(_)));
+    let now = history.page(&text.room, None, MAX_PAGE).await.unwrap();
+    assert_eq!(now.len(), EDITS_MAX + 2);
+    assert!(now.iter().all(|message| message.draft.body.is_empty()));
+    let late = change(&text, text.from, "late", MessageKind::Edit, "secret");
+    assert_eq!(alter(&late, false).await, Altered::Refused(Unaltered::Gone));
+    let nothing = draft(text.room, "x");
+    let absent = change(&nothing, nothing.from, "y", MessageKind::Edit, "secret");
+    assert_eq!(alter(&absent, false).await, Altered::Refused(Unaltered::Absent));
+    assert_eq!(alter(&nothing, false).await, Altered::Refused(Unaltered::Absent), "it is no change");
+    assert_eq!(
+        history.head(&text.room).await.unwrap().seq,
+        EDITS_MAX as u64 + 2,
+        "the refused took no number"
+    );
+}
+
 crate::on_both!(
+    a_change_is_one_round_trip_and_one_place_in_the_order,
+    a_message_is_edited_so_often_and_its_text_goes_with_it,
     an_append_is_announced_the_way_it_was_asked_for,
     a_script_refuses_wrong_numbers_before_it_writes,
     a_send_is_one_round_trip,

@@ -189,7 +189,7 @@ async fn a_replica_that_stands_still_is_waited_for_in_bounds_and_beside_other_re
 
 fn draft(room: RoomId, cid: &str) -> Draft {
     let (id, from, cid) = (MessageId::new(), UserId::new(), cid.parse().unwrap());
-    Draft { room, id, from, cid, kind: MessageKind::Text, body: "x".into() }
+    Draft { room, id, from, cid, kind: MessageKind::Text, about: None, body: "x".into() }
 }
 
 fn as_message(draft: &Draft, stored: &Appended) -> Message {

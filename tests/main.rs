@@ -7,6 +7,7 @@
 
 mod architecture;
 mod bare;
+mod changes;
 mod cli;
 mod common;
 mod conversation;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chatlab::harness::Stack;
 use chatlab_kit::{
-    redis::Redis,
     servers::Topology,
     wire::{ClientFrame, ErrorCode, ServerFrame},
 };
@@ -84,6 +83,7 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     let mut eve = Recorder::connect(stack, &made.tokens[0]).await;
     eve.ask(json!({ "t": "ping" })).await;
 
+    let mut stored = Vec::new();
     for (cid, level) in [("c-1", None), ("c-1", None), ("c-2", Some("replica")), ("c-3", Some("archived"))] {
         let mut send =
             json!({ "t": "send", "room": room, "cid": cid, "kind": "text", "body": "hi \u{1F600}" });
@@ -92,11 +92,19 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
         }
         let ack = ada.ask(send).await;
         assert_eq!(ack["t"], "ack", "{ack}");
+        stored.push(ack["msg"].clone());
     }
     let third = bob.until(|frame| frame["t"] == "message" && frame["cid"] == "c-3").await;
-    // An edit, as the history's lab does it: a page shows it.
-    let redis = Redis::connect(&stack.redis_config()).await.unwrap();
-    edit_first(&redis, room.as_str().unwrap()).await;
+    let [first, _, second, _] = &stored[..] else { unreachable!() };
+    for change in [
+        json!({ "t": "edit", "room": room, "cid": "c-4", "msg": first, "body": "hello" }),
+        json!({ "t": "edit", "room": room, "cid": "c-5", "msg": first, "body": "hello!", "level": "replica" }),
+        json!({ "t": "delete", "room": room, "cid": "c-6", "msg": second, "level": "archived" }),
+        json!({ "t": "delete", "room": room, "cid": "c-7", "msg": first }),
+    ] {
+        let ack = ada.ask(change).await;
+        assert_eq!(ack["t"], "ack", "{ack}");
+    }
     let page = bob.ask(json!({ "t": "history", "room": room, "before": 3, "limit": 2 })).await;
     assert!(page["messages"][0]["changed"].is_object(), "{page}");
     bob.ask(json!({ "t": "history", "room": room, "limit": 1 })).await;
@@ -131,14 +139,6 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     // The one that no schema should take.
     sent.retain(|frame| frame["t"] != "dance");
     (sent, heard)
-}
-
-async fn edit_first(redis: &Redis, room: &str) {
-    let policy = chatlab_history::Policy::default();
-    let history = chatlab_history::build("zset_hash", redis.clone(), policy).unwrap();
-    let room = room.parse().unwrap();
-    let first = history.page(&room, Some(2), 1).await.unwrap().remove(0);
-    history.edit(&room, &first.draft.id, &first.draft.from, "hello").await.unwrap().unwrap();
 }
 
 /// By their types, one of each shape: the same fields.

@@ -3,7 +3,7 @@
 mod fuzz;
 mod misuse;
 mod official;
-mod raw;
+pub mod raw;
 
 use std::time::{Duration, Instant};
 

@@ -164,6 +164,7 @@ mod tests {
             from: UserId::new(),
             cid: "r1-7".parse().unwrap(),
             kind: Default::default(),
+            about: None,
             body: body.to_owned(),
         };
         let bytes = format!("ep-1 42 1700000000000 {}", serde_json::to_string(&draft).unwrap());

@@ -7,9 +7,10 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-const FILES: [(i64, &str, &str); 2] = [
+const FILES: [(i64, &str, &str); 3] = [
     (1, "accounts and rooms", include_str!("migrations/0001_accounts_and_rooms.sql")),
     (2, "messages and audit", include_str!("migrations/0002_messages_and_audit.sql")),
+    (3, "changed messages", include_str!("migrations/0003_changed_messages.sql")),
 ];
 
 /// All of them, in order.

@@ -8,11 +8,11 @@ use chatlab_kit::{
     message::{Message, Seq},
 };
 use sqlx::{
-    QueryBuilder, Sqlite, SqlitePool,
+    AssertSqlSafe, QueryBuilder, Sqlite, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::messages::{MessageRow, insert_messages, message};
+use super::messages::{self, COLUMNS, MessageRow};
 use super::migrations::migrator;
 use crate::service::{
     now_ms,
@@ -25,8 +25,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
-/// Rows in one statement of a bulk insert: 9 values each stay far below SQLite's 32,766.
-const BULK_ROWS: usize = 1000;
+/// Rows in one statement of a bulk insert: 10 values each stay far below SQLite's 32,766.
+pub(super) const BULK_ROWS: usize = 1000;
 
 /// SQLite has one writer at a time: ours wait in our own queue and not in its busy loop.
 pub struct SqliteArchive {
@@ -160,7 +160,7 @@ impl Archive for SqliteArchive {
         Ok(match row {
             None => Standing::NoRoom,
             Some((None,)) => Standing::Outside,
-            Some((Some(_),)) => Standing::Member,
+            Some((Some(role),)) => Standing::Member(role.parse()?),
         })
     }
 
@@ -227,7 +227,7 @@ impl Archive for SqliteArchive {
     async fn add_messages(&self, messages: &[Message]) -> Result<(), ArchiveError> {
         let mut transaction = self.write.begin().await.map_err(failed)?;
         for chunk in messages.chunks(BULK_ROWS) {
-            insert_messages(chunk).build().execute(&mut *transaction).await.map_err(failed)?;
+            messages::keep(&mut transaction, chunk).await?;
         }
         transaction.commit().await.map_err(failed)
     }
@@ -254,17 +254,38 @@ impl Archive for SqliteArchive {
         limit: u32,
     ) -> Result<Vec<Message>, ArchiveError> {
         let before = before.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX));
-        let rows: Vec<MessageRow> = sqlx::query_as(
-            "SELECT id, epoch, seq, ts_ms, user_id, cid, kind, body FROM messages \
-             WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
-        )
+        let rows: Vec<MessageRow> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM messages WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+        )))
         .bind(room.to_string())
         .bind(before)
         .bind(limit)
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
-        rows.into_iter().rev().map(|row| message(*room, row)).collect()
+        rows.into_iter().rev().map(|row| messages::message(*room, row)).collect()
+    }
+
+    async fn message(
+        &self,
+        room: &RoomId,
+        id: &MessageId,
+    ) -> Result<Option<(Message, Vec<MessageId>)>, ArchiveError> {
+        let (kept, edits) = (
+            format!("SELECT {COLUMNS} FROM messages WHERE room_id = $1 AND id = $2"),
+            "SELECT id FROM messages WHERE about = $1 AND kind = 'edit' ORDER BY seq",
+        );
+        let row: Option<MessageRow> = sqlx::query_as(AssertSqlSafe(kept))
+            .bind(room.to_string())
+            .bind(id.to_string())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        let Some(row) = row else { return Ok(None) };
+        let edits: Vec<(String,)> =
+            sqlx::query_as(edits).bind(id.to_string()).fetch_all(&self.read).await.map_err(failed)?;
+        let edits = edits.iter().filter_map(|(id,)| id.parse().ok()).collect();
+        Ok(Some((messages::message(*room, row)?, edits)))
     }
 
     async fn last_seq(&self, room: &RoomId) -> Result<Seq, ArchiveError> {
@@ -326,7 +347,7 @@ fn unavailable(error: &dyn std::error::Error) -> ArchiveError {
     ArchiveError::Unavailable(error.to_string())
 }
 
-fn failed(error: sqlx::Error) -> ArchiveError {
+pub(super) fn failed(error: sqlx::Error) -> ArchiveError {
     match error {
         sqlx::Error::Database(error) if error.is_unique_violation() => ArchiveError::Conflict,
         other => unavailable(&other),

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`accounts`], [`limits`] | register, log in, authenticate, refresh, log out; how often that may be tried |
 //! | [`endings`] | an ended log-in's connections close on every instance |
-//! | [`chat`] | rooms and messages: create, join, leave, send, history |
+//! | [`chat`], [`rights`] | rooms and messages: create, join, leave, send, edit, delete, history; what a role allows |
 //! | [`hub`] | live fan-out to the connections of this instance |
 //! | [`levels`], [`commits`] | how safe a message is before its sender is told; what the archive has committed |
 //! | [`events`], [`consume`], [`archivist`] | what happened, told by topic; working a topic in a group; writing it to the archive |
@@ -27,6 +27,7 @@ pub mod levels;
 pub mod limits;
 pub mod passwords;
 pub mod ports;
+pub mod rights;
 pub mod tokens;
 pub mod typing;
 

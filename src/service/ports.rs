@@ -1,5 +1,7 @@
 //! What the services ask of the archive: accounts, rooms and memberships that outlive Redis.
 
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
@@ -83,6 +85,15 @@ impl Role {
     }
 }
 
+impl FromStr for Role {
+    type Err = ArchiveError;
+
+    fn from_str(text: &str) -> Result<Self, ArchiveError> {
+        let found = [Self::Owner, Self::Member].into_iter().find(|role| role.as_str() == text);
+        found.ok_or_else(|| ArchiveError::Corrupt(format!("`{text}` is no role")))
+    }
+}
+
 /// How a user stands to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -90,8 +101,8 @@ pub enum Standing {
     NoRoom,
     /// The room exists, the user is not in it.
     Outside,
-    /// The user is a member.
-    Member,
+    /// The user is a member, of this role.
+    Member(Role),
 }
 
 /// Something that has to be accounted for.
@@ -147,11 +158,19 @@ pub trait Archive: Send + Sync {
         limit: u32,
     ) -> Result<Vec<UserId>, ArchiveError>;
 
-    /// Keeps messages. One that is kept already stays as it is.
+    /// Keeps messages. One that is kept already stays as it is, but for what changes it, whichever of the two comes first: an edited
+    /// message has its newest text, a deleted one and its edits have none.
     async fn add_messages(&self, messages: &[Message]) -> Result<(), ArchiveError>;
 
     /// Of some messages those that are kept, in whatever order.
     async fn kept(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, ArchiveError>;
+
+    /// A message of a room as it is now, and the ids of its edits; none when it is not kept.
+    async fn message(
+        &self,
+        room: &RoomId,
+        id: &MessageId,
+    ) -> Result<Option<(Message, Vec<MessageId>)>, ArchiveError>;
 
     /// Up to `limit` messages of a room with a sequence below `before` (the newest without it), oldest first.
     async fn messages_before(

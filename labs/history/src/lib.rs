@@ -51,6 +51,8 @@ pub const HOT_MESSAGES: u64 = 10_000;
 pub const DEDUP_TTL_MS: u64 = 10 * 60 * 1000;
 /// The most entries of one event stream (approximately); older ones are trimmed.
 pub const STREAM_MAX: u64 = 100_000;
+/// How often one message can be edited.
+pub const EDITS_MAX: usize = 100;
 /// The most messages one [`History::since`] returns.
 pub const SINCE_MAX: usize = 500;
 
@@ -111,12 +113,50 @@ impl Default for Policy {
     }
 }
 
+/// A change of a message, told by a message of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Alter<'a> {
+    /// What is appended: of a kind that changes something, `about` the message that it changes.
+    pub change: &'a Draft,
+    /// Whether its sender may change what others wrote.
+    pub others: bool,
+    /// The ids of the message's edits, by somebody who has found it where it is kept for longer: then it need not be here.
+    pub older: Option<&'a [MessageId]>,
+}
+
+/// What became of an [`Alter`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Altered {
+    /// The change is in the room's order, and the message looks as it says.
+    Stored(Appended),
+    /// Nothing happened.
+    Refused(Unaltered),
+}
+
+/// Why a message was not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unaltered {
+    /// It is not here: it never was, or was trimmed.
+    Absent,
+    /// It was deleted.
+    Gone,
+    /// Somebody else wrote it.
+    Foreign,
+    /// It is no text of a person.
+    NoText,
+    /// It was edited [`EDITS_MAX`] times.
+    TooOften,
+    /// This variant keeps no order of changes.
+    Unordered,
+}
+
 /// The port: what the server asks of message history.
 ///
 /// A message keeps its id and its sequence for good. An edit or a deletion changes it where it is and says so in
-/// [`Message::changed`]; pages and [`History::since`] show each message as it is *now*. A client that has seen a message is
-/// not told by `since` that it was changed later: `since` answers what came after a position, and a change is no
-/// message of its own. (Changes as ordered events of the room are for the event streams.)
+/// [`Message::changed`]; pages and [`History::since`] show each message as it is *now*. Two ways lead there. [`History::edit`] and
+/// [`History::delete`] change the message and nothing else: whoever has seen it is not told, as `since` answers what came after a
+/// position. [`History::alter`] appends a message about the change in the same step, so that everybody is told, in the room's order, live
+/// and on a resume.
 #[async_trait]
 pub trait History: Send + Sync {
     /// In one round trip: recognises a retry by sender and client id, gives the next sequence,
@@ -155,4 +195,13 @@ pub trait History: Send + Sync {
     /// Leaves a tombstone in a message's place: its body is gone, its sequence stays, so that pages, positions and the
     /// sequence stay whole. The tombstone; the same one again for a message that was deleted before; none when it is not here.
     async fn delete(&self, room: &RoomId, id: &MessageId) -> LabResult<Option<Message>>;
+
+    /// As [`append`](History::append), in one round trip, and changes the message that the draft is about in the same step. Of a
+    /// deleted message neither its own text nor that of its edits is left here.
+    ///
+    /// Only the reference does it.
+    async fn alter(&self, alter: Alter<'_>) -> LabResult<Altered> {
+        let _ = alter;
+        Ok(Altered::Refused(Unaltered::Unordered))
+    }
 }

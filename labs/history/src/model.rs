@@ -70,6 +70,7 @@ impl Model {
             from,
             cid: cid.parse().ok()?,
             kind: MessageKind::Text,
+            about: None,
             body: body.to_owned(),
         };
         if let Some(i) = self.named(m) {

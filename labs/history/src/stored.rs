@@ -7,7 +7,7 @@ use chatlab_kit::{
     message::{Change, Draft, Envelope, Epoch, MAX_BODY_BYTES, MAX_PAGE, Message, Position, Seq},
 };
 
-use crate::{Announce, Appended, DEDUP_TTL_MS, Policy, STREAM_MAX, Since};
+use crate::{Altered, Announce, Appended, DEDUP_TTL_MS, Policy, STREAM_MAX, Since, Unaltered};
 
 /// What is stored under `key` is not what these variants write.
 pub(crate) fn corrupt(key: String, why: &dyn std::fmt::Display) -> LabError {
@@ -71,6 +71,24 @@ pub(crate) fn appended(key: String, reply: AppendReply) -> LabResult<Appended> {
     Ok(Appended { epoch: Epoch(epoch), seq, id, ts, duplicate })
 }
 
+/// Reads the answer of an alter script.
+pub(crate) fn altered(key: String, reply: redis::Value) -> LabResult<Altered> {
+    if let Ok((_, epoch, seq, id, ts, duplicate)) =
+        redis::from_redis_value_ref::<(String, String, Seq, String, u64, bool)>(&reply)
+    {
+        return appended(key, (epoch, seq, id, ts, duplicate)).map(Altered::Stored);
+    }
+    let (why,): (String,) = redis::from_redis_value(reply).map_err(|e| corrupt(key.clone(), &e))?;
+    Ok(Altered::Refused(match why.as_str() {
+        "absent" => Unaltered::Absent,
+        "gone" => Unaltered::Gone,
+        "foreign" => Unaltered::Foreign,
+        "no_text" => Unaltered::NoText,
+        "too_often" => Unaltered::TooOften,
+        other => return Err(corrupt(key, &format!("`{other}` is no answer to a change"))),
+    }))
+}
+
 /// A position from its parts; an empty id is none.
 pub(crate) fn position(key: &str, epoch: String, seq: Seq, id: &str) -> LabResult<Position> {
     let id = match id {
@@ -120,9 +138,5 @@ pub(crate) fn change_args(
 ) -> LabResult<Call> {
     check_body(body)?;
     let by = by.map(ToString::to_string).unwrap_or_default();
-    let what = match what {
-        Change::Edited => "edited",
-        Change::Deleted => "deleted",
-    };
-    Ok(call.arg(id.to_string()).arg(what).arg(by).arg(body))
+    Ok(call.arg(id.to_string()).arg(what.as_str()).arg(by).arg(body))
 }

@@ -61,7 +61,15 @@ impl HistoryWorkload {
         let id = MessageId::new();
         let cid =
             id.0.as_simple().to_string().parse().map_err(|e| LabError::Other(format!("client id: {e}")))?;
-        Ok(Draft { room, id, from: self.author, cid, kind: MessageKind::Text, body: body.to_owned() })
+        Ok(Draft {
+            room,
+            id,
+            from: self.author,
+            cid,
+            kind: MessageKind::Text,
+            about: None,
+            body: body.to_owned(),
+        })
     }
 
     async fn room(&self, body: &str) -> LabResult<Room> {

@@ -16,10 +16,10 @@ use chatlab_kit::{
 };
 
 use crate::{
-    Announce, Appended, History, Policy, Since, TOPIC,
+    Alter, Altered, Announce, Appended, EDITS_MAX, History, Policy, Since, TOPIC, Unaltered,
     stored::{
-        AppendReply, append_args, appended, change_args, check_limit, fresh_epoch, message, messages,
-        position, since, since_args,
+        AppendReply, altered, append_args, appended, change_args, check_limit, fresh_epoch, message,
+        messages, position, since, since_args,
     },
 };
 
@@ -58,9 +58,31 @@ pub(crate) static FENCE: Script = Script::new(
     &["epoch", "seq", "id", "new_epoch"],
 );
 
+pub(crate) static ALTER: Script = Script::new(
+    "history/alter",
+    include_str!("../../../lua/history/alter.lua"),
+    &["meta", "log", "msg", "sent", "events", "live"],
+    &[
+        "new_epoch",
+        "id",
+        "json",
+        "sent_ttl_ms",
+        "hot_max",
+        "stream_max",
+        "publish",
+        "about",
+        "what",
+        "by",
+        "others",
+        "body",
+        "edits_max",
+        "older",
+    ],
+);
+
 /// Every script of this variant.
-pub fn scripts() -> [&'static Script; 6] {
-    [&APPEND, &HEAD, &PAGE, &SINCE, &CHANGE, &FENCE]
+pub fn scripts() -> [&'static Script; 7] {
+    [&APPEND, &HEAD, &PAGE, &SINCE, &CHANGE, &FENCE, &ALTER]
 }
 
 /// A call of `script` with its keys; only an append has a sender.
@@ -161,5 +183,28 @@ impl History for ZsetHash {
 
     async fn delete(&self, room: &RoomId, id: &MessageId) -> LabResult<Option<Message>> {
         self.change(room, change_args(call(&CHANGE, room, None), id, Change::Deleted, None, "")?).await
+    }
+
+    async fn alter(&self, alter: Alter<'_>) -> LabResult<Altered> {
+        let draft = alter.change;
+        let (Some(about), Some(what)) = (draft.about, draft.kind.change()) else {
+            return Ok(Altered::Refused(Unaltered::Absent));
+        };
+        // Found elsewhere, if only without edits, is not the same as not looked for.
+        let older = alter
+            .older
+            .map(|edits| edits.iter().fold("-".to_owned(), |listed, edit| format!("{listed}{edit} ")));
+        let call = call(&ALTER, &draft.room, Some((&draft.from, &draft.cid)));
+        let reply: redis::Value = append_args(call, draft, self.policy)?
+            .arg(about.to_string())
+            .arg(what.as_str())
+            .arg(draft.from.to_string())
+            .arg(u8::from(alter.others))
+            .arg(&draft.body)
+            .arg(EDITS_MAX)
+            .arg(older.unwrap_or_default())
+            .run(&mut self.redis.clone())
+            .await?;
+        altered(RoomKeys::new(&draft.room).sent(&draft.from, &draft.cid), reply)
     }
 }

@@ -38,6 +38,31 @@ pub enum MessageKind {
     Text,
     /// Written by the server itself.
     System,
+    /// The new text of the message that it is `about`.
+    Edit,
+    /// Takes the text away from the message that it is `about`.
+    Delete,
+}
+
+impl MessageKind {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::System => "system",
+            Self::Edit => "edit",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// What it does to the message that it is about.
+    pub const fn change(self) -> Option<Change> {
+        match self {
+            Self::Text | Self::System => None,
+            Self::Edit => Some(Change::Edited),
+            Self::Delete => Some(Change::Deleted),
+        }
+    }
 }
 
 /// A message as its sender wrote it: everything but what the store decides.
@@ -54,7 +79,10 @@ pub struct Draft {
     /// What it is.
     #[serde(default)]
     pub kind: MessageKind,
-    /// The text. Empty in a message that was deleted.
+    /// The message that this one changes; none for what stands for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<MessageId>,
+    /// The text. Empty in a message that was deleted, in what deletes one, and in the edits of one that was deleted later.
     #[schemars(length(max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
     pub body: String,
 }
@@ -89,6 +117,9 @@ pub struct Changed {
 }
 
 /// What can be done to a message.
+///
+/// A change is told by a message of its own, of the kind `edit` or `delete`, in its place in the room's order; the message that is changed
+/// stays in its place, looks as it does now, and says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -96,6 +127,16 @@ pub enum Change {
     Edited,
     /// It has no body any more: a tombstone in its place.
     Deleted,
+}
+
+impl Change {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Edited => "edited",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// A place in a room's history that can be verified: after it a client has nothing unseen.
@@ -180,7 +221,8 @@ mod tests {
             id: MessageId::new(),
             from: UserId::new(),
             cid: "c1".parse().unwrap(),
-            kind: MessageKind::Text,
+            kind: MessageKind::Edit,
+            about: Some(MessageId::new()),
             body: "hello world \"quoted\"".into(),
         };
         let bytes = format!("e1 7 1700 {}", serde_json::to_string(&draft).unwrap());

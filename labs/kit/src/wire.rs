@@ -133,6 +133,38 @@ pub enum ClientFrame {
         #[serde(default, skip_serializing_if = "AckLevel::is_memory")]
         level: AckLevel,
     },
+    /// Replaces the text of a message of one's own; answered as `send` is. All listeners get a message of the kind `edit`.
+    Edit {
+        /// Request number.
+        id: RequestId,
+        /// Which room; it must have been joined on this connection.
+        room: RoomId,
+        /// The client's own name for the change, as for a message: the same one again changes nothing more.
+        cid: ClientMsgId,
+        /// Which message.
+        msg: MessageId,
+        /// The new text, in bytes of UTF-8.
+        #[schemars(length(min = 1, max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
+        body: String,
+        /// As for `send`.
+        #[serde(default, skip_serializing_if = "AckLevel::is_memory")]
+        level: AckLevel,
+    },
+    /// Takes the text out of a message, of one's own or, by the room's owner, of anybody's; answered as `send` is. All listeners get a
+    /// message of the kind `delete`.
+    Delete {
+        /// Request number.
+        id: RequestId,
+        /// Which room; it must have been joined on this connection.
+        room: RoomId,
+        /// The client's own name for the change, as for a message: the same one again changes nothing more.
+        cid: ClientMsgId,
+        /// Which message.
+        msg: MessageId,
+        /// As for `send`.
+        #[serde(default, skip_serializing_if = "AckLevel::is_memory")]
+        level: AckLevel,
+    },
     /// Asks for a page of older messages, newest last; answered by `page`.
     History {
         /// Request number.
@@ -205,7 +237,7 @@ pub enum ServerFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         head: Option<Position>,
     },
-    /// Answers `send`: the message is stored, and as safe as `level` says. Later requests may have been answered before.
+    /// Answers `send`, `edit` and `delete`: the message is stored, and as safe as `level` says. Later requests may have been answered before.
     Ack {
         /// Request number.
         id: RequestId,

@@ -1,9 +1,9 @@
 //! The requests of the protocol, a method each.
 
 use chatlab_kit::{
-    ids::{RoomId, UserId},
+    ids::{MessageId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
-    wire::{AckLevel, ClientFrame, ServerFrame},
+    wire::{AckLevel, ClientFrame, RequestId, ServerFrame},
 };
 
 use super::{Ack, Joined, Page, Result, Who, WsClient, unexpected};
@@ -71,8 +71,29 @@ impl WsClient {
     /// As [`WsClient::send`].
     pub async fn send_at(&mut self, room: RoomId, cid: &str, body: &str, level: AckLevel) -> Result<Ack> {
         let (id, cid, body) = (self.next_request(), cid.parse()?, body.to_owned());
-        let frame = ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body, level };
-        match self.request(id, &frame, "ack").await? {
+        self.acked(id, &ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body, level }).await
+    }
+
+    /// Gives a message of one's own another text.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn edit(&mut self, room: RoomId, cid: &str, msg: MessageId, body: &str) -> Result<Ack> {
+        let (id, cid, body) = (self.next_request(), cid.parse()?, body.to_owned());
+        self.acked(id, &ClientFrame::Edit { id, room, cid, msg, body, level: AckLevel::Memory }).await
+    }
+
+    /// Takes the text out of a message.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn delete(&mut self, room: RoomId, cid: &str, msg: MessageId) -> Result<Ack> {
+        let (id, cid) = (self.next_request(), cid.parse()?);
+        self.acked(id, &ClientFrame::Delete { id, room, cid, msg, level: AckLevel::Memory }).await
+    }
+
+    async fn acked(&mut self, id: RequestId, frame: &ClientFrame) -> Result<Ack> {
+        match self.request(id, frame, "ack").await? {
             ServerFrame::Ack { room, cid, epoch, seq, msg, ts, dup, level, wanted, .. } => {
                 Ok(Ack { room, cid, epoch, seq, msg, ts, dup, level, wanted })
             }

@@ -1,7 +1,7 @@
 //! What good clients send: the beginning of every mutation.
 
 use chatlab_kit::{
-    ids::{MessageId, RoomId, UserId},
+    ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Epoch, MessageKind, Position},
     wire::{AckLevel, ClientFrame, VERSION},
 };
@@ -24,14 +24,15 @@ pub(super) fn client_frames() -> Vec<Value> {
     let (id, room) = (7, room());
     let uuid = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001);
     let after = Position { epoch: Epoch(uuid.to_string()), seq: 3, id: Some(MessageId(uuid)) };
-    // It is one; a test counts the kinds.
-    let send = "c-1".parse().ok().map(|cid| ClientFrame::Send {
-        id,
-        room,
-        cid,
-        kind: MessageKind::Text,
-        body: "hello there".into(),
-        level: AckLevel::Replica,
+    // `c-1` is a name; a test counts the kinds.
+    let (msg, body) = (MessageId(uuid), String::from("hello there"));
+    let (kind, level) = (MessageKind::Text, AckLevel::Replica);
+    let stored = "c-1".parse::<ClientMsgId>().ok().map(|cid| {
+        [
+            ClientFrame::Send { id, room, cid: cid.clone(), kind, body: body.clone(), level },
+            ClientFrame::Edit { id, room, cid: cid.clone(), msg, body, level },
+            ClientFrame::Delete { id, room, cid, msg, level },
+        ]
     });
     let frames = [
         hello(),
@@ -45,7 +46,7 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::Typing { id, room, on: true },
         ClientFrame::Leave { id, room },
     ];
-    let frames = frames.iter().chain(&send);
+    let frames = frames.iter().chain(stored.iter().flatten());
     frames.filter_map(|frame| serde_json::to_value(frame).ok()).collect()
 }
 
@@ -57,6 +58,8 @@ pub(super) fn hello() -> ClientFrame {
 pub(super) fn events() -> Vec<Value> {
     vec![
         json!(["message", { "room": ROOM, "cid": "c-1", "body": "hello there" }]),
+        json!(["message:update", { "room": ROOM, "cid": "c-2", "msg": ROOM, "body": "other" }]),
+        json!(["message:delete", { "room": ROOM, "cid": "c-3", "msg": ROOM }]),
         json!(["message:typing", { "room": ROOM, "on": true }]),
         json!(["chat:create", { "name": "Tea" }]),
         json!(["chat:join", { "room": ROOM }]),
@@ -66,7 +69,6 @@ pub(super) fn events() -> Vec<Value> {
         json!(["user:get-online", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
         // What there is not, or not yet.
         json!(["user:status", { "status": "away", "text": "tea" }]),
-        json!(["message:update", { "room": ROOM, "id": ROOM, "body": "other" }]),
         json!(["message:react", { "room": ROOM, "id": ROOM, "emoji": "👍" }]),
         json!(["message", ROOM, "hello there", 3, null, [1, 2]]),
     ]
@@ -87,6 +89,8 @@ mod tests {
             ClientFrame::Join { .. } => "join",
             ClientFrame::Leave { .. } => "leave",
             ClientFrame::Send { .. } => "send",
+            ClientFrame::Edit { .. } => "edit",
+            ClientFrame::Delete { .. } => "delete",
             ClientFrame::History { .. } => "history",
             ClientFrame::Who { .. } => "who",
             ClientFrame::Typing { .. } => "typing",
@@ -98,6 +102,6 @@ mod tests {
         let frames: Vec<ClientFrame> =
             client_frames().into_iter().map(|value| serde_json::from_value(value).unwrap()).collect();
         let names: BTreeSet<_> = frames.iter().map(name).collect();
-        assert_eq!(names.len(), 9, "{names:?}");
+        assert_eq!(names.len(), 11, "{names:?}");
     }
 }

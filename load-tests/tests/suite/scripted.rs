@@ -9,7 +9,7 @@ use std::{
 
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
-    message::{Draft, Envelope, Epoch, Message, Position},
+    message::{Draft, Envelope, Epoch, Message, MessageKind, Position},
     wire::{AckLevel, ClientFrame, ErrorCode, ServerFrame, VERSION},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -179,7 +179,17 @@ impl Server {
                 vec![ServerFrame::Who { id, room, online: vec![], next: None }]
             }
             ClientFrame::Send { id, room, cid, kind, body, level } => {
-                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, body };
+                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about: None, body };
+                self.send(&mut hub, out, (id, level), draft)
+            }
+            ClientFrame::Edit { id, room, cid, msg, body, level } => {
+                let (about, kind) = (Some(msg), MessageKind::Edit);
+                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
+                self.send(&mut hub, out, (id, level), draft)
+            }
+            ClientFrame::Delete { id, room, cid, msg, level } => {
+                let (about, kind, body) = (Some(msg), MessageKind::Delete, String::new());
+                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
                 self.send(&mut hub, out, (id, level), draft)
             }
             ClientFrame::History { id, room, before, limit } => {

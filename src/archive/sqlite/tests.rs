@@ -1,4 +1,4 @@
-use chatlab_kit::message::{Draft, Epoch, MessageKind};
+use chatlab_kit::message::{Change, Changed, Draft, Epoch, MessageKind};
 
 use super::*;
 use crate::service::ports::RoomKind;
@@ -23,7 +23,7 @@ async fn a_ping_says_when_nothing_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
     archive.ping().await.unwrap();
-    let away = |from, to| sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    let away = |from, to| AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
     sqlx::query(away("rooms", "elsewhere")).execute(&archive.write).await.unwrap();
     assert!(matches!(archive.ping().await, Err(ArchiveError::Unavailable(_))));
     sqlx::query(away("elsewhere", "rooms")).execute(&archive.write).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_message_is_kept_once_and_comes_back_as_it_was() {
         .map(|seq| {
             let (id, from) = (MessageId::new(), UserId::new());
             let (cid, body) = (format!("c-{seq}").parse().unwrap(), format!("nr {seq} ✓"));
-            let draft = Draft { room, id, from, cid, kind: MessageKind::System, body };
+            let draft = Draft { room, id, from, cid, kind: MessageKind::System, about: None, body };
             Message { epoch: Epoch("e".into()), seq, ts: 7 + seq, changed: None, draft }
         })
         .collect();
@@ -110,12 +110,12 @@ async fn two_processes_see_one_membership() {
         created_ms: 1,
     };
     one.add_room(&room).await.unwrap();
-    assert_eq!(two.standing(&room.id, &users[0]).await.unwrap(), Standing::Member);
+    assert_eq!(two.standing(&room.id, &users[0]).await.unwrap(), Standing::Member(Role::Owner));
     assert_eq!(two.standing(&room.id, &users[1]).await.unwrap(), Standing::Outside);
     assert_eq!(two.standing(&RoomId::new(), &users[1]).await.unwrap(), Standing::NoRoom);
     assert!(two.add_member(&room.id, &users[1], Role::Member, 2).await.unwrap());
     assert!(!one.add_member(&room.id, &users[1], Role::Member, 3).await.unwrap());
-    assert_eq!(one.standing(&room.id, &users[1]).await.unwrap(), Standing::Member);
+    assert_eq!(one.standing(&room.id, &users[1]).await.unwrap(), Standing::Member(Role::Member));
     assert_eq!(one.rooms_of(&users[1], 9).await.unwrap(), [room.id]);
     let mut expected = [users[0], users[1]];
     expected.sort_unstable();
@@ -124,4 +124,49 @@ async fn two_processes_see_one_membership() {
     assert_eq!(one.members(&room.id, Some(&expected[0]), 9).await.unwrap(), expected[1..]);
     assert!(one.remove_member(&room.id, &users[1]).await.unwrap());
     assert_eq!(two.standing(&room.id, &users[1]).await.unwrap(), Standing::Outside);
+}
+
+/// A message, and two edits and a deletion of it, in any order and in any batches: always the same in the end.
+#[tokio::test]
+async fn what_changes_a_message_may_come_before_it() {
+    let room = RoomId::new();
+    let (author, owner) = (UserId::new(), UserId::new());
+    let message = |seq, from, kind, about, body: &str| {
+        let cid = format!("c-{seq}").parse().unwrap();
+        let draft = Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() };
+        Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, draft }
+    };
+    let first = message(1, author, MessageKind::Text, None, "first");
+    let about = Some(first.draft.id);
+    let all = [
+        first,
+        message(2, author, MessageKind::Edit, about, "second"),
+        message(3, author, MessageKind::Edit, about, "third"),
+        message(4, owner, MessageKind::Delete, about, ""),
+    ];
+    let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
+    for (order, batch) in orders.into_iter().flat_map(|order| [1, 2, 4].map(|batch| (order, batch))) {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let undeleted: Vec<_> = order.iter().filter(|at| **at < 3).map(|at| all[*at].clone()).collect();
+        for some in undeleted.chunks(batch) {
+            archive.add_messages(some).await.unwrap();
+        }
+        let (kept, edits) = archive.message(&room, &about.unwrap()).await.unwrap().unwrap();
+        let edited = Changed { what: Change::Edited, ts: 103, by: Some(author) };
+        assert_eq!((kept.draft.body.as_str(), kept.changed), ("third", Some(edited)), "{order:?} by {batch}");
+        assert_eq!(edits, [all[1].draft.id, all[2].draft.id]);
+        assert!(archive.message(&RoomId::new(), &about.unwrap()).await.unwrap().is_none(), "another room's");
+
+        let archive = SqliteArchive::open(&folder.path().join("b.db")).await.unwrap();
+        let ordered: Vec<_> = order.iter().map(|at| all[*at].clone()).collect();
+        for some in ordered.chunks(batch) {
+            archive.add_messages(some).await.unwrap();
+        }
+        let now = archive.messages_before(&room, None, 9).await.unwrap();
+        let deleted = Changed { what: Change::Deleted, ts: 104, by: Some(owner) };
+        assert_eq!(now[0].changed, Some(deleted), "{order:?} by {batch}");
+        assert!(now.iter().map(|m| m.draft.kind).eq(all.iter().map(|m| m.draft.kind)));
+        assert!(now.iter().all(|m| m.draft.body.is_empty()), "{order:?} by {batch}: {now:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What exactly is wrong with a request, by its fields.
 
 use chatlab_kit::{
-    ids::{ClientMsgId, RoomId, UserId},
+    ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
     wire::{AckLevel, ClientFrame, RequestId},
 };
@@ -49,6 +49,7 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "on" => check::<bool>(value),
         "room" => check::<RoomId>(value),
         "cid" => check::<ClientMsgId>(value),
+        "msg" => check::<MessageId>(value),
         "kind" => check::<MessageKind>(value),
         "level" => check::<AckLevel>(value),
         "after" => check::<Option<Position>>(value),

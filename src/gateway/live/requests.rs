@@ -10,7 +10,7 @@ use crate::{
     service::{
         ServiceError, ServiceResult,
         hub::{
-            Connection,
+            Connection, WaitPlace,
             frame::{Frame, Mark},
         },
     },
@@ -33,17 +33,25 @@ pub(super) async fn handle(
         ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
         ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
         ClientFrame::Send { id, room, cid, kind, body, level } => {
-            // Before anything is stored: who may not wait is told so at once.
-            let place = (!level.is_memory()).then(|| connection.place_to_wait()).transpose()?;
+            let place = place_for(connection, level)?;
             let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
             let sent = Sent { id, room, cid, stored, wanted: level };
-            match place {
-                None => sent.ack(AckLevel::Memory),
-                Some(place) => {
-                    acks::later(gateway, connection, sent, place, request.clone());
-                    return Ok(());
-                }
-            }
+            answer(gateway, connection, sent, place, request);
+            return Ok(());
+        }
+        ClientFrame::Edit { id, room, cid, msg, body, level } => {
+            let place = place_for(connection, level)?;
+            let stored = chat.edit(connection, room, cid.clone(), msg, body).await?;
+            let sent = Sent { id, room, cid, stored, wanted: level };
+            answer(gateway, connection, sent, place, request);
+            return Ok(());
+        }
+        ClientFrame::Delete { id, room, cid, msg, level } => {
+            let place = place_for(connection, level)?;
+            let stored = chat.delete(connection, room, cid.clone(), msg).await?;
+            let sent = Sent { id, room, cid, stored, wanted: level };
+            answer(gateway, connection, sent, place, request);
+            return Ok(());
         }
         ClientFrame::History { id, room, before, limit } => {
             let page = chat.page(connection, room, before, limit).await?;
@@ -62,6 +70,25 @@ pub(super) async fn handle(
     Ok(())
 }
 
+/// A place among those who wait for a level, before anything is stored: who may not wait is told so at once.
+fn place_for(connection: &Arc<Connection>, level: AckLevel) -> ServiceResult<Option<WaitPlace>> {
+    (!level.is_memory()).then(|| connection.place_to_wait()).transpose()
+}
+
+/// Queues the `ack` of what was stored, or sees to it that it comes later.
+fn answer(
+    gateway: &Gateway,
+    connection: &Arc<Connection>,
+    sent: Sent,
+    place: Option<WaitPlace>,
+    request: &fault::RequestId,
+) {
+    match place {
+        None => super::push(&connection.outbox, &sent.ack(AckLevel::Memory)),
+        Some(place) => acks::later(gateway, connection, sent, place, request.clone()),
+    }
+}
+
 /// The type of a frame, for the log.
 pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
     match frame {
@@ -71,6 +98,8 @@ pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Join { .. } => "join",
         ClientFrame::Leave { .. } => "leave",
         ClientFrame::Send { .. } => "send",
+        ClientFrame::Edit { .. } => "edit",
+        ClientFrame::Delete { .. } => "delete",
         ClientFrame::History { .. } => "history",
         ClientFrame::Who { .. } => "who",
         ClientFrame::Typing { .. } => "typing",
@@ -86,6 +115,8 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Join { id, .. }
         | ClientFrame::Leave { id, .. }
         | ClientFrame::Send { id, .. }
+        | ClientFrame::Edit { id, .. }
+        | ClientFrame::Delete { id, .. }
         | ClientFrame::History { id, .. }
         | ClientFrame::Who { id, .. }
         | ClientFrame::Typing { id, .. } => Some(*id),

@@ -15,8 +15,10 @@ use crate::{
 };
 
 /// The events that a client may send, and the native requests that they are.
-const EVENTS: [(&str, &str); 7] = [
+const EVENTS: [(&str, &str); 9] = [
     ("message", "send"),
+    ("message:update", "edit"),
+    ("message:delete", "delete"),
     ("message:typing", "typing"),
     ("chat:create", "create"),
     ("chat:join", "join"),

@@ -77,7 +77,19 @@ fn translate(text: &[u8]) -> Option<Bytes> {
         }
     }
     let (_, event_name) = EVENTS.iter().find(|(native, _)| *native == name)?;
-    Some(event(event_name, rest))
+    Some(event(if name == b"message" { message_event(rest) } else { event_name }, rest))
+}
+
+/// What a message is told as: what changes another one has a name of its own. Within a text the quotes would be escaped.
+fn message_event(rest: &[u8]) -> &'static str {
+    let is = |kind: &[u8]| rest.windows(kind.len()).any(|part| part == kind);
+    if is(br#","kind":"edit","#) {
+        "message:update"
+    } else if is(br#","kind":"delete","#) {
+        "message:delete"
+    } else {
+        "message"
+    }
 }
 
 /// The type of a frame, and what comes after it: `,"…":…}` or `}`.
@@ -118,7 +130,7 @@ mod tests {
 
     use chatlab_kit::{
         ids::{MessageId, RoomId, UserId},
-        message::{Draft, Envelope, Epoch, Position},
+        message::{Draft, Envelope, Epoch, Message, MessageKind, Position},
     };
     use serde_json::Value;
 
@@ -144,7 +156,8 @@ mod tests {
             id: MessageId::new(),
             from: UserId::new(),
             cid: "c1".parse().unwrap(),
-            kind: chatlab_kit::message::MessageKind::Text,
+            kind: MessageKind::Text,
+            about: None,
             body: "hi \"there\" ]".into(),
         };
         let bytes = format!("e1 7 1700 {}", serde_json::to_string(&draft).unwrap());
@@ -154,6 +167,35 @@ mod tests {
         assert_eq!((&event[1]["body"], &event[1]["t"]), (&json!(draft.body), &Value::Null));
         let again = SocketIo::text(&frame).unwrap();
         assert_eq!(SocketIo::text(&Arc::clone(&frame)).unwrap().as_ptr(), again.as_ptr(), "one buffer");
+    }
+
+    #[test]
+    fn a_change_of_a_message_is_an_event_of_its_own() {
+        let draft = |kind, about| Draft {
+            room: RoomId::new(),
+            id: MessageId::new(),
+            from: UserId::new(),
+            cid: "c1".parse().unwrap(),
+            kind,
+            about,
+            body: r#","kind":"delete","#.into(),
+        };
+        let cases = [
+            (MessageKind::Text, None, "message"),
+            (MessageKind::Edit, Some(MessageId::new()), "message:update"),
+            (MessageKind::Delete, Some(MessageId::new()), "message:delete"),
+        ];
+        for (kind, about, name) in cases {
+            let message =
+                Message { epoch: Epoch("e".into()), seq: 7, ts: 1, changed: None, draft: draft(kind, about) };
+            let stored = Frame::stored(message.clone()).unwrap();
+            let bytes = format!("e 7 1 {}", serde_json::to_string(&message.draft).unwrap());
+            let live = Frame::live(message.draft.room, &Envelope::parse(bytes.as_bytes()).unwrap()).unwrap();
+            for frame in [&stored, &live] {
+                let (_, event) = put(frame).unwrap();
+                assert_eq!((&event[0], &event[1]["about"]), (&json!(name), &json!(about)), "{event}");
+            }
+        }
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Rooms and messages: who may do what, and in which bounds.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod pages;
+mod speak;
 
-use chatlab_history::{Appended, History};
+use std::{sync::Arc, time::Duration};
+
+use chatlab_history::History;
 use chatlab_kit::{
-    ids::{ClientMsgId, MessageId, RoomId, UserId},
-    message::{Draft, MAX_BODY_BYTES, MAX_PAGE, Message, MessageKind, Position, Seq},
+    ids::{RoomId, UserId},
+    message::Position,
     wire::{ErrorCode, MAX_ROOM_NAME, MAX_WHO, RequestId, ServerFrame},
 };
 use chatlab_pubsub::Fanout;
+
+pub use pages::{DEFAULT_PAGE, PAGE_BYTES, Page};
 
 use super::{
     ServiceError, ServiceResult,
@@ -27,24 +29,10 @@ use super::{
     typing::Typing,
 };
 
-/// The messages in a page when the client does not say how many.
-pub const DEFAULT_PAGE: u32 = 50;
-/// The most bytes of messages in a page, as JSON; a single message may have more.
-pub const PAGE_BYTES: usize = 256 * 1024;
-
 /// How often the notice of a leave is tried again.
 const ANNOUNCE_ATTEMPTS: u32 = 8;
 /// The first pause before that; doubles from try to try.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
-
-/// A page of history.
-#[derive(Debug)]
-pub struct Page {
-    /// Oldest first.
-    pub messages: Vec<Message>,
-    /// `before` for the next, older page.
-    pub next: Option<Seq>,
-}
 
 /// What connections do in rooms.
 pub struct Chat {
@@ -131,7 +119,7 @@ impl Chat {
         by.has_place(Some(&room))?;
         match self.archive.standing(&room, &by.user).await? {
             Standing::NoRoom => return Err(no_room()),
-            Standing::Member => {}
+            Standing::Member(_) => {}
             Standing::Outside => {
                 if self.archive.add_member(&room, &by.user, Role::Member, now_ms()).await? {
                     let event = Event::new("user.joined.chat", Some(by.user), Some(room));
@@ -150,7 +138,7 @@ impl Chat {
             return Ok(());
         }
         match self.archive.standing(&room, &by.user).await {
-            Ok(Standing::Member) => {}
+            Ok(Standing::Member(_)) => {}
             Ok(Standing::Outside | Standing::NoRoom) => self.hub.drop_out(by, room)?,
             Err(error) => {
                 tracing::warn!(%room, %error, "chat.join_not_checked");
@@ -181,45 +169,6 @@ impl Chat {
         }
         by.outbox.push(Frame::new(&ServerFrame::Ok { id, room, head: None }, Mark::Gone(room))?);
         Ok(())
-    }
-
-    /// Stores a message, which announces it to every listener.
-    ///
-    /// # Errors
-    /// `forbidden` in a room that was not joined on this connection; `invalid` for the body.
-    pub async fn send(
-        &self,
-        by: &Connection,
-        room: RoomId,
-        cid: ClientMsgId,
-        kind: MessageKind,
-        body: String,
-    ) -> ServiceResult<Appended> {
-        if !by.is_in(&room) {
-            return Err(not_joined());
-        }
-        if kind != MessageKind::Text {
-            return Err(ServiceError::invalid("kind: only `text` can be sent"));
-        }
-        if body.is_empty() {
-            return Err(ServiceError::invalid("body: empty"));
-        }
-        if body.len() > MAX_BODY_BYTES {
-            let message = format!("body: {} bytes, at most {MAX_BODY_BYTES}", body.len());
-            return Err(ServiceError::new(ErrorCode::TooLarge, message));
-        }
-        let draft = Draft { room, id: MessageId::new(), from: by.user, cid, kind, body };
-        let started = Instant::now();
-        let appended = self.history.append(&draft).await?;
-        self.events.stored(&room);
-        if let Some(announcer) = &self.announcer
-            && !appended.duplicate
-        {
-            announce(&**announcer, &draft, &appended).await;
-        }
-        metrics::histogram!("chatlab_send_seconds").record(started.elapsed());
-        metrics::counter!("chatlab_messages_in_total").increment(1);
-        Ok(appended)
     }
 
     /// Says that the user is writing, or no longer, to the others who listen.
@@ -259,50 +208,15 @@ impl Chat {
         if by.is_in(&room) {
             return Ok(());
         }
+        self.role(by, room).await.map(drop)
+    }
+
+    async fn role(&self, by: &Connection, room: RoomId) -> ServiceResult<Role> {
         match self.archive.standing(&room, &by.user).await? {
-            Standing::Member => Ok(()),
+            Standing::Member(role) => Ok(role),
             Standing::Outside => Err(ServiceError::forbidden("not a member of the room")),
             Standing::NoRoom => Err(no_room()),
         }
-    }
-
-    /// A page of older messages.
-    ///
-    /// # Errors
-    /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
-    pub async fn page(
-        &self,
-        by: &Connection,
-        room: RoomId,
-        before: Option<Seq>,
-        limit: Option<u32>,
-    ) -> ServiceResult<Page> {
-        let limit = limit.unwrap_or(DEFAULT_PAGE) as usize;
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(ServiceError::invalid(format!("limit: 1 to {MAX_PAGE}")));
-        }
-        self.must_be_member(by, room).await?;
-        by.space().await;
-        let recent = self.history.page(&room, before, limit).await?;
-        cut(self.with_older(&room, before, limit, recent).await?, limit, PAGE_BYTES)
-    }
-
-    /// A page of what Redis still has, filled up with what only the archive has.
-    async fn with_older(
-        &self,
-        room: &RoomId,
-        before: Option<Seq>,
-        limit: usize,
-        recent: Vec<Message>,
-    ) -> ServiceResult<Vec<Message>> {
-        let before = recent.first().map(|oldest| oldest.seq).or(before);
-        let missing = limit - recent.len().min(limit);
-        if missing == 0 || before.is_some_and(|seq| seq <= 1) {
-            return Ok(recent);
-        }
-        let mut messages = self.archive.messages_before(room, before, missing as u32).await?;
-        messages.extend(recent);
-        Ok(messages)
     }
 }
 
@@ -317,52 +231,6 @@ async fn announce_left(hub: Arc<Hub>, room: RoomId, user: UserId) {
     }
 }
 
-/// Publishes a stored message as the history's script would. It is stored whatever becomes of this: whoever does not hear
-/// of it reads it with the next message.
-async fn announce(announcer: &dyn Fanout, draft: &Draft, stored: &Appended) {
-    let json = match serde_json::to_string(draft) {
-        Ok(json) => json,
-        Err(error) => return tracing::error!(%error, "chat.announce"),
-    };
-    let envelope = format!("{} {} {} {json}", stored.epoch.0, stored.seq, stored.ts);
-    if let Err(error) = announcer.notify(&draft.room, envelope.into()).await {
-        tracing::warn!(room = %draft.room, %error, "chat.announce");
-    }
-}
-
-/// The newest messages that fit into so many bytes of JSON, at least one.
-fn cut(mut messages: Vec<Message>, limit: usize, bytes: usize) -> ServiceResult<Page> {
-    let mut older = messages.len() >= limit;
-    let mut used = 0;
-    for at in (0..messages.len()).rev() {
-        used += json_bytes(&messages[at])?;
-        if used > bytes && at + 1 < messages.len() {
-            messages.drain(..=at);
-            older = true;
-            break;
-        }
-    }
-    let next = messages.first().map(|oldest| oldest.seq).filter(|seq| older && *seq > 1);
-    Ok(Page { messages, next })
-}
-
-/// The length of a message as JSON, which escapes may make six times that of its body.
-fn json_bytes(message: &Message) -> ServiceResult<usize> {
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, message).map_err(ServiceError::internal)?;
-    Ok(count.0)
-}
-
 fn not_joined() -> ServiceError {
     ServiceError::forbidden("join the room on this connection first")
 }
@@ -373,54 +241,4 @@ fn no_room() -> ServiceError {
 
 fn ok_frame(id: RequestId, room: RoomId, head: Position) -> ServiceResult<Arc<Frame>> {
     Frame::new(&ServerFrame::Ok { id, room, head: Some(head.clone()) }, Mark::At(room, head))
-}
-
-#[cfg(test)]
-mod tests {
-    use chatlab_kit::message::Epoch;
-
-    use super::*;
-
-    fn message(seq: Seq, body: &str) -> Message {
-        let draft = Draft {
-            room: RoomId::new(),
-            id: MessageId::new(),
-            from: UserId::new(),
-            cid: "c".parse().unwrap(),
-            kind: MessageKind::Text,
-            body: body.into(),
-        };
-        Message { epoch: Epoch("e".into()), seq, ts: 1, changed: None, draft }
-    }
-
-    #[test]
-    fn a_page_keeps_the_newest_that_fit_and_says_where_the_older_are() {
-        let one = json_bytes(&message(1, "x")).unwrap();
-        // The sequences there are, the limit in messages and in bytes; the page and its cursor.
-        type Case = (&'static [Seq], usize, usize, &'static [Seq], Option<Seq>);
-        let cases: [Case; 7] = [
-            (&[], 3, one, &[], None),
-            (&[1, 2, 3], 5, 3 * one, &[1, 2, 3], None),
-            (&[1, 2, 3], 3, 3 * one, &[1, 2, 3], None),
-            (&[4, 5, 6], 3, 3 * one, &[4, 5, 6], Some(4)),
-            (&[1, 2, 3], 5, 3 * one - 1, &[2, 3], Some(2)),
-            (&[4, 5, 6], 3, 2 * one, &[5, 6], Some(5)),
-            (&[4, 5, 6], 3, 0, &[6], Some(6)),
-        ];
-        for (there, limit, bytes, kept, next) in cases {
-            let messages = there.iter().map(|seq| message(*seq, "x")).collect();
-            let page = cut(messages, limit, bytes).unwrap();
-            let seqs: Vec<_> = page.messages.iter().map(|m| m.seq).collect();
-            assert_eq!((seqs.as_slice(), page.next), (kept, next), "{there:?} {limit} {bytes}");
-        }
-    }
-
-    #[test]
-    fn escapes_count_in_a_page() {
-        let body = "\u{1}".repeat(MAX_BODY_BYTES);
-        let plain = json_bytes(&message(1, "")).unwrap();
-        assert_eq!(json_bytes(&message(1, &body)).unwrap(), plain + 6 * MAX_BODY_BYTES);
-        let page = cut((1..=200).map(|seq| message(seq, &body)).collect(), 200, PAGE_BYTES).unwrap();
-        assert_eq!((page.messages.len(), page.next), (10, Some(191)));
-    }
 }

@@ -35,7 +35,7 @@ pub(crate) fn left_frame(room: RoomId, user: UserId) -> ServiceResult<Arc<Frame>
 pub(super) async fn evict_if_left(room: &Room, ports: &Ports, user: UserId) -> ServiceResult<()> {
     for attempt in 1..=MAX_STANDING_ATTEMPTS {
         match ports.archive.standing(&room.id, &user).await {
-            Ok(Standing::Member) => return Ok(()),
+            Ok(Standing::Member(_)) => return Ok(()),
             Ok(_) => break,
             // Between two of `MAX_STANDING_ATTEMPTS` tries.
             Err(ArchiveError::Unavailable(_)) => tokio::time::sleep(backoff(attempt)).await,
@@ -70,7 +70,7 @@ pub(super) async fn evict_former_members(room: &Room, ports: &Ports) {
                 }
             }
         };
-        if standing != Standing::Member
+        if !matches!(standing, Standing::Member(_))
             && let Err(error) = evict(room, ports, user).await
         {
             tracing::error!(room = %room.id, %error, "hub.evict");

@@ -131,7 +131,10 @@ mod tests {
         let document = document();
         assert_eq!(
             types(&document, "ClientFrame"),
-            ["hello", "ping", "create", "join", "leave", "send", "history", "who", "typing"]
+            [
+                "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "history", "who",
+                "typing"
+            ]
         );
         assert_eq!(
             types(&document, "ServerFrame"),

@@ -1,0 +1,18 @@
+//! What a member may do by their role: one table, asked by every service.
+
+use super::ports::Role;
+
+/// What not every member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Take the text out of what somebody else wrote.
+    DeleteOthers,
+}
+
+/// Whether a member of this role may do that.
+pub const fn may(role: Role, right: Right) -> bool {
+    match (right, role) {
+        (Right::DeleteOthers, Role::Owner) => true,
+        (Right::DeleteOthers, Role::Member) => false,
+    }
+}
