@@ -137,7 +137,8 @@ async fn what_changes_a_message_may_come_before_it() {
         Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, draft }
     };
     let first = message(1, author, MessageKind::Text, None, "first");
-    let about = Some(first.draft.id);
+    let id = first.draft.id;
+    let about = Some(id);
     let all = [
         first,
         message(2, author, MessageKind::Edit, about, "second"),
@@ -152,11 +153,11 @@ async fn what_changes_a_message_may_come_before_it() {
         for some in undeleted.chunks(batch) {
             archive.add_messages(some).await.unwrap();
         }
-        let (kept, edits) = archive.message(&room, &about.unwrap()).await.unwrap().unwrap();
+        let (kept, edits) = archive.message(&room, &id).await.unwrap().unwrap();
         let edited = Changed { what: Change::Edited, ts: 103, by: Some(author) };
         assert_eq!((kept.draft.body.as_str(), kept.changed), ("third", Some(edited)), "{order:?} by {batch}");
         assert_eq!(edits, [all[1].draft.id, all[2].draft.id]);
-        assert!(archive.message(&RoomId::new(), &about.unwrap()).await.unwrap().is_none(), "another room's");
+        assert!(archive.message(&RoomId::new(), &id).await.unwrap().is_none(), "another room's");
 
         let archive = SqliteArchive::open(&folder.path().join("b.db")).await.unwrap();
         let ordered: Vec<_> = order.iter().map(|at| all[*at].clone()).collect();
