@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use chatlab_kit::{
     ids::{MessageId, RoomId},
     keys::RoomKeys,
-    message::{Change, MAX_BODY_BYTES, Message, MessageKind},
+    message::{Change, MAX_BODY_BYTES, Message, MessageKind, Position},
     redis::Redis,
     servers::Topology,
-    wire::ErrorCode,
+    wire::{AckLevel, ErrorCode},
 };
 use chatlab_load::client::{ClientError, WsClient};
 use serde_json::json;
@@ -78,12 +78,9 @@ async fn changes_are_told_in_order_and_survive_a_resume(topology: Topology) {
     // With its message an edit loses its text, for those too who resume.
     clients[0].delete(room, "c3", first.msg).await.unwrap();
     let mut late = WsClient::connect(&stack.ws_url(1), &tokens[2]).await.unwrap();
-    late.join(
-        room,
-        Some(chatlab_kit::message::Position { epoch: first.epoch.clone(), seq: 1, id: Some(first.msg) }),
-    )
-    .await
-    .unwrap();
+    late.join(room, Some(Position { epoch: first.epoch.clone(), seq: 1, id: Some(first.msg) }))
+        .await
+        .unwrap();
     assert!(heard(&mut late, 4).await.iter().all(|(_, _, _, body)| body.is_empty()));
 }
 
@@ -142,6 +139,7 @@ async fn until(client: &mut WsClient, room: RoomId, holds: impl Fn(&[Message]) -
             return page;
         }
         assert!(began.elapsed() < SOON, "{page:#?}");
+        // A poll, bounded by `SOON`: the archive hears of it in its own time.
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -154,7 +152,7 @@ async fn what_only_the_archive_has_can_be_changed(topology: Topology) {
         client.join(room, None).await.unwrap();
     }
     let [owner, author] = &mut clients[..] else { unreachable!() };
-    let message = author.send_at(room, "c1", "old", chatlab_kit::wire::AckLevel::Archived).await.unwrap().msg;
+    let message = author.send_at(room, "c1", "old", AckLevel::Archived).await.unwrap().msg;
     trim(&mut redis, room, &[message]).await;
     // The second edit finds the message in the archive too: it is not in Redis again.
     for body in ["older", "oldest"] {
