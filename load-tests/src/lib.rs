@@ -48,6 +48,7 @@ pub mod lab;
 pub mod ledger;
 pub mod matrix;
 pub mod null;
+mod pause;
 pub mod payload;
 pub mod peers;
 pub mod plan;

@@ -30,7 +30,7 @@ impl State {
         delivery: &Delivery<'_>,
     ) {
         let now_ns = shared.now_ns();
-        let Some(membership) = member.rooms.iter_mut().find(|m| *m.id == *delivery.room) else {
+        let Some(membership) = member.rooms.iter_mut().find(|m| shared.is_room(m.room, delivery.room)) else {
             self.ledger.counts.misrouted += 1;
             return self.odd("misrouted");
         };
@@ -97,7 +97,7 @@ impl State {
     pub(super) fn resync(&mut self, shared: &Shared, member: &mut Member, room: RoomId, head: Position) {
         let (Some(audit), Some(notes)) = (&shared.audit, &mut self.notes) else { return };
         let id = room.to_string();
-        let Some(membership) = member.rooms.iter_mut().find(|m| *m.id == *id) else { return };
+        let Some(membership) = member.rooms.iter_mut().find(|m| shared.is_room(m.room, &id)) else { return };
         membership.epoch = audit.epoch(membership.room, &head.epoch.0);
         notes.resync(Resync {
             room: membership.room,

@@ -14,7 +14,8 @@ use tokio::{
 
 use super::{
     TICK,
-    conn::{Context, Socket, close, greet, join},
+    conn::{Context, close, greet, join},
+    line::Line,
     seats::{self, Seat, note, seen},
     shared::{Due, Shared, add, get},
     state::State,
@@ -93,7 +94,7 @@ async fn reopen(
     state: &RefCell<State>,
     index: usize,
     (due, seats): (Instant, Vec<Seat>),
-) -> (Option<Socket>, Vec<Seat>) {
+) -> (Option<Line>, Vec<Seat>) {
     let opened = open(shared, state, index, seats).await;
     let mut state = state.borrow_mut();
     match opened {
@@ -116,7 +117,7 @@ async fn open(
     state: &RefCell<State>,
     index: usize,
     seats: Vec<Seat>,
-) -> Result<(Socket, Vec<Seat>), String> {
+) -> Result<(Line, Vec<Seat>), String> {
     let opening = async {
         let token = &shared.plan.churn.tokens[index - shared.plan.tokens.len()];
         let mut socket = greet(shared, index, token).await?;

@@ -1,7 +1,7 @@
 //! One connection of the generator: open, say hello, join, then send when told and receive.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -13,31 +13,29 @@ use chatlab_kit::{
     message::{MessageKind, Position},
     wire::{AckLevel, ClientFrame, SUBPROTOCOL, ServerFrame, VERSION},
 };
-use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::{Semaphore, mpsc::UnboundedReceiver},
+    task::spawn_local,
     time::timeout,
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        Message, client::IntoClientRequest, handshake::client::Request, http::HeaderValue, http::header,
-    },
+    client_async_with_config,
+    tungstenite::{client::IntoClientRequest, http::HeaderValue, http::header},
 };
 
 use super::{
+    line::{Ear, Line, Mouth},
     shared::{Due, Shared, add, take},
     state::{Heard, Member, State},
 };
 use crate::{client::socket_config, payload::Payload};
 
 /// How long a closing connection waits for the server's close frame.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a connection's life needs from its shard.
+#[derive(Clone)]
 pub(super) struct Context {
     pub shared: Arc<Shared>,
     pub state: Rc<RefCell<State>>,
@@ -56,7 +54,7 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
         }
         Err(_) => return,
     };
-    let (mut socket, mut member) = match opened {
+    let (Line { ear, mut mouth }, member) = match opened {
         Ok(opened) => opened,
         Err(kind) => {
             state.borrow_mut().error(&kind);
@@ -65,51 +63,90 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
         }
     };
     add(&shared.counters.ready, 1);
-    let mut unanswered = 0;
-    match drive(shared, state, &mut socket, &mut member, &mut queue, &mut unanswered).await {
-        Ok(()) => close(&mut socket).await,
-        Err(kind) => {
-            let mut state = state.borrow_mut();
-            state.disconnected(&kind);
-            // What will never be answered must not hold the in-flight cap.
-            queue.close();
-            while queue.try_recv().is_ok() {
-                state.unsent += 1;
-                take(&shared.counters.in_flight, 1);
+    let unanswered = Rc::new(Cell::new(0));
+    let home = member.home();
+    // A task of its own: nine of ten deliveries find nothing to send, and to look whether there is costs them more than reading.
+    let mut listening = spawn_local(listen(context.clone(), ear, member, unanswered.clone()));
+    let kind = tokio::select! {
+        said = talk(&context, &mut mouth, home, &mut queue, &unanswered) => match said {
+            Ok(()) => {
+                // The run is over; a server that does not answer is not waited for.
+                let goodbye = async { mouth.close().await.is_ok() && (&mut listening).await.is_ok() };
+                let _ = timeout(CLOSE_WAIT, goodbye).await;
+                listening.abort();
+                return;
             }
-            take(&shared.counters.in_flight, unanswered);
+            Err(kind) => kind,
+        },
+        ended = &mut listening => ended.unwrap_or_else(|e| format!("reading: {e}")),
+    };
+    listening.abort();
+    let mut state = state.borrow_mut();
+    state.disconnected(&kind);
+    // What will never be answered must not hold the in-flight cap.
+    queue.close();
+    while queue.try_recv().is_ok() {
+        state.unsent += 1;
+        take(&shared.counters.in_flight, 1);
+    }
+    take(&shared.counters.in_flight, unanswered.get());
+}
+
+/// Takes in what comes until the connection is over; how it ended.
+async fn listen(context: Context, mut ear: Ear, mut member: Member, unanswered: Rc<Cell<u64>>) -> String {
+    let Context { shared, state, .. } = &context;
+    loop {
+        match ear.hear(|text| state.borrow_mut().receive(shared, &mut member, text)).await {
+            Ok(None | Some(Heard::Nothing)) => {}
+            Ok(Some(_)) => unanswered.set(unanswered.get().saturating_sub(1)),
+            Err(kind) => return kind,
         }
     }
+}
+
+/// Sends what is due until the queue's other end is dropped.
+async fn talk(
+    context: &Context,
+    mouth: &mut Mouth,
+    home: Option<u16>,
+    queue: &mut UnboundedReceiver<Due>,
+    unanswered: &Cell<u64>,
+) -> Result<(), String> {
+    while let Some(due) = queue.recv().await {
+        unanswered.set(unanswered.get() + 1);
+        send_due(&context.shared, &context.state, mouth, home, due).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn open(
     shared: &Shared,
     state: &Rc<RefCell<State>>,
     index: usize,
-) -> Result<(Socket, Member), String> {
-    let mut socket = greet(shared, index, &shared.plan.tokens[index]).await?;
+) -> Result<(Line, Member), String> {
+    let mut line = greet(shared, index, &shared.plan.tokens[index]).await?;
     let mut member = Member::default();
     for room in shared.plan.rooms_of(index) {
         let id = shared.plan.rooms[room];
-        let head = join(&mut socket, id).await?;
+        let head = join(&mut line, id).await?;
         if let Some(audit) = &shared.audit {
             let ordinal = audit.ordinal(index, member.rooms.len());
-            member.join(room as u16, &id.to_string(), 0, ordinal, head);
+            member.join(room as u16, 0, ordinal, head);
             continue;
         }
         if shared.plan.only_sends(index) {
-            member.only_sends(room as u16, &id.to_string());
+            member.only_sends(room as u16);
             continue;
         }
         let (epoch, base) = head.as_ref().map_or((None, 0), |head| (Some(head.epoch.0.as_str()), head.seq));
         let subscription = state.borrow_mut().ledger.subscribe(room as u32, epoch, base);
-        member.add(room as u16, &id.to_string(), subscription);
+        member.add(room as u16, subscription);
     }
-    Ok((socket, member))
+    Ok((line, member))
 }
 
 /// Connects to the server of connection `index` and says hello.
-pub(super) async fn greet(shared: &Shared, index: usize, token: &str) -> Result<Socket, String> {
+pub(super) async fn greet(shared: &Shared, index: usize, token: &str) -> Result<Line, String> {
     greet_at(shared, index, shared.plan.server_of(index), token).await
 }
 
@@ -119,7 +156,7 @@ pub(super) async fn greet_at(
     index: usize,
     server: usize,
     token: &str,
-) -> Result<Socket, String> {
+) -> Result<Line, String> {
     greet_by(shared, index, (server, None), token).await
 }
 
@@ -129,20 +166,20 @@ pub(super) async fn greet_by(
     index: usize,
     (server, recv_buffer): (usize, Option<u32>),
     token: &str,
-) -> Result<Socket, String> {
-    let mut socket = dial(shared, index, (server, recv_buffer)).await?;
-    send(&mut socket, &ClientFrame::Hello { v: VERSION, token: token.to_owned() }).await?;
-    match reply(&mut socket).await? {
-        ServerFrame::Welcome { .. } => Ok(socket),
+) -> Result<Line, String> {
+    let mut line = dial(shared, index, (server, recv_buffer)).await?;
+    send(&mut line, &ClientFrame::Hello { v: VERSION, token: token.to_owned() }).await?;
+    match reply(&mut line).await? {
+        ServerFrame::Welcome { .. } => Ok(line),
         other => Err(refusal("hello", &other)),
     }
 }
 
 /// Joins a room; where it stands.
-pub(super) async fn join(socket: &mut Socket, room: RoomId) -> Result<Option<Position>, String> {
-    send(socket, &ClientFrame::Join { id: 0, room, after: None }).await?;
+pub(super) async fn join(line: &mut Line, room: RoomId) -> Result<Option<Position>, String> {
+    send(line, &ClientFrame::Join { id: 0, room, after: None }).await?;
     loop {
-        match reply(socket).await? {
+        match reply(line).await? {
             ServerFrame::Ok { head, .. } => return Ok(head),
             // Somebody comes or goes, or talks in a room that was joined before.
             ServerFrame::Message(_) | ServerFrame::Left { .. } | ServerFrame::Presence { .. } => {}
@@ -155,12 +192,16 @@ async fn dial(
     shared: &Shared,
     index: usize,
     (server, recv_buffer): (usize, Option<u32>),
-) -> Result<Socket, String> {
+) -> Result<Line, String> {
     let stream = connect_by(shared, index, shared.targets[server], recv_buffer).await?;
     let mut request =
         shared.plan.ws_urls[server].as_str().into_client_request().map_err(|e| format!("upgrade: {e}"))?;
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    upgrade(request, stream).await
+    let (socket, _) = client_async_with_config(request, stream, Some(socket_config()))
+        .await
+        .map_err(|e| format!("upgrade: {e}"))?;
+    // Nothing is lost with the library's buffer: a server of ours is silent until it is greeted.
+    Ok(Line::new(socket.into_inner()))
 }
 
 /// A TCP connection for connection `index`, from one of the source addresses.
@@ -193,60 +234,15 @@ async fn connect_by(
     Ok(stream)
 }
 
-/// Makes a WebSocket of it.
-pub(super) async fn upgrade(request: Request, stream: TcpStream) -> Result<Socket, String> {
-    let (socket, _) = client_async_with_config(request, stream, Some(socket_config()))
-        .await
-        .map_err(|e| format!("upgrade: {e}"))?;
-    Ok(socket)
-}
-
-async fn drive(
-    shared: &Shared,
-    state: &RefCell<State>,
-    socket: &mut Socket,
-    member: &mut Member,
-    queue: &mut UnboundedReceiver<Due>,
-    unanswered: &mut u64,
-) -> Result<(), String> {
-    loop {
-        tokio::select! {
-            biased;
-            due = queue.recv() => match due {
-                Some(due) => {
-                    *unanswered += 1;
-                    send_due(shared, state, socket, member, due).await?;
-                }
-                None => return Ok(()),
-            },
-            frame = socket.next() => match frame {
-                Some(Ok(Message::Text(text))) => {
-                    let heard = state.borrow_mut().receive(shared, member, &text);
-                    if heard != Heard::Nothing {
-                        *unanswered = unanswered.saturating_sub(1);
-                    }
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    return Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))));
-                }
-                Some(Ok(Message::Binary(_))) => state.borrow_mut().error("binary_frame"),
-                Some(Ok(_)) => {}
-                Some(Err(e)) => return Err(format!("socket: {}", kind_of(&e))),
-                None => return Err("closed without a close frame".into()),
-            },
-        }
-    }
-}
-
 async fn send_due(
     shared: &Shared,
     state: &RefCell<State>,
-    socket: &mut Socket,
-    member: &Member,
+    mouth: &mut Mouth,
+    home: Option<u16>,
     due: Due,
 ) -> Result<(), String> {
     let Due { number, intended_ns } = due;
-    let (Some(room), Some(slot)) = (member.home(), shared.slots.get(number as usize)) else {
+    let (Some(room), Some(slot)) = (home, shared.slots.get(number as usize)) else {
         return Err("no room to send to".into());
     };
     let text = text_of(shared, room, due)?;
@@ -254,7 +250,7 @@ async fn send_due(
     slot.mark_sent(intended_ns, now_ns);
     state.borrow_mut().note_sent(shared, number, intended_ns, now_ns);
     add(&shared.counters.sent, 1);
-    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+    mouth.say(text).await
 }
 
 /// The frame of an arrival: the same, with the same id, however often it is sent.
@@ -273,31 +269,19 @@ pub(super) fn text_of(shared: &Shared, room: u16, due: Due) -> Result<String, St
     serde_json::to_string(&frame).map_err(|e| format!("json: {e}"))
 }
 
-pub(super) async fn send(socket: &mut Socket, frame: &ClientFrame) -> Result<(), String> {
-    let text = serde_json::to_string(frame).map_err(|e| format!("json: {e}"))?;
-    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+pub(super) async fn send(line: &mut Line, frame: &ClientFrame) -> Result<(), String> {
+    line.send(serde_json::to_string(frame).map_err(|e| format!("json: {e}"))?).await
 }
 
-pub(super) async fn reply(socket: &mut Socket) -> Result<ServerFrame, String> {
-    loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                return serde_json::from_str(&text).map_err(|_| "frame not understood".into());
-            }
-            Some(Ok(Message::Close(frame))) => {
-                return Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))));
-            }
-            Some(Ok(_)) => {}
-            Some(Err(e)) => return Err(format!("socket: {}", kind_of(&e))),
-            None => return Err("closed without a close frame".into()),
-        }
-    }
+pub(super) async fn reply(line: &mut Line) -> Result<ServerFrame, String> {
+    let text = line.next_text().await?;
+    serde_json::from_str(&text).map_err(|_| "frame not understood".into())
 }
 
-pub(super) async fn close(socket: &mut Socket) {
+pub(super) async fn close(line: &mut Line) {
     let goodbye = async {
-        if socket.close(None).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
+        if line.mouth.close().await.is_ok() {
+            while line.text().await.is_ok() {}
         }
     };
     // The run is over; a server that does not answer is not waited for.
@@ -310,17 +294,5 @@ pub(super) fn refusal(what: &str, frame: &ServerFrame) -> String {
             format!("{what} refused: {code:?}")
         }
         _ => format!("{what}: unexpected frame"),
-    }
-}
-
-/// A short, stable name: errors are counted by it.
-pub(super) fn kind_of(error: &tokio_tungstenite::tungstenite::Error) -> String {
-    use tokio_tungstenite::tungstenite::Error;
-    match error {
-        Error::Io(e) => e.kind().to_string(),
-        Error::ConnectionClosed | Error::AlreadyClosed => "closed".into(),
-        Error::Protocol(e) => format!("protocol: {e}"),
-        Error::Capacity(_) => "frame too large".into(),
-        _ => "websocket".into(),
     }
 }

@@ -14,19 +14,23 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
-use tokio_tungstenite::tungstenite::{
-    Message, Utf8Bytes,
-    client::IntoClientRequest,
-    http::{HeaderValue, Uri, header},
+use tokio::{net::TcpStream, sync::mpsc::UnboundedReceiver, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{
+        Error, Message, Utf8Bytes,
+        client::IntoClientRequest,
+        http::{HeaderValue, Uri, header},
+    },
 };
 
 use super::{
-    conn::{Context, Socket, close, connect, kind_of, upgrade},
+    conn::{CLOSE_WAIT, Context, connect},
     shared::{Due, Shared, add, take},
     state::State,
 };
 use crate::{
+    client::socket_config,
     dialect::{Dialect, Frame, Framing, Ready, socketio},
     ledger::Seen,
     payload::{BadPayload, Payload},
@@ -38,6 +42,8 @@ use crate::{
 const EPOCH: &str = "sent";
 /// The most frames that are looked at for the answer to one of ours while a connection is opened.
 const OPENING_FRAMES_MAX: usize = 10_000;
+
+type Socket = WebSocketStream<TcpStream>;
 
 /// What all connections to such a server share.
 #[derive(Debug)]
@@ -144,7 +150,9 @@ impl Foreigner<'_> {
             request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
         let stream = connect(shared, self.index, shared.targets[server]).await?;
-        let mut socket = upgrade(request, stream).await?;
+        let (mut socket, _) = client_async_with_config(request, stream, Some(socket_config()))
+            .await
+            .map_err(|e| format!("upgrade: {e}"))?;
         if foreign.dialect.framing == Framing::Socketio {
             self.until(&mut socket, "open", |frame| *frame == Frame::Opened).await?;
             let auth = foreign.ready.auth.fill(who);
@@ -374,6 +382,16 @@ fn with_path(url: &str, path: Option<String>) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|e| fail(e.to_string()))
 }
 
+async fn close(socket: &mut Socket) {
+    let goodbye = async {
+        if socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    // The run is over; a server that does not answer is not waited for.
+    let _ = timeout(CLOSE_WAIT, goodbye).await;
+}
+
 async fn write(socket: &mut Socket, text: String) -> Result<(), String> {
     socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
 }
@@ -388,5 +406,16 @@ async fn next_text(socket: &mut Socket) -> Result<Option<Utf8Bytes>, String> {
         Some(Ok(_)) => Ok(None),
         Some(Err(e)) => Err(format!("socket: {}", kind_of(&e))),
         None => Err("closed without a close frame".into()),
+    }
+}
+
+/// A short, stable name: errors are counted by it.
+fn kind_of(error: &Error) -> String {
+    match error {
+        Error::Io(e) => e.kind().to_string(),
+        Error::ConnectionClosed | Error::AlreadyClosed => "closed".into(),
+        Error::Protocol(e) => format!("protocol: {e}"),
+        Error::Capacity(_) => "frame too large".into(),
+        _ => "websocket".into(),
     }
 }

@@ -12,6 +12,7 @@ mod churn;
 mod conn;
 mod foreign;
 mod history;
+mod line;
 pub(crate) mod pacer;
 mod phases;
 mod poll;
@@ -241,6 +242,7 @@ fn share_out(plan: Plan, source_addresses: usize, warm_up: &Schedule) -> Result<
         subscribers.iter_mut().for_each(|count| *count = foreign.reached(*count));
     }
     Ok(Shared {
+        rooms: plan.rooms.iter().map(ToString::to_string).collect(),
         targets,
         source_addresses,
         run: plan.share.map_or_else(|| uuid::Uuid::new_v4().as_u128() as u32, |share| share.run),

@@ -13,15 +13,14 @@ use chatlab_kit::{
     message::Message as Stored,
     wire::{ClientFrame, RequestId, ServerFrame},
 };
-use futures_util::StreamExt;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    conn::{Context, Socket, close, greet, join, kind_of, refusal, reply, send},
+    conn::{Context, close, greet, join, refusal, reply, send},
+    line::Line,
     shared::{Due, add},
     state::Member,
 };
@@ -32,7 +31,7 @@ const MAX_PAGES: usize = 50;
 
 /// One who asks.
 struct Poller {
-    socket: Socket,
+    socket: Line,
     member: Member,
     rooms: Vec<Seen>,
     next_id: RequestId,
@@ -79,11 +78,7 @@ pub(super) async fn live(context: Context, receive: Receive, mut queue: Unbounde
                     due = Instant::now();
                 }
             },
-            frame = poller.socket.next() => match frame {
-                Some(Ok(Message::Close(_))) | None => break Err("closed".into()),
-                Some(Ok(_)) => {}
-                Some(Err(e)) => break Err(format!("socket: {}", kind_of(&e))),
-            },
+            frame = poller.socket.text() => if let Err(kind) = frame { break Err(kind) },
         }
     };
     match ended {
@@ -106,7 +101,7 @@ async fn open(context: &Context) -> Result<Poller, String> {
         let head = join(&mut joining, id).await?;
         let (epoch, seq) = head.as_ref().map_or((None, 0), |head| (Some(head.epoch.0.as_str()), head.seq));
         let subscription = state.borrow_mut().ledger.subscribe(room as u32, epoch, seq);
-        member.add(room as u16, &id.to_string(), subscription);
+        member.add(room as u16, subscription);
         rooms.push(Seen { room: id, seq });
     }
     close(&mut joining).await;

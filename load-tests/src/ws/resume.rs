@@ -4,15 +4,14 @@
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use chatlab_kit::wire::{ClientFrame, ServerFrame};
-use futures_util::{SinkExt, StreamExt};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    conn::{Context, Socket, close, greet_at, kind_of, open, refusal, send, text_of},
+    conn::{Context, close, greet_at, open, refusal, send, text_of},
+    line::Line,
     shared::{Due, Shared, add, take},
     state::{Heard, Member, State},
 };
@@ -99,7 +98,7 @@ fn wait_before(attempt: u32, index: usize) -> Duration {
 
 impl Life<'_> {
     /// Sends and receives until the queue's other end is dropped, or the connection breaks.
-    async fn drive(&mut self, socket: &mut Socket, queue: &mut UnboundedReceiver<Due>) -> Result<(), String> {
+    async fn drive(&mut self, socket: &mut Line, queue: &mut UnboundedReceiver<Due>) -> Result<(), String> {
         loop {
             let next = self.pending.values().filter_map(|pending| pending.again).min();
             let wake = async {
@@ -115,24 +114,15 @@ impl Life<'_> {
                     None => return Ok(()),
                 },
                 () = wake => self.further_tries(socket).await?,
-                frame = socket.next() => match frame {
-                    Some(Ok(Message::Text(text))) => {
-                        let heard = self.state.borrow_mut().receive(self.shared, &mut self.member, &text);
-                        self.heard(heard);
-                    }
-                    Some(Ok(Message::Close(frame))) => {
-                        return Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))));
-                    }
-                    Some(Ok(Message::Binary(_))) => self.state.borrow_mut().error("binary_frame"),
-                    Some(Ok(_)) => {}
-                    Some(Err(e)) => return Err(format!("socket: {}", kind_of(&e))),
-                    None => return Err("closed without a close frame".into()),
+                text = socket.text() => if let Some(text) = text? {
+                    let heard = self.state.borrow_mut().receive(self.shared, &mut self.member, &text);
+                    self.heard(heard);
                 },
             }
         }
     }
 
-    async fn first_try(&mut self, socket: &mut Socket, due: Due) -> Result<(), String> {
+    async fn first_try(&mut self, socket: &mut Line, due: Due) -> Result<(), String> {
         let Due { number, intended_ns } = due;
         let Some(slot) = self.shared.slots.get(number as usize) else { return Ok(()) };
         slot.mark_sent(intended_ns, self.shared.now_ns());
@@ -143,7 +133,7 @@ impl Life<'_> {
         self.put(socket, number).await
     }
 
-    async fn further_tries(&mut self, socket: &mut Socket) -> Result<(), String> {
+    async fn further_tries(&mut self, socket: &mut Line) -> Result<(), String> {
         let now = Instant::now();
         let due = |pending: &Pending| pending.again.is_some_and(|at| at <= now);
         let numbers: Vec<u32> = self.pending.iter().filter(|(_, p)| due(p)).map(|(n, _)| *n).collect();
@@ -154,7 +144,7 @@ impl Life<'_> {
     }
 
     /// Writes a pending send out.
-    async fn put(&mut self, socket: &mut Socket, number: u32) -> Result<(), String> {
+    async fn put(&mut self, socket: &mut Line, number: u32) -> Result<(), String> {
         let (Some(room), Some(pending)) = (self.member.home(), self.pending.get_mut(&number)) else {
             return Ok(());
         };
@@ -164,7 +154,7 @@ impl Life<'_> {
             audit.tried(number);
         }
         let text = text_of(self.shared, room, Due { number, intended_ns: pending.intended_ns })?;
-        socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
+        socket.send(text).await
     }
 
     fn heard(&mut self, heard: Heard) {
@@ -184,7 +174,7 @@ impl Life<'_> {
     }
 
     /// Opens the connection again, at its own server first and then at the others in turn; none when the run is over first.
-    async fn resume(&mut self, context: &Context, queue: &UnboundedReceiver<Due>) -> Option<Socket> {
+    async fn resume(&mut self, context: &Context, queue: &UnboundedReceiver<Due>) -> Option<Line> {
         for attempt in 0..MAX_ATTEMPTS {
             sleep(wait_before(attempt, self.index)).await;
             if queue.is_closed() {
@@ -221,7 +211,7 @@ impl Life<'_> {
         }
     }
 
-    async fn reopen(&mut self, attempt: usize) -> Result<Socket, String> {
+    async fn reopen(&mut self, attempt: usize) -> Result<Line, String> {
         let plan = &self.shared.plan;
         let server = (plan.server_of(self.index) + attempt) % plan.ws_urls.len();
         let mut socket = greet_at(self.shared, self.index, server, &plan.tokens[self.index]).await?;
@@ -232,17 +222,12 @@ impl Life<'_> {
     }
 
     /// Joins a room after the last position seen; what was missed follows, or `resync`.
-    async fn rejoin(&mut self, socket: &mut Socket, nth: usize) -> Result<(), String> {
+    async fn rejoin(&mut self, socket: &mut Line, nth: usize) -> Result<(), String> {
         let membership = &self.member.rooms[nth];
         let room = self.shared.plan.rooms[usize::from(membership.room)];
         send(socket, &ClientFrame::Join { id: 0, room, after: Some(membership.at.clone()) }).await?;
         loop {
-            let text = match socket.next().await {
-                Some(Ok(Message::Text(text))) => text,
-                Some(Ok(Message::Close(_))) | None => return Err("join: closed".into()),
-                Some(Ok(_)) => continue,
-                Some(Err(e)) => return Err(format!("join: {}", kind_of(&e))),
-            };
+            let text = socket.next_text().await.map_err(|kind| format!("join: {kind}"))?;
             // Messages of rooms joined before it may come between.
             if quick_parse(&text).is_none() {
                 match serde_json::from_str(&text) {

@@ -7,11 +7,11 @@ use chatlab_kit::{
     message::{Epoch, Position},
     wire::{ClientFrame, ServerFrame},
 };
-use futures_util::StreamExt;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
-    conn::{Socket, join, kind_of, refusal, send},
+    conn::{join, refusal, send},
+    line::Line,
     shared::Shared,
     state::State,
 };
@@ -29,12 +29,12 @@ pub(super) struct Seat {
 pub(super) async fn take(
     shared: &Shared,
     state: &RefCell<State>,
-    socket: &mut Socket,
+    line: &mut Line,
     room: usize,
 ) -> Result<Seat, String> {
     let id = shared.plan.rooms[room];
     let nothing = Position { epoch: Epoch(String::new()), seq: 0, id: None };
-    let at = join(socket, id).await?.unwrap_or(nothing);
+    let at = join(line, id).await?.unwrap_or(nothing);
     let subscription = state.borrow_mut().ledger.subscribe(room as u32, Some(&at.epoch.0), at.seq);
     Ok(Seat { room: id, subscription, at })
 }
@@ -68,16 +68,16 @@ fn failed(state: &mut State, kind: &str) {
 
 /// Joins a room again after what was seen of it.
 pub(super) async fn resume(
-    socket: &mut Socket,
+    line: &mut Line,
     state: &RefCell<State>,
     seats: &mut [Seat],
     nth: usize,
 ) -> Result<(), String> {
     // Nothing was seen of a room without messages: there is nothing to go on from.
     let after = Some(seats[nth].at.clone()).filter(|at| at.id.is_some());
-    send(socket, &ClientFrame::Join { id: 0, room: seats[nth].room, after }).await?;
+    send(line, &ClientFrame::Join { id: 0, room: seats[nth].room, after }).await?;
     loop {
-        let text = next_text(socket).await?;
+        let text = line.next_text().await?;
         match slow_parse(&text) {
             Ok(ServerFrame::Ok { .. }) => return Ok(()),
             Ok(other @ (ServerFrame::Error { .. } | ServerFrame::Bye { .. })) => {
@@ -92,24 +92,9 @@ pub(super) async fn resume(
 }
 
 /// The text of the next frame, if it has one; never, when there is no connection.
-pub(super) async fn seen(socket: Option<&mut Socket>) -> Result<Option<Utf8Bytes>, String> {
-    let Some(socket) = socket else { return std::future::pending().await };
-    match socket.next().await {
-        Some(Ok(Message::Text(text))) => Ok(Some(text)),
-        Some(Ok(Message::Close(frame))) => {
-            Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))))
-        }
-        Some(Ok(_)) => Ok(None),
-        Some(Err(e)) => Err(format!("socket: {}", kind_of(&e))),
-        None => Err("closed without a close frame".into()),
-    }
-}
-
-/// The text of the next frame that has one.
-pub(super) async fn next_text(socket: &mut Socket) -> Result<Utf8Bytes, String> {
-    loop {
-        if let Some(text) = seen(Some(&mut *socket)).await? {
-            return Ok(text);
-        }
+pub(super) async fn seen(line: Option<&mut Line>) -> Result<Option<Utf8Bytes>, String> {
+    match line {
+        Some(line) => line.text().await,
+        None => std::future::pending().await,
     }
 }

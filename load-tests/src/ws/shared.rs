@@ -103,6 +103,8 @@ pub(super) fn get(counter: &AtomicU64) -> u64 {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub plan: Plan,
+    /// The rooms' ids, as they stand in frames.
+    pub rooms: Vec<String>,
     pub targets: Vec<SocketAddr>,
     pub source_addresses: usize,
     pub run: u32,
@@ -130,6 +132,11 @@ impl Shared {
     /// Nanoseconds since the run's start, on the monotonic clock.
     pub fn now_ns(&self) -> u64 {
         self.origin.elapsed().as_nanos() as u64
+    }
+
+    /// Whether room `room` of the plan has this id.
+    pub fn is_room(&self, room: u16, id: &str) -> bool {
+        self.rooms.get(usize::from(room)).is_some_and(|known| known == id)
     }
 
     /// Whether the window has begun and its last arrival is still due.

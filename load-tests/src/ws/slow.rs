@@ -15,8 +15,9 @@ use tokio::{
 
 use super::{
     TICK,
-    conn::{Context, Socket, close, greet_by, send},
-    seats::{self, Seat, next_text, note, seen},
+    conn::{Context, close, greet_by, send},
+    line::Line,
+    seats::{self, Seat, note, seen},
     shared::{Due, Shared, add, get, take},
     state::State,
 };
@@ -90,7 +91,7 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
 }
 
 impl Life<'_> {
-    async fn open(&mut self) -> Result<Socket, String> {
+    async fn open(&mut self) -> Result<Line, String> {
         let mut socket = self.connect().await?;
         let rooms: Vec<_> = self.shared.plan.slow_rooms_of(self.index).collect();
         for room in rooms {
@@ -99,7 +100,7 @@ impl Life<'_> {
         Ok(socket)
     }
 
-    async fn connect(&self) -> Result<Socket, String> {
+    async fn connect(&self) -> Result<Line, String> {
         let plan = &self.shared.plan;
         let Some(slow) = &plan.slow else { return Err("there are none".into()) };
         let token = &slow.tokens[self.index - plan.tokens.len() - plan.churn.tokens.len()];
@@ -108,7 +109,7 @@ impl Life<'_> {
     }
 
     /// Reads as anybody; true at the instant at which it stops, false at the run's end.
-    async fn read_until_stop(&mut self, socket: &mut Socket, queue: &mut UnboundedReceiver<Due>) -> bool {
+    async fn read_until_stop(&mut self, socket: &mut Line, queue: &mut UnboundedReceiver<Due>) -> bool {
         loop {
             let stop = self.stop();
             // Before the window is known, look again soon.
@@ -150,9 +151,9 @@ impl Life<'_> {
     /// Does not read until it is closed, reads what is left, and comes back.
     async fn fall_behind(
         &mut self,
-        socket: Socket,
+        socket: Line,
         queue: &mut UnboundedReceiver<Due>,
-    ) -> Result<Socket, String> {
+    ) -> Result<Line, String> {
         let stopped = Instant::now();
         let already = self.slow_consumers().await?;
         self.seen.server_rss_before = self.server_rss();
@@ -191,18 +192,18 @@ impl Life<'_> {
     }
 
     /// What the kernel holds for this connection at the server's end.
-    async fn kernel_bytes(&self, socket: &Socket) -> Option<u64> {
-        let (own, server) = (socket.get_ref().local_addr().ok()?, socket.get_ref().peer_addr().ok()?);
+    async fn kernel_bytes(&self, socket: &Line) -> Option<u64> {
+        let (own, server) = (socket.stream().local_addr().ok()?, socket.stream().peer_addr().ok()?);
         let look = tokio::task::spawn_blocking(Look::now).await.ok()??;
         look.between(server.port(), own.port())
     }
 
     /// Reads what is left: the last messages, `bye`, and the close. What it is to go on from: the token, or what it saw itself.
-    async fn read_on(&mut self, mut socket: Socket) -> Result<Vec<ResumeRoom>, String> {
+    async fn read_on(&mut self, mut socket: Line) -> Result<Vec<ResumeRoom>, String> {
         let mut token = Vec::new();
         let reading = async {
             loop {
-                let text = match next_text(&mut socket).await {
+                let text = match socket.next_text().await {
                     Ok(text) => text,
                     Err(how) => return how,
                 };
@@ -226,7 +227,7 @@ impl Life<'_> {
         Ok(token)
     }
 
-    async fn come_back(&mut self, closed: Instant, token: Vec<ResumeRoom>) -> Result<Socket, String> {
+    async fn come_back(&mut self, closed: Instant, token: Vec<ResumeRoom>) -> Result<Line, String> {
         for ResumeRoom { room, after } in token {
             if let Some(seat) = self.seats.iter_mut().find(|seat| seat.room == room) {
                 seat.at = after;
@@ -240,7 +241,7 @@ impl Life<'_> {
         // Requests are done one after the other, and a resuming join is done when everything was queued.
         send(&mut socket, &ClientFrame::Ping { id: CAUGHT_UP }).await?;
         loop {
-            let text = next_text(&mut socket).await?;
+            let text = socket.next_text().await?;
             if matches!(slow_parse(&text), Ok(ServerFrame::Pong { id: CAUGHT_UP })) {
                 break;
             }
@@ -251,7 +252,7 @@ impl Life<'_> {
         Ok(socket)
     }
 
-    async fn read_to_the_end(&mut self, mut socket: Socket, queue: &mut UnboundedReceiver<Due>) {
+    async fn read_to_the_end(&mut self, mut socket: Line, queue: &mut UnboundedReceiver<Due>) {
         loop {
             tokio::select! {
                 biased;

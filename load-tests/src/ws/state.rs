@@ -7,6 +7,8 @@ use chatlab_kit::{
     wire::ServerFrame,
 };
 
+use smallvec::SmallVec;
+
 use super::{
     LoadError,
     audit::Notes,
@@ -16,6 +18,7 @@ use crate::{
     eye::Eye,
     faults::Class,
     ledger::{Ledger, Seen},
+    pause,
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
     recorder::{Instants, Latency, Recorder},
     recording::Live,
@@ -25,10 +28,10 @@ use crate::{
 /// The most kinds of error that are told apart; the rest is counted as `other`.
 const MAX_ERROR_KINDS: usize = 64;
 
-/// The rooms of one connection.
+/// The rooms of one connection: one nearly always, and that is not a place in memory of its own to wait for.
 #[derive(Debug, Default)]
 pub(super) struct Member {
-    pub rooms: Vec<Membership>,
+    pub rooms: SmallVec<[Membership; 1]>,
     /// What comes to it is nobody's delivery.
     deaf: bool,
 }
@@ -37,7 +40,6 @@ pub(super) struct Member {
 #[derive(Debug)]
 pub(super) struct Membership {
     pub room: u16,
-    pub id: Box<str>,
     subscription: usize,
     /// The connection's place among the room's subscribers.
     pub ordinal: u32,
@@ -59,20 +61,20 @@ pub(super) enum Heard {
 }
 
 impl Member {
-    pub fn add(&mut self, room: u16, id: &str, subscription: usize) {
-        self.join(room, id, subscription, 0, None);
+    pub fn add(&mut self, room: u16, subscription: usize) {
+        self.join(room, subscription, 0, None);
     }
 
     /// A room in a run with faults: the connection's place among its subscribers, and where the room stands.
-    pub fn join(&mut self, room: u16, id: &str, subscription: usize, ordinal: u32, head: Option<Position>) {
+    pub fn join(&mut self, room: u16, subscription: usize, ordinal: u32, head: Option<Position>) {
         let at = head.unwrap_or_else(|| Position { epoch: Epoch(String::new()), seq: 0, id: None });
-        self.rooms.push(Membership { room, id: id.into(), subscription, ordinal, at, epoch: 0 });
+        self.rooms.push(Membership { room, subscription, ordinal, at, epoch: 0 });
     }
 
     /// The same for a connection that is there to send.
-    pub fn only_sends(&mut self, room: u16, id: &str) {
+    pub fn only_sends(&mut self, room: u16) {
         self.deaf = true;
-        self.add(room, id, usize::MAX);
+        self.add(room, usize::MAX);
     }
 
     /// The room that the connection sends to.
@@ -216,7 +218,7 @@ impl State {
             return;
         }
         let now_ns = shared.now_ns();
-        let Some(membership) = member.rooms.iter().find(|m| *m.id == *delivery.room) else {
+        let Some(membership) = member.rooms.iter().find(|m| shared.is_room(m.room, delivery.room)) else {
             self.ledger.counts.misrouted += 1;
             return;
         };
@@ -259,6 +261,7 @@ impl State {
         (room, number): (u16, u32),
         at: Instants,
     ) -> bool {
+        pause::note_delivery();
         add(&shared.counters.delivered, 1);
         let reached = slot.reach();
         let Some(third) = shared.third(number, at.intended_ns) else { return reached == 1 };
@@ -304,7 +307,7 @@ impl State {
             self.frame_error("second answer");
             return Heard::Nothing;
         }
-        if *home.id != *room {
+        if !shared.is_room(home.room, room) {
             self.ledger.counts.misrouted += 1;
         }
         let number = number as u32;
