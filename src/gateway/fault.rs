@@ -1,8 +1,13 @@
 //! The one place where a service's error becomes an HTTP status and body, or a WebSocket frame.
 //!
-//! The cause of a fault of our own goes to the log, with a request id that the client gets as well.
+//! The cause of a fault of our own goes to the log, with a request id that the client gets as well. While all requests fail, as
+//! without Redis, the log has some of them and how many it left out.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use axum::{
     Json,
@@ -17,10 +22,14 @@ use chatlab_kit::{
 use serde_json::json;
 use uuid::Uuid;
 
+use super::sparse::Sparse;
 use crate::service::ServiceError;
 
 /// The longest request id that is taken over from a client or proxy, in bytes.
 const MAX_REQUEST_ID: usize = 64;
+
+/// The log's lines about an outage.
+static PASSING: LazyLock<Sparse> = LazyLock::new(Sparse::default);
 
 /// Names one request in the log and towards the client.
 #[derive(Debug, Clone)]
@@ -138,8 +147,12 @@ fn expose(error: &ServiceError, id: &RequestId) -> String {
     if !error.is_ours() {
         return error.message.clone();
     }
-    let cause = error.cause.as_ref().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(request_id = id.as_str(), code = name(error.code), cause, "request.failed");
+    // What passes by itself concerns every request as long as it lasts; anything else is one of a kind.
+    let admitted = if error.code.retryable() { PASSING.admit(Instant::now()) } else { Some(0) };
+    if let Some(left_out) = admitted {
+        let cause = error.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(request_id = id.as_str(), code = name(error.code), cause, left_out, "request.failed");
+    }
     format!("{} (request {})", error.message, id.as_str())
 }
 

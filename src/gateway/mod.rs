@@ -16,6 +16,7 @@ pub mod health;
 pub mod http;
 pub mod live;
 pub mod socketio;
+mod sparse;
 pub mod ws;
 
 use std::{sync::Arc, time::Duration};

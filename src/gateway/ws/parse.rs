@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// Every type in `t`.
-const TYPES: [&str; 9] = ["hello", "ping", "create", "join", "leave", "send", "history", "who", "typing"];
+const TYPES: [&str; 11] =
+    ["hello", "ping", "create", "join", "leave", "send", "edit", "delete", "history", "who", "typing"];
 
 /// Reads a frame. The fast way first; only a frame that fails is looked at twice.
 pub fn parse(text: &str) -> Result<ClientFrame, Refusal> {
@@ -45,6 +46,11 @@ mod tests {
 
     #[test]
     fn every_type_is_known() {
+        let schema: Value = serde_json::from_str(include_str!("../../../docs/protocol.schema.json")).unwrap();
+        let frames = schema["$defs"]["ClientFrame"]["oneOf"].as_array().unwrap();
+        let documented: Vec<_> =
+            frames.iter().map(|f| f["properties"]["t"]["const"].as_str().unwrap()).collect();
+        assert_eq!(TYPES, documented[..]);
         for t in TYPES {
             let refusal = parse(&format!(r#"{{"t":"{t}","id":"no number"}}"#)).unwrap_err();
             assert_eq!(refusal.error.code, ErrorCode::Invalid, "{t}");
