@@ -45,7 +45,7 @@ use crate::{
         events::{self, Events, Topic},
         hub::{Hub, Ports, outbox::Closing},
         levels::Levels,
-        limits::Limits,
+        limits::{Limited, Limits},
         passwords::Passwords,
         ports::Archive,
         tokens::Tokens,
@@ -179,9 +179,12 @@ fn build_presence(config: &ServerConfig, redis: &Redis) -> anyhow::Result<(Arc<d
 }
 
 fn build_limits(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Limits> {
-    let limiter = |permits| -> anyhow::Result<Arc<dyn RateLimiter>> {
+    let limiter = |permits| -> anyhow::Result<Limited> {
         let limit = Limit::new(permits, LOGIN_WINDOW_MS);
-        build(&config.variants, "ratelimit", |name| chatlab_ratelimit::build(name, redis.clone(), limit))
+        let limiter: Arc<dyn RateLimiter> = build(&config.variants, "ratelimit", |name| {
+            chatlab_ratelimit::build(name, redis.clone(), limit)
+        })?;
+        Ok(Limited { limiter, limit })
     };
     Ok(Limits::new(limiter(config.logins_per_name)?, limiter(config.logins_per_address)?))
 }

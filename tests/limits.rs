@@ -19,11 +19,27 @@ async fn stack(topology: Topology, per_name: u32, per_address: u32) -> Stack {
     Stack::start(options).await.unwrap()
 }
 
+/// Status, seconds to wait, body; what is left is told whatever comes of it.
 async fn try_log_in(http: &HttpClient, name: &str) -> (u16, Option<u64>, Value) {
     let body = serde_json::to_vec(&json!({ "name": name, "password": "a wrong password" })).unwrap();
     let response = http.request("POST".parse().unwrap(), "/v1/login", None, Some(body)).await.unwrap();
-    let retry_after = response.header("retry-after").map(|value| value.parse().unwrap());
+    let number = |name: &str| response.header(name).map(|value| value.parse::<u64>().unwrap());
+    let retry_after = number("retry-after");
+    let (limit, remaining) = (number("ratelimit-limit").unwrap(), number("ratelimit-remaining").unwrap());
+    let reset = number("ratelimit-reset").unwrap();
+    assert_eq!(response.header("ratelimit-policy").unwrap(), format!("{limit};w=60"));
+    assert!(remaining < limit && reset <= 60, "{remaining} of {limit}, {reset} s");
+    if let Some(wait) = retry_after {
+        assert!(remaining == 0 && reset >= wait, "{remaining}, {reset} s, {wait} s");
+    }
     (response.status, retry_after, serde_json::from_slice(&response.body).unwrap())
+}
+
+/// How many attempts are left at once after one more.
+async fn left(http: &HttpClient, name: &str) -> u64 {
+    let body = serde_json::to_vec(&json!({ "name": name, "password": "a wrong password" })).unwrap();
+    let response = http.request("POST".parse().unwrap(), "/v1/login", None, Some(body)).await.unwrap();
+    response.header("ratelimit-remaining").unwrap().parse().unwrap()
 }
 
 /// Tries until it is refused; how many came through.
@@ -45,6 +61,8 @@ async fn until_refused(clients: &[HttpClient], name: &str, bound: usize) -> (usi
 async fn guessing_passwords_of_a_name_is_refused_by_all_processes_together(topology: Topology) {
     let stack = stack(topology, 8, 10_000).await;
     let clients: Vec<_> = (0..2).map(|i| HttpClient::new(&stack.http_url(i))).collect();
+    assert_eq!(left(&clients[0], "eve").await, 3, "of four at once");
+    assert_eq!(left(&clients[1], "eve").await, 2, "the processes count together");
     let (through, retry_after) = until_refused(&clients, "ada", 8).await;
     assert!((1..=8).contains(&through), "{through} of 8 in a minute");
     assert!((1..=60).contains(&retry_after), "{retry_after} s");

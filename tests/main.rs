@@ -23,6 +23,7 @@ mod levels;
 mod limits;
 mod malformed;
 mod order;
+mod origins;
 mod peer;
 mod play;
 mod presence;

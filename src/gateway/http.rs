@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     extract::{FromRequest, FromRequestParts, Path, Request, State, rejection::JsonRejection},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use chatlab_kit::{
@@ -19,7 +19,12 @@ use super::{
     accept::Peer,
     fault::{self, Fault, JsonResult},
 };
-use crate::service::{ServiceError, accounts::Login, tokens::Bearer};
+use crate::service::{
+    ServiceError, ServiceResult,
+    accounts::Login,
+    limits::{Caller, Quota},
+    tokens::Bearer,
+};
 
 /// The body of `register` and `login`.
 #[derive(Deserialize)]
@@ -59,9 +64,10 @@ pub async fn register(
     State(gateway): State<Arc<Gateway>>,
     Extension(Peer(from)): Extension<Peer>,
     Body(body): Body<Credentials>,
-) -> Result<(StatusCode, Json<LoggedIn>), Fault> {
-    let login = gateway.accounts.register(&body.name, body.password, &body.device, from).await?;
-    Ok((StatusCode::CREATED, Json(login.into())))
+) -> Response {
+    let caller = Caller::new(from);
+    let login = gateway.accounts.register(&body.name, body.password, &body.device, &caller).await;
+    limited(&caller, StatusCode::CREATED, login)
 }
 
 /// `POST /v1/login`
@@ -69,8 +75,30 @@ pub async fn log_in(
     State(gateway): State<Arc<Gateway>>,
     Extension(Peer(from)): Extension<Peer>,
     Body(body): Body<Credentials>,
-) -> JsonResult<LoggedIn> {
-    Ok(Json(gateway.accounts.log_in(&body.name, body.password, &body.device, from).await?.into()))
+) -> Response {
+    let caller = Caller::new(from);
+    let login = gateway.accounts.log_in(&body.name, body.password, &body.device, &caller).await;
+    limited(&caller, StatusCode::OK, login)
+}
+
+/// A log-in or its refusal, and what is left of the limits on it.
+fn limited(caller: &Caller, status: StatusCode, login: ServiceResult<Login>) -> Response {
+    let login = login.map(|login| (status, Json(LoggedIn::from(login)))).map_err(Fault);
+    let mut response = login.into_response();
+    if let Some(Quota { limit, window_s, remaining, reset_s }) = caller.quota() {
+        let fields = [
+            ("ratelimit-limit", limit.to_string()),
+            ("ratelimit-remaining", remaining.to_string()),
+            ("ratelimit-reset", reset_s.to_string()),
+            ("ratelimit-policy", format!("{limit};w={window_s}")),
+        ];
+        for (name, value) in fields {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
+    response
 }
 
 /// `POST /v1/logout`: ends the session of the token that is shown.
@@ -87,8 +115,10 @@ pub async fn refresh(
     State(gateway): State<Arc<Gateway>>,
     Extension(Peer(from)): Extension<Peer>,
     Body(body): Body<RefreshToken>,
-) -> JsonResult<LoggedIn> {
-    Ok(Json(gateway.accounts.refresh(&body.refresh_token, from).await?.into()))
+) -> Response {
+    let caller = Caller::new(from);
+    let login = gateway.accounts.refresh(&body.refresh_token, &caller).await;
+    limited(&caller, StatusCode::OK, login)
 }
 
 /// One of a user's sessions.

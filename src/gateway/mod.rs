@@ -8,6 +8,7 @@
 //! | [`live`] | what every live connection has, whichever protocol it speaks |
 //! | [`ws`] | the native WebSocket protocol at `/ws` |
 //! | [`socketio`] | Socket.IO 4 at `/socket.io/` |
+//! | `origin` | pages of other origins |
 //! | [`fault`] | the one place where a service's error becomes a status, a body or a frame |
 
 pub mod accept;
@@ -15,6 +16,7 @@ pub mod fault;
 pub mod health;
 pub mod http;
 pub mod live;
+mod origin;
 pub mod socketio;
 mod sparse;
 pub mod ws;
@@ -93,6 +95,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(|| async { Fault(ServiceError::new(ErrorCode::NotFound, "there is no such path")) })
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(origin::cors(gateway.allow_origins.clone()))
+        .layer(middleware::from_fn_with_state(gateway.clone(), origin::refuse_foreign))
         .merge(socketio::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(fault::panicked))

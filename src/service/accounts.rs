@@ -1,6 +1,6 @@
 //! Accounts: register, log in, authenticate, refresh, log out.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use chatlab_kit::{
     ids::{SessionId, UserId},
@@ -12,7 +12,7 @@ use super::{
     ServiceError, ServiceResult,
     endings::{Ended, Endings},
     events::{Event, Events, Topic},
-    limits::{Deed, Limits},
+    limits::{Caller, Deed, Limits},
     now_ms,
     passwords::Passwords,
     ports::{Archive, ArchiveError, UserRecord},
@@ -79,12 +79,12 @@ impl Accounts {
         name: &str,
         password: String,
         device: &str,
-        from: IpAddr,
+        caller: &Caller,
     ) -> ServiceResult<Login> {
         check_name(name)?;
         check_password(&password)?;
         check_device(device)?;
-        self.limits.admit(Deed::Register, from, Some(name)).await?;
+        self.limits.admit(Deed::Register, caller, Some(name)).await?;
         let password_hash = self.passwords.hash(password).await?;
         let user =
             UserRecord { id: UserId::new(), name: name.to_owned(), password_hash, created_ms: now_ms() };
@@ -109,12 +109,12 @@ impl Accounts {
         name: &str,
         password: String,
         device: &str,
-        from: IpAddr,
+        caller: &Caller,
     ) -> ServiceResult<Login> {
         check_device(device)?;
         let refuse = || ServiceError::new(ErrorCode::Unauthorized, "name or password is wrong");
         let possible = password.chars().count() <= MAX_PASSWORD && check_name(name).is_ok();
-        self.limits.admit(Deed::LogIn, from, possible.then_some(name)).await?;
+        self.limits.admit(Deed::LogIn, caller, possible.then_some(name)).await?;
         if !possible {
             return Err(refuse());
         }
@@ -165,9 +165,9 @@ impl Accounts {
     ///
     /// # Errors
     /// `unauthorized`, `token_expired` or `session_revoked`; `rate_limited`.
-    pub async fn refresh(&self, token: &str, from: IpAddr) -> ServiceResult<Login> {
+    pub async fn refresh(&self, token: &str, caller: &Caller) -> ServiceResult<Login> {
         let Refresh { session, number } = self.tokens.verify_refresh(token)?;
-        self.limits.admit(Deed::Refresh, from, None).await?;
+        self.limits.admit(Deed::Refresh, caller, None).await?;
         match self.sessions.rotate(&session, number).await? {
             Rotation::Next(next) => self.tokens_of(session, next),
             Rotation::Over => Err(over("the session was ended, log in again")),

@@ -23,14 +23,11 @@ pub(super) mod written;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::WebSocketUpgrade,
-    http::{HeaderMap, header},
-};
+use axum::{extract::WebSocketUpgrade, http::HeaderMap};
 use chatlab_kit::wire::{ErrorCode, MAX_FRAME_BYTES, ServerFrame};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Gateway;
+use super::{Gateway, origin};
 use crate::service::{
     ServiceError, ServiceResult,
     chat::PAGE_BYTES,
@@ -55,8 +52,8 @@ const MAX_WRITE_BUFFER_BYTES: usize = WRITE_BUFFER_BYTES + PAGE_BYTES + 64 * 102
 /// # Errors
 /// `forbidden` for a foreign origin; `going_away`; `rate_limited` when there are too many connections.
 pub(super) fn admit(gateway: &Gateway, headers: &HeaderMap) -> ServiceResult<TaskTrackerToken> {
-    if !origin_allowed(headers, &gateway.allow_origins) {
-        return Err(ServiceError::forbidden("the origin is not allowed"));
+    if !origin::is_allowed(headers, &gateway.allow_origins) {
+        return Err(origin::refusal());
     }
     if gateway.stopping.is_cancelled() {
         return Err(ServiceError::new(ErrorCode::GoingAway, "the server is stopping"));
@@ -84,41 +81,5 @@ fn push(outbox: &Arc<Outbox>, frame: &ServerFrame) {
             outbox.push(frame);
         }
         Err(error) => tracing::error!(%error, "live.frame"),
-    }
-}
-
-/// A browser says where its page is from; that must be our own host or one that was allowed. Others
-/// (no browsers) send no origin: they have no cookies or pages to abuse.
-pub(super) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let ours = origin
-        .split_once("://")
-        .zip(headers.get(header::HOST).and_then(|host| host.to_str().ok()))
-        .is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host));
-    ours || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn browsers_come_from_our_host_or_from_an_allowed_origin() {
-        let allowed = ["https://chat.example".to_owned()];
-        let case = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, "localhost:8080".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            origin_allowed(&headers, &allowed)
-        };
-        for good in [None, Some("http://localhost:8080"), Some("https://chat.example")] {
-            assert!(case(good), "{good:?}");
-        }
-        for bad in ["null", "http://localhost:8081", "https://evil.example", "https://chat.example.evil"] {
-            assert!(!case(Some(bad)), "{bad}");
-        }
     }
 }

@@ -33,11 +33,7 @@ use chatlab_kit::wire::ErrorCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    Gateway,
-    fault::Fault,
-    live::{self, origin_allowed},
-};
+use super::{Gateway, fault::Fault, live, origin};
 use crate::service::ServiceError;
 
 pub use polling::Sessions;
@@ -131,11 +127,11 @@ fn unknown_session() -> ServiceError {
 
 /// A page of an allowed origin may read the answer.
 fn shared(gateway: &Gateway, headers: &HeaderMap, mut response: Response) -> Response {
-    if let Some(origin) = headers.get(header::ORIGIN)
-        && origin_allowed(headers, &gateway.allow_origins)
+    if let Some(page) = headers.get(header::ORIGIN)
+        && origin::is_allowed(headers, &gateway.allow_origins)
     {
         let answer = response.headers_mut();
-        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page.clone());
         answer.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     response
