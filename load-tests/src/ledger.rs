@@ -322,7 +322,7 @@ mod tests {
                 ledger.deliver(*sub, "e", seq);
             }
         }
-        let ranges = ledger.subscriptions.iter().map(|sub| sub.received.ranges.len()).sum::<usize>();
+        let ranges = ledger.subscriptions.iter().map(|sub| sub.received.len()).sum::<usize>();
         assert_eq!((ranges, ledger.spare), (MAX_ALL_RANGES, 0), "1,500,000 would be needed");
         assert!(size_of::<Subscription>() <= 64);
         let totals = ledger.settle();
