@@ -215,6 +215,7 @@ impl Mouth {
 }
 
 /// A frame, where it lies in what was read.
+#[derive(Clone, Copy)]
 enum Piece<'a> {
     Text(&'a str),
     Ping(&'a [u8]),
