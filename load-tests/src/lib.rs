@@ -48,7 +48,6 @@ pub mod lab;
 pub mod ledger;
 pub mod matrix;
 pub mod null;
-mod pause;
 pub mod payload;
 pub mod peers;
 pub mod plan;

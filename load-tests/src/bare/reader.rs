@@ -15,7 +15,6 @@ use crate::{
     eye::Eye,
     faults::monotonic_ns,
     ledger::Totals,
-    pause,
     recorder::{Instants, Recorder},
     resp::poller::{Poller, Ready, be_punctual},
 };
@@ -112,7 +111,6 @@ impl Reader {
         }
         let mut ready: Vec<Ready> = Vec::new();
         while !self.shared.stop.load(Relaxed) {
-            pause::before_waiting();
             poller.wait(IDLE, &mut ready)?;
             for one in ready.drain(..) {
                 self.read(&mut poller, one.token as usize);
@@ -164,7 +162,6 @@ impl Reader {
 
     /// One frame.
     fn take(&mut self, at: usize, frame: &[u8], done_ns: u64) {
-        pause::note_delivery();
         let room = at % self.orders.rooms;
         let read =
             Frame::of(frame).and_then(|frame| Some((frame, self.reached.get_mut(frame.number as usize)?)));

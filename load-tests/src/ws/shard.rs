@@ -16,19 +16,14 @@ use super::{
     slow,
     state::State,
 };
-use crate::{pause, recorder::LAG_TICK, recording::Live, resp::poller::be_punctual};
+use crate::{recorder::LAG_TICK, recording::Live};
 
 /// A thread's connections: their numbers and queues.
 pub(super) type Share = Vec<(usize, UnboundedReceiver<Due>)>;
 
 /// The thread's body: lives until the last of its connections ends.
 pub(super) fn run(shared: &Arc<Shared>, share: Share, recording: Option<Live>) -> Result<State, LoadError> {
-    be_punctual();
-    let runtime = Builder::new_current_thread()
-        .on_thread_park(pause::before_waiting)
-        .enable_all()
-        .build()
-        .map_err(LoadError::Runtime)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(LoadError::Runtime)?;
     let state = Rc::new(RefCell::new(State::new(shared, recording)?));
     let gate = Rc::new(Semaphore::new(shared.plan.connect_concurrency.div_ceil(shared.plan.threads)));
     let local = LocalSet::new();

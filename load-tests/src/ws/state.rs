@@ -18,7 +18,6 @@ use crate::{
     eye::Eye,
     faults::Class,
     ledger::{Ledger, Seen},
-    pause,
     payload::{BadPayload, Delivery, Payload, quick_parse, slow_parse},
     recorder::{Instants, Latency, Recorder},
     recording::Live,
@@ -261,7 +260,6 @@ impl State {
         (room, number): (u16, u32),
         at: Instants,
     ) -> bool {
-        pause::note_delivery();
         add(&shared.counters.delivered, 1);
         let reached = slot.reach();
         let Some(third) = shared.third(number, at.intended_ns) else { return reached == 1 };

@@ -1,11 +1,8 @@
 //! One room on this instance, from its first local listener to its last.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use chatlab_kit::{
@@ -23,10 +20,6 @@ use super::{
     members::{Kind, MemberKey, Members, Offer, SLICE},
 };
 use crate::service::{ServiceResult, lock};
-
-/// After so many writes, some tenth of a millisecond, this CPU goes to who waits for it, if anybody does: the system lets a thread
-/// that is awake go on for milliseconds before one that wakes up beside it, be it Redis with the next message.
-const GIVE_WAY_EVERY: usize = 8;
 
 /// What instances tell each other on a room's channel besides messages.
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,11 +134,8 @@ impl Room {
             (wake, next)
         };
         loop {
-            for (nth, outbox) in wake.drain(..).enumerate() {
+            for outbox in wake.drain(..) {
                 outbox.wake();
-                if nth % GIVE_WAY_EVERY == GIVE_WAY_EVERY - 1 {
-                    thread::yield_now();
-                }
             }
             let Some(from) = next else { return };
             tokio::task::yield_now().await;
