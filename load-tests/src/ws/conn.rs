@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::{Ipv4Addr, SocketAddr},
+    panic::resume_unwind,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -78,7 +79,11 @@ pub(super) async fn live(context: Context, mut queue: UnboundedReceiver<Due>) {
             }
             Err(kind) => kind,
         },
-        ended = &mut listening => ended.unwrap_or_else(|e| format!("reading: {e}")),
+        ended = &mut listening => ended.unwrap_or_else(|e| match e.try_into_panic() {
+            // As if it were one task: a connection that is not accounted for is no result.
+            Ok(panic) => resume_unwind(panic),
+            Err(e) => format!("reading: {e}"),
+        }),
     };
     listening.abort();
     let mut state = state.borrow_mut();
