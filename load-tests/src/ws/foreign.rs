@@ -4,6 +4,8 @@
 //! finds what was lost and what came twice. Order is promised between two messages of one sender at the most, so that reordered
 //! is what comes after a later one of the same sender.
 
+mod socket;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -12,20 +14,19 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{net::TcpStream, sync::mpsc::UnboundedReceiver, time::timeout};
+use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
+    client_async_with_config,
     tungstenite::{
-        Error, Message, Utf8Bytes,
         client::IntoClientRequest,
         http::{HeaderValue, Uri, header},
     },
 };
 
+use self::socket::{Socket, close, next_text, write};
 use super::{
-    conn::{CLOSE_WAIT, Context, connect},
+    conn::{Context, connect},
     shared::{Due, Shared, add, take},
     state::State,
 };
@@ -42,8 +43,6 @@ use crate::{
 const EPOCH: &str = "sent";
 /// The most frames that are looked at for the answer to one of ours while a connection is opened.
 const OPENING_FRAMES_MAX: usize = 10_000;
-
-type Socket = WebSocketStream<TcpStream>;
 
 /// What all connections to such a server share.
 #[derive(Debug)]
@@ -380,42 +379,4 @@ fn with_path(url: &str, path: Option<String>) -> Result<Uri, String> {
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(path.parse().map_err(|e| fail(format!("{e}")))?);
     Uri::from_parts(parts).map_err(|e| fail(e.to_string()))
-}
-
-async fn close(socket: &mut Socket) {
-    let goodbye = async {
-        if socket.close(None).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    // The run is over; a server that does not answer is not waited for.
-    let _ = timeout(CLOSE_WAIT, goodbye).await;
-}
-
-async fn write(socket: &mut Socket, text: String) -> Result<(), String> {
-    socket.send(Message::text(text)).await.map_err(|e| format!("send: {}", kind_of(&e)))
-}
-
-/// The text of the next frame; none of a frame without one.
-async fn next_text(socket: &mut Socket) -> Result<Option<Utf8Bytes>, String> {
-    match socket.next().await {
-        Some(Ok(Message::Text(text))) => Ok(Some(text)),
-        Some(Ok(Message::Close(frame))) => {
-            Err(frame.map_or("closed".into(), |f| format!("closed: {}", u16::from(f.code))))
-        }
-        Some(Ok(_)) => Ok(None),
-        Some(Err(e)) => Err(format!("socket: {}", kind_of(&e))),
-        None => Err("closed without a close frame".into()),
-    }
-}
-
-/// A short, stable name: errors are counted by it.
-fn kind_of(error: &Error) -> String {
-    match error {
-        Error::Io(e) => e.kind().to_string(),
-        Error::ConnectionClosed | Error::AlreadyClosed => "closed".into(),
-        Error::Protocol(e) => format!("protocol: {e}"),
-        Error::Capacity(_) => "frame too large".into(),
-        _ => "websocket".into(),
-    }
 }
