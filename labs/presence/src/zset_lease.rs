@@ -12,8 +12,15 @@
 //!
 //! A failover may lose the newest of these writes, in one slot and not in another: then somebody who is here is in no HASH, and who
 //! went still is. So an instance that is told to doubt writes all of it once more.
+//!
+//! A write that was not answered may be done later than what was asked after it, by another connection or after a redirection: a
+//! connection that closed meanwhile would be in its HASH for good. It can't be done after the lease that it names. So whatever was
+//! not answered is put right once more when that is over.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chatlab_kit::{
@@ -25,12 +32,16 @@ use chatlab_kit::{
 };
 use tokio::sync::Mutex;
 
+pub(crate) use reap::{CLAIM, TAKE};
+
 use crate::{
-    MAX_REAPED, Policy, Presence,
+    Policy, Presence,
     batch::{PAGE, batch, existing},
     check_asked,
-    local::{Held, Local, parse_row, row},
+    local::{Held, Local, row},
 };
+
+mod reap;
 
 pub(crate) static RENEW: Script = Script::new(
     "presence/renew",
@@ -56,21 +67,7 @@ pub(crate) static LEAVE: Script = Script::new(
     &["presence"],
     &["connection"],
 );
-pub(crate) static CLAIM: Script = Script::new(
-    "presence/claim",
-    include_str!("../../../lua/presence/claim.lua"),
-    &["leases", "dead"],
-    &["margin_ms", "claim_ms", "batch"],
-);
-pub(crate) static TAKE: Script = Script::new(
-    "presence/take",
-    include_str!("../../../lua/presence/take.lua"),
-    &["presence"],
-    &["connection", "lease"],
-);
 
-/// The most leases that one claim moves to the dead, and the most that one reap works on.
-const LEASES_A_REAP: usize = 16;
 /// How often a connection is tried again under a renewed lease before the machine is called too slow.
 const ATTEMPTS: usize = 3;
 
@@ -159,33 +156,66 @@ impl ZsetLease {
     /// Moves what this instance holds to its new lease.
     async fn move_to(&self, lease: &Lease) -> LabResult<()> {
         for page in self.local.all().chunks(PAGE) {
-            let indexed =
-                batch(&self.redis, page.iter().map(|held| self.index(held, lease)).collect()).await?;
-            indexed.into_iter().collect::<LabResult<Vec<_>>>()?;
-            let entered =
-                batch(&self.redis, page.iter().map(|held| self.enter(held, lease)).collect()).await?;
-            let (mut late, mut failed) = (false, None);
-            for (held, answer) in page.iter().zip(entered) {
-                match answer {
-                    Ok(answer) => {
-                        late |= answer < 0;
-                        self.entered_again(held, answer == 1).await?;
-                    }
-                    Err(error) => failed = Some(error),
-                }
-            }
-            if late || failed.is_some() {
+            if !self.write_down(page, lease).await? {
                 // The next refresh renews the lease and moves the rest.
-                return failed.map_or(Ok(()), Err);
+                return Ok(());
             }
         }
         self.lease.lock().await.moving = false;
         Ok(())
     }
 
+    /// Writes down connections that are here, at most a page. False when the lease ran out meanwhile.
+    async fn write_down(&self, page: &[Held], lease: &Lease) -> LabResult<bool> {
+        let indexed = batch(&self.redis, page.iter().map(|held| self.index(held, lease)).collect()).await?;
+        indexed.into_iter().collect::<LabResult<Vec<_>>>()?;
+        let mut unanswered = self.local.unanswered(page);
+        let entered = batch(&self.redis, page.iter().map(|held| self.enter(held, lease)).collect()).await?;
+        let (mut late, mut failed) = (false, None);
+        for (held, answer) in page.iter().zip(entered) {
+            match answer {
+                Ok(answer) => {
+                    late |= answer < 0;
+                    self.entered_again(held, answer == 1).await?;
+                    unanswered.answered(held);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(!late), Err)
+    }
+
+    /// Puts right what may have been written later than it was asked for: nothing of that can be written any more.
+    async fn put_right(&self, lease: &Lease) -> LabResult<()> {
+        let over = self.policy.overdue_ms();
+        for page in self.local.settled_after(Duration::from_millis(over)).chunks(PAGE) {
+            let done = self.put_page_right(page, lease).await;
+            if !matches!(done, Ok(true)) {
+                // Anew, and looked at again when that is over.
+                drop(self.local.unanswered(page));
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_page_right(&self, page: &[Held], lease: &Lease) -> LabResult<bool> {
+        let gone: Vec<Held> = page.iter().filter(|held| !self.local.holds(held)).copied().collect();
+        self.leave_all(&gone).await?;
+        // Who has come while that was under way is written down after it.
+        let here: Vec<Held> = page.iter().filter(|held| self.local.holds(held)).copied().collect();
+        self.write_down(&here, lease).await
+    }
+
     /// Closes once more what closed lately.
     async fn close_again(&self) -> LabResult<()> {
-        for page in self.local.lately_closed().chunks(PAGE) {
+        self.leave_all(&self.local.lately_closed()).await?;
+        self.take_again().await
+    }
+
+    /// Closes once more what is closed.
+    async fn leave_all(&self, closed: &[Held]) -> LabResult<()> {
+        for page in closed.chunks(PAGE) {
             let leave = |(user, conn): &Held| LEAVE.call().key(keys::presence(user)).arg(conn.to_string());
             let left = batch(&self.redis, page.iter().map(leave).collect()).await?;
             for ((user, _), answer) in page.iter().zip(left) {
@@ -208,74 +238,6 @@ impl ZsetLease {
         }
         Ok(())
     }
-
-    async fn claim(&self) -> LabResult<Option<InstanceId>> {
-        let dead = keys::dead_leases(&self.space);
-        let claimed: Option<String> = CLAIM
-            .call()
-            .key(keys::leases(&self.space))
-            .key(&dead)
-            .arg(self.policy.margin_ms())
-            .arg(self.policy.lease_ms)
-            .arg(LEASES_A_REAP)
-            .run(&mut self.redis.clone())
-            .await?;
-        let parse =
-            |id: String| id.parse().map_err(|_| LabError::Corrupt { key: dead, why: format!("`{id}`") });
-        claimed.map(parse).transpose()
-    }
-
-    /// Closes the connections of dead leases; who went offline is added to `gone` at once.
-    async fn reap_into(&self, gone: &mut Vec<UserId>) -> LabResult<()> {
-        let mut left = MAX_REAPED;
-        for _ in 0..LEASES_A_REAP {
-            let Some(lease) = self.claim().await? else { return Ok(()) };
-            let drained = self.drain(&lease, &mut left, gone).await?;
-            let mut release = redis::cmd(if drained { "ZREM" } else { "ZADD" });
-            release.arg(keys::dead_leases(&self.space));
-            if !drained {
-                // Anybody may go on with it.
-                release.arg("XX").arg(0);
-            }
-            let () = release.arg(lease.to_string()).query_async(&mut self.redis.clone()).await?;
-            if left == 0 {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// True when nothing is left under the lease.
-    async fn drain(&self, lease: &InstanceId, left: &mut usize, gone: &mut Vec<UserId>) -> LabResult<bool> {
-        let mut redis = self.redis.clone();
-        let index = keys::lease_connections(lease);
-        while *left > 0 {
-            let rows: Vec<String> =
-                redis::cmd("SRANDMEMBER").arg(&index).arg(PAGE.min(*left)).query_async(&mut redis).await?;
-            if rows.is_empty() {
-                return Ok(true);
-            }
-            *left -= rows.len();
-            let page = rows.iter().map(|row| parse_row(&index, row)).collect::<LabResult<Vec<Held>>>()?;
-            let take = |(user, conn): &Held| {
-                TAKE.call().key(keys::presence(user)).arg(conn.to_string()).arg(lease.to_string())
-            };
-            let taken = batch(&self.redis, page.iter().map(take).collect()).await?;
-            let mut failed = None;
-            for ((user, _), answer) in page.iter().zip(taken) {
-                match answer {
-                    Ok(1) => gone.push(*user),
-                    Ok(_) => {}
-                    Err(error) => failed = Some(error),
-                }
-            }
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            let () = redis::cmd("SREM").arg(&index).arg(&rows).query_async(&mut redis).await?;
-        }
-        Ok(false)
-    }
 }
 
 #[async_trait]
@@ -284,11 +246,13 @@ impl Presence for ZsetLease {
         let mut redis = self.redis.clone();
         let held = (*user, *conn);
         let mut lease = self.current().await?;
+        // Also when the caller does not wait for the answer.
+        let opening = self.local.opening(held);
         for _ in 0..ATTEMPTS {
             let in_time: bool = self.index(&held, &lease).run(&mut redis).await?;
             let entered: i64 = if in_time { self.enter(&held, &lease).run(&mut redis).await? } else { -1 };
             if entered >= 0 {
-                self.local.opened(user, conn);
+                opening.done();
                 return Ok(entered == 1);
             }
             lease = self.renewed().await?;
@@ -326,7 +290,10 @@ impl Presence for ZsetLease {
                 return Err(error);
             }
         }
-        if lease.moving { self.move_to(&lease).await } else { Ok(()) }
+        if lease.moving {
+            self.move_to(&lease).await?;
+        }
+        self.put_right(&lease).await
     }
 
     fn doubt(&self) {
