@@ -28,6 +28,9 @@ use super::{
     lock,
     ports::Archive,
 };
+use unsettled::{Intent, Unsettled};
+
+mod unsettled;
 
 /// Users whose state waits to be told; one more is not told of, and counted.
 const MAX_WAITING: usize = 65_536;
@@ -67,8 +70,7 @@ pub struct Attendance {
     waiting: Mutex<Waiting>,
     wake: Notify,
     departures: TaskTracker,
-    /// Connections that presence may know otherwise than they are, and whether they are there.
-    unsettled: Mutex<HashMap<ConnectionId, (UserId, bool)>>,
+    unsettled: Unsettled,
     events: Events,
 }
 
@@ -89,7 +91,7 @@ impl Attendance {
             waiting: Mutex::default(),
             wake: Notify::new(),
             departures: TaskTracker::new(),
-            unsettled: Mutex::default(),
+            unsettled: Unsettled::default(),
             events,
         }
     }
@@ -101,7 +103,7 @@ impl Attendance {
             Ok(true) => self.put_down(user, true),
             Ok(false) => {}
             Err(error) => {
-                lock(&self.unsettled).insert(conn, (user, true));
+                self.unsettled.intend(user, conn, true);
                 failed("presence.connect", user, &error);
             }
         }
@@ -109,11 +111,11 @@ impl Attendance {
 
     /// A connection is gone. Goes on by itself: whoever says so may be in the middle of a panic.
     pub fn depart(self: &Arc<Self>, user: UserId, conn: ConnectionId) {
-        lock(&self.unsettled).insert(conn, (user, false));
+        let intent = self.unsettled.intend(user, conn, false);
         let this = self.clone();
         let leaving = async move {
             for attempt in 0..DEPART_ATTEMPTS {
-                if this.try_depart(user, conn).await {
+                if this.try_depart(&intent).await {
                     return;
                 }
                 tokio::time::sleep(DEPART_PAUSE * 2u32.pow(attempt)).await;
@@ -126,17 +128,17 @@ impl Attendance {
     }
 
     /// True when presence knows that a connection is gone.
-    async fn try_depart(&self, user: UserId, conn: ConnectionId) -> bool {
-        match self.presence.disconnect(&user, &conn).await {
+    async fn try_depart(&self, intent: &Intent) -> bool {
+        match self.presence.disconnect(&intent.user, &intent.conn).await {
             Ok(went_offline) => {
-                lock(&self.unsettled).remove(&conn);
+                self.unsettled.confirm(intent);
                 if went_offline {
-                    self.put_down(user, false);
+                    self.put_down(intent.user, false);
                 }
                 true
             }
             Err(error) => {
-                failed("presence.disconnect", user, &error);
+                failed("presence.disconnect", intent.user, &error);
                 false
             }
         }
@@ -144,10 +146,9 @@ impl Attendance {
 
     /// Tries again what failed, until something fails.
     async fn make_up(&self) {
-        let open: Vec<_> = lock(&self.unsettled).iter().map(|(conn, state)| (*conn, *state)).collect();
-        for (conn, (user, here)) in open {
+        for intent in self.unsettled.all() {
             let done =
-                if here { self.try_arrive(user, conn).await } else { self.try_depart(user, conn).await };
+                if intent.here { self.try_arrive(&intent).await } else { self.try_depart(&intent).await };
             if !done {
                 return;
             }
@@ -155,26 +156,19 @@ impl Attendance {
     }
 
     /// True when presence knows that a connection is there, or that it went meanwhile.
-    async fn try_arrive(&self, user: UserId, conn: ConnectionId) -> bool {
-        let came_online = match self.presence.connect(&user, &conn).await {
-            Ok(came_online) => came_online,
+    async fn try_arrive(&self, intent: &Intent) -> bool {
+        match self.presence.connect(&intent.user, &intent.conn).await {
+            Ok(came_online) => {
+                if self.unsettled.confirm(intent) && came_online {
+                    self.put_down(intent.user, true);
+                }
+                true
+            }
             Err(error) => {
-                failed("presence.connect", user, &error);
-                return false;
+                failed("presence.connect", intent.user, &error);
+                false
             }
-        };
-        let mut unsettled = lock(&self.unsettled);
-        if unsettled.get(&conn) == Some(&(user, true)) {
-            unsettled.remove(&conn);
-            drop(unsettled);
-            if came_online {
-                self.put_down(user, true);
-            }
-        } else {
-            // It went in the meantime, and that may have been written before this.
-            unsettled.insert(conn, (user, false));
         }
-        true
     }
 
     /// Keeps this instance alive and reaps those that are not. Runs until it is dropped.

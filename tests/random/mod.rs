@@ -202,7 +202,7 @@ async fn converse(topology: Topology, faults: bool) {
         let (report, histories) = verdict::judge(&world, &mut people).await;
         assert!(report.heard > report.said, "too little happened: {report:?}");
         assert!(faults || report.slow > 0, "nobody was too slow");
-        settle::presence(&world, &mut people).await;
+        settle::presence(&stack, &world, &mut people).await;
         settle::archive(&stack, &histories, ARCHIVED).await;
         report::print(&format!("{topology}, seed {seed}"), &world, &report, &incidents, began.elapsed());
     }

@@ -6,7 +6,11 @@ use std::{
 };
 
 use chatlab::harness::Stack;
-use chatlab_kit::ids::UserId;
+use chatlab_kit::{
+    ids::UserId,
+    keys,
+    redis::{Redis, RedisConfig},
+};
 use sqlx::{Connection, SqliteConnection};
 
 use super::{World, person::Person, verdict::History};
@@ -16,7 +20,7 @@ use crate::common::SOON;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Every other person goes; everybody who asks is soon told exactly those who stay.
-pub async fn presence(world: &World, people: &mut [Person]) {
+pub async fn presence(stack: &Stack, world: &World, people: &mut [Person]) {
     let users: Vec<UserId> = people.iter().map(Person::user).collect();
     for (number, person) in people.iter_mut().enumerate() {
         for device in person.devices.iter_mut().skip(usize::from(number % 2 == 0)) {
@@ -38,13 +42,27 @@ pub async fn presence(world: &World, people: &mut [Person]) {
                 break;
             }
             let missing: Vec<_> = staying.difference(&online).collect();
-            let wrong: Vec<_> = online.difference(&staying).collect();
-            let late = Instant::now() > deadline;
-            assert!(!late, "who is online does not settle: missing {missing:?}, gone {wrong:?}");
+            let wrong: Vec<_> = online.difference(&staying).copied().collect();
+            if Instant::now() > deadline {
+                let held = held(stack, &wrong).await;
+                panic!("who is online does not settle: missing {missing:?}, gone {wrong:?}: {held:?}");
+            }
             // A poll, bounded by the deadline.
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// The connections that Redis has of users, each with the lease it lives under.
+async fn held(stack: &Stack, users: &[UserId]) -> Vec<(UserId, Vec<(String, String)>)> {
+    let config = RedisConfig::new(stack.managed().topology(), stack.managed().addrs());
+    let mut redis = Redis::connect(&config).await.unwrap();
+    let mut all = Vec::new();
+    for user in users {
+        let held = redis::cmd("HGETALL").arg(keys::presence(user)).query_async(&mut redis).await.unwrap();
+        all.push((*user, held));
+    }
+    all
 }
 
 /// Everything that is in a room's history is archived soon, and under the same id.
