@@ -48,6 +48,7 @@ use crate::{
         limits::{Limited, Limits},
         passwords::Passwords,
         ports::Archive,
+        receipts::Receipts,
         tokens::Tokens,
         typing::Typing,
     },
@@ -208,6 +209,7 @@ impl App {
         let replication = Arc::new(GroupWait::new(redis.clone()));
         let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
         let typing = Arc::new(Typing::new(fanout.clone()));
+        let receipts = Arc::new(Receipts::new(fanout.clone()));
         let hub = Arc::new(Hub::new(Ports {
             history: history.clone(),
             fanout: fanout.clone(),
@@ -233,7 +235,7 @@ impl App {
                 history,
                 hub.clone(),
                 attendance.clone(),
-                typing.clone(),
+                (typing.clone(), receipts.clone()),
                 announcer,
                 events.clone(),
             ),
@@ -241,6 +243,7 @@ impl App {
             hub,
             attendance,
             typing,
+            receipts,
             probes: Probes {
                 redis: Arc::new(RedisPing(redis)),
                 fanout,
@@ -291,7 +294,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
     let mut beside = JoinSet::new();
     let (tending, telling) = (gateway.attendance.clone(), gateway.attendance.clone());
-    let typing = gateway.typing.clone();
+    let (typing, receipts) = (gateway.typing.clone(), gateway.receipts.clone());
     beside.spawn(async move { tending.tend().await });
     beside.spawn(async move { telling.tell().await });
     beside.spawn(async move { endings.tend().await });
@@ -304,6 +307,7 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     }
     beside.spawn(events::write(outbox, events, waiting));
     beside.spawn(async move { typing.tend().await });
+    beside.spawn(async move { receipts.tend().await });
     beside.spawn(async move { commits.tend().await });
     let (router, bounds) = (gateway::router(gateway.clone()), Bounds::new(gateway.max_connections));
     let mut serving = tokio::spawn(accept::run(listener, router, bounds, stop.clone()));

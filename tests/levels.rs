@@ -194,7 +194,7 @@ fn draft(room: RoomId, cid: &str) -> Draft {
 
 fn as_message(draft: &Draft, stored: &Appended) -> Message {
     let (epoch, seq, ts) = (stored.epoch.clone(), stored.seq, stored.ts);
-    Message { epoch, seq, ts, changed: None, draft: draft.clone() }
+    Message { epoch, seq, ts, changed: None, reactions: Vec::new(), draft: draft.clone() }
 }
 
 /// What a failover leaves: a master that has a replica, and not the message. Its replicas have all that it has.

@@ -22,6 +22,7 @@ mod learner;
 mod levels;
 mod limits;
 mod malformed;
+mod marks;
 mod order;
 mod origins;
 mod peer;

@@ -72,6 +72,39 @@ impl Recorder {
     }
 }
 
+/// Edits, reactions, pins, marks and deletions.
+async fn what_is_about_messages(
+    ada: &mut Recorder,
+    bob: &mut Recorder,
+    room: &Value,
+    (first, second): (&Value, &Value),
+) {
+    for change in [
+        json!({ "t": "edit", "room": room, "cid": "c-4", "msg": first, "body": "hello" }),
+        json!({ "t": "edit", "room": room, "cid": "c-5", "msg": first, "body": "hello!", "level": "replica" }),
+        json!({ "t": "react", "room": room, "cid": "c-8", "msg": first, "emoji": "👍", "on": true }),
+        json!({ "t": "react", "room": room, "cid": "c-9", "msg": first, "emoji": "🎉", "on": true, "level": "replica" }),
+        json!({ "t": "pin", "room": room, "cid": "c-10", "msg": first, "on": true, "level": "replica" }),
+        json!({ "t": "pin", "room": room, "cid": "c-11", "msg": second, "on": true }),
+    ] {
+        let ack = ada.ask(change).await;
+        assert_eq!(ack["t"], "ack", "{ack}");
+    }
+    let pins = bob.ask(json!({ "t": "pins", "room": room })).await;
+    assert!(pins["messages"][0]["reactions"].is_array() && pins["messages"][1].is_object(), "{pins}");
+    let marks = bob.ask(json!({ "t": "mark", "rooms": [{ "room": room, "read": 1, "delivered": 2 }] })).await;
+    assert_eq!(marks["rooms"][0]["unread"], 2, "{marks}");
+    bob.ask(json!({ "t": "mark", "rooms": [{ "room": room }] })).await;
+    ada.type_of_event("receipt").await;
+    for change in [
+        json!({ "t": "delete", "room": room, "cid": "c-6", "msg": second, "level": "archived" }),
+        json!({ "t": "delete", "room": room, "cid": "c-7", "msg": first }),
+    ] {
+        let ack = ada.ask(change).await;
+        assert_eq!(ack["t"], "ack", "{ack}");
+    }
+}
+
 /// Two people use everything that there is: every frame of both sides, as text.
 async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     let made = stack.provision(2, 0).await.unwrap();
@@ -96,15 +129,7 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     }
     let third = bob.until(|frame| frame["t"] == "message" && frame["cid"] == "c-3").await;
     let [first, _, second, _] = &stored[..] else { unreachable!() };
-    for change in [
-        json!({ "t": "edit", "room": room, "cid": "c-4", "msg": first, "body": "hello" }),
-        json!({ "t": "edit", "room": room, "cid": "c-5", "msg": first, "body": "hello!", "level": "replica" }),
-        json!({ "t": "delete", "room": room, "cid": "c-6", "msg": second, "level": "archived" }),
-        json!({ "t": "delete", "room": room, "cid": "c-7", "msg": first }),
-    ] {
-        let ack = ada.ask(change).await;
-        assert_eq!(ack["t"], "ack", "{ack}");
-    }
+    what_is_about_messages(&mut ada, &mut bob, &room, (first, second)).await;
     let page = bob.ask(json!({ "t": "history", "room": room, "before": 3, "limit": 2 })).await;
     assert!(page["messages"][0]["changed"].is_object(), "{page}");
     bob.ask(json!({ "t": "history", "room": room, "limit": 1 })).await;

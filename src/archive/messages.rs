@@ -53,6 +53,7 @@ impl FromRow<'_, SqliteRow> for MessageRow {
     }
 }
 
+/// A message as its row says; what others say about it comes from theirs.
 pub(super) fn message(room: RoomId, row: MessageRow) -> Result<Message, ArchiveError> {
     let wrong = |what: &str, text: &str| ArchiveError::Corrupt(format!("`{text}` is no {what}"));
     let number = |n: i64| u64::try_from(n).map_err(|_| wrong("number from 0", &n.to_string()));
@@ -74,7 +75,8 @@ pub(super) fn message(room: RoomId, row: MessageRow) -> Result<Message, ArchiveE
         about: row.about.as_deref().map(message_id).transpose()?,
         body: row.body,
     };
-    Ok(Message { epoch: Epoch(row.epoch), seq: number(row.seq)?, ts: number(row.ts_ms)?, changed, draft })
+    let (epoch, seq, ts) = (Epoch(row.epoch), number(row.seq)?, number(row.ts_ms)?);
+    Ok(Message { epoch, seq, ts, changed, reactions: Vec::new(), draft })
 }
 
 /// Keeps messages, as many as fit into a statement, within a transaction. What is there already stays, but for what changes it.
@@ -127,7 +129,7 @@ async fn changes_of(
     for message in messages {
         listed.push_bind(message.draft.about.unwrap_or(message.draft.id).to_string());
     }
-    select.push(") ORDER BY seq");
+    select.push(") AND kind IN ('edit', 'delete') ORDER BY seq");
     let rows: Vec<ChangeRow> = select.build_query_as().fetch_all(transaction).await.map_err(failed)?;
     let mut changes: BTreeMap<String, Vec<ChangeRow>> = BTreeMap::new();
     for row in rows {

@@ -2,6 +2,7 @@
 //!
 //! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL.
 
+mod marks;
 mod messages;
 mod migrations;
 mod sqlite;

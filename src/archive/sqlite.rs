@@ -12,8 +12,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::messages::{self, COLUMNS, MessageRow};
 use super::migrations::migrator;
+use super::{
+    marks,
+    messages::{self, COLUMNS, MessageRow},
+};
 use crate::service::{
     now_ms,
     ports::{Archive, ArchiveError, AuditRecord, Role, RoomRecord, Standing, UserRecord},
@@ -51,6 +54,8 @@ impl SqliteArchive {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            // A statement of many rows notes what it would have to undo: in memory, not in a file made for each.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(BUSY_TIMEOUT);
         let pool = |connections| {
             SqlitePoolOptions::new()
@@ -263,7 +268,12 @@ impl Archive for SqliteArchive {
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
-        rows.into_iter().rev().map(|row| messages::message(*room, row)).collect()
+        let found = rows.into_iter().rev().map(|row| messages::message(*room, row));
+        let mut found = found.collect::<Result<Vec<_>, _>>()?;
+        for chunk in found.chunks_mut(BULK_ROWS) {
+            marks::add_reactions(&self.read, chunk).await?;
+        }
+        Ok(found)
     }
 
     async fn message(
@@ -285,7 +295,13 @@ impl Archive for SqliteArchive {
         let edits: Vec<(String,)> =
             sqlx::query_as(edits).bind(id.to_string()).fetch_all(&self.read).await.map_err(failed)?;
         let edits = edits.iter().filter_map(|(id,)| id.parse().ok()).collect();
-        Ok(Some((messages::message(*room, row)?, edits)))
+        let mut message = messages::message(*room, row)?;
+        marks::add_reactions(&self.read, std::slice::from_mut(&mut message)).await?;
+        Ok(Some((message, edits)))
+    }
+
+    async fn pins(&self, room: &RoomId, limit: u32) -> Result<Vec<(MessageId, Seq)>, ArchiveError> {
+        marks::pins(&self.read, room, limit).await
     }
 
     async fn last_seq(&self, room: &RoomId) -> Result<Seq, ArchiveError> {

@@ -38,7 +38,7 @@ use tracing::Instrument;
 
 use crate::service::{
     ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub, levels::Levels,
-    typing::Typing,
+    receipts::Receipts, typing::Typing,
 };
 use fault::{Fault, RequestId};
 use health::Probes;
@@ -62,6 +62,8 @@ pub struct Gateway {
     pub attendance: Arc<Attendance>,
     /// Who is writing.
     pub typing: Arc<Typing>,
+    /// Who has read how far.
+    pub receipts: Arc<Receipts>,
     /// What readiness asks.
     pub probes: Probes,
     /// Origins that browsers may connect from besides our own.

@@ -4,12 +4,12 @@
 //! | --- | --- |
 //! | [`accounts`], [`limits`] | register, log in, authenticate, refresh, log out; how often that may be tried |
 //! | [`endings`] | an ended log-in's connections close on every instance |
-//! | [`chat`], [`rights`] | rooms and messages: create, join, leave, send, edit, delete, history; what a role allows |
+//! | [`chat`], [`rights`] | rooms and messages: create, join, leave, send, edit, delete, pin, react, mark, history; what a role allows |
 //! | [`hub`] | live fan-out to the connections of this instance |
 //! | [`levels`], [`commits`] | how safe a message is before its sender is told; what the archive has committed |
 //! | [`events`], [`consume`], [`archivist`] | what happened, told by topic; working a topic in a group; writing it to the archive |
 //! | [`attendance`] | who is online, and telling their rooms |
-//! | [`typing`] | who is writing, and telling the room |
+//! | [`typing`], [`receipts`] | who is writing and who has read, and telling the room |
 //! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
 //! | [`error`] | the one error, with stable codes |
 
@@ -27,6 +27,7 @@ pub mod levels;
 pub mod limits;
 pub mod passwords;
 pub mod ports;
+pub mod receipts;
 pub mod rights;
 pub mod tokens;
 pub mod typing;

@@ -172,6 +172,9 @@ pub trait Archive: Send + Sync {
         id: &MessageId,
     ) -> Result<Option<(Message, Vec<MessageId>)>, ArchiveError>;
 
+    /// The pins of a room, the newest `limit` of them, the first pin first: which messages, and the sequences of their pins.
+    async fn pins(&self, room: &RoomId, limit: u32) -> Result<Vec<(MessageId, Seq)>, ArchiveError>;
+
     /// Up to `limit` messages of a room with a sequence below `before` (the newest without it), oldest first.
     async fn messages_before(
         &self,

@@ -7,12 +7,14 @@ use super::ports::Role;
 pub enum Right {
     /// Take the text out of what somebody else wrote.
     DeleteOthers,
+    /// Pin messages, and take pins away.
+    Pin,
 }
 
 /// Whether a member of this role may do that.
 pub const fn may(role: Role, right: Right) -> bool {
     match (right, role) {
-        (Right::DeleteOthers, Role::Owner) => true,
-        (Right::DeleteOthers, Role::Member) => false,
+        (Right::DeleteOthers | Right::Pin, Role::Owner) => true,
+        (Right::DeleteOthers | Right::Pin, Role::Member) => false,
     }
 }

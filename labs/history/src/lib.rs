@@ -53,6 +53,7 @@ pub const DEDUP_TTL_MS: u64 = 10 * 60 * 1000;
 pub const STREAM_MAX: u64 = 100_000;
 /// How often one message can be edited.
 pub const EDITS_MAX: usize = 100;
+pub use chatlab_kit::message::{PINS_MAX, REACTIONS_MAX};
 /// The most messages one [`History::since`] returns.
 pub const SINCE_MAX: usize = 500;
 
@@ -113,12 +114,12 @@ impl Default for Policy {
     }
 }
 
-/// A change of a message, told by a message of its own.
+/// Something that is done to a message, told by a message of its own: an edit, a deletion, a pin, a reaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Alter<'a> {
-    /// What is appended: of a kind that changes something, `about` the message that it changes.
+    /// What is appended: of a kind that is about another message, and which one.
     pub change: &'a Draft,
-    /// Whether its sender may change what others wrote.
+    /// Whether its sender may edit and delete what others wrote.
     pub others: bool,
     /// The ids of the message's edits, by somebody who has found it where it is kept for longer: then it need not be here.
     pub older: Option<&'a [MessageId]>,
@@ -146,8 +147,41 @@ pub enum Unaltered {
     NoText,
     /// It was edited [`EDITS_MAX`] times.
     TooOften,
+    /// It is pinned, or bears that reaction of that user, already.
+    Same,
+    /// It is not pinned, or bears no such reaction of that user.
+    None,
+    /// The room has [`PINS_MAX`] pins, or the message [`REACTIONS_MAX`] reactions.
+    Full,
+    /// The pins of the room are not known here: [list](History::repin) them first.
+    Unlisted,
     /// This variant keeps no order of changes.
     Unordered,
+}
+
+/// A pinned message, and what it is, where it is here.
+pub type Pinned = (MessageId, Option<Message>);
+
+/// How far a user is in a room; 0 where nothing was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Everything up to this sequence was read.
+    pub read: Seq,
+    /// Everything up to this sequence has come to a device.
+    pub delivered: Seq,
+}
+
+/// Where a user's marks are, and what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marked {
+    /// The room's last sequence.
+    pub head: Seq,
+    /// The marks.
+    pub at: Marks,
+    /// How many messages that stand for themselves came after the one that was read last, of those that are kept here.
+    pub unread: u64,
+    /// Whether a mark has moved.
+    pub moved: bool,
 }
 
 /// The port: what the server asks of message history.
@@ -156,7 +190,7 @@ pub enum Unaltered {
 /// [`Message::changed`]; pages and [`History::since`] show each message as it is *now*. Two ways lead there. [`History::edit`] and
 /// [`History::delete`] change the message and nothing else: whoever has seen it is not told, as `since` answers what came after a
 /// position. [`History::alter`] appends a message about the change in the same step, so that everybody is told, in the room's order, live
-/// and on a resume.
+/// and on a resume; pins and reactions are made by it alone.
 #[async_trait]
 pub trait History: Send + Sync {
     /// In one round trip: recognises a retry by sender and client id, gives the next sequence,
@@ -203,5 +237,36 @@ pub trait History: Send + Sync {
     async fn alter(&self, alter: Alter<'_>) -> LabResult<Altered> {
         let _ = alter;
         Ok(Altered::Refused(Unaltered::Unordered))
+    }
+
+    /// The pinned messages of a room, the first pin first, at most [`PINS_MAX`]. None when they are not known here: Redis lost them, or
+    /// nobody asked before.
+    ///
+    /// Only the reference keeps pins.
+    async fn pins(&self, room: &RoomId) -> LabResult<Option<Vec<Pinned>>> {
+        let _ = room;
+        Ok(Some(Vec::new()))
+    }
+
+    /// Puts the pins of a room down as somebody has found them where they are kept for longer: ids, and the sequences of their pins. Does
+    /// nothing where they are known.
+    async fn repin(&self, room: &RoomId, pins: &[(MessageId, Seq)]) -> LabResult<()> {
+        let _ = (room, pins);
+        Ok(())
+    }
+
+    /// Moves a user's marks in a room forward, at most to the last message, and counts what is unread, in one round trip. Marks of 0 only
+    /// count. No message is written for it, and nothing for anybody else: a reader costs the same in a room of ten and of ten thousand.
+    ///
+    /// None where this variant keeps no marks: only the reference does.
+    async fn mark(&self, room: &RoomId, user: &UserId, to: Marks) -> LabResult<Option<Marked>> {
+        let _ = (room, user, to);
+        Ok(None)
+    }
+
+    /// Forgets a user's marks in a room.
+    async fn unmark(&self, room: &RoomId, user: &UserId) -> LabResult<()> {
+        let _ = (room, user);
+        Ok(())
     }
 }

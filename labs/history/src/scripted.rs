@@ -83,7 +83,7 @@ impl History for Scripted {
         let s = self.structure;
         let call = s.call(&s.append, &draft.room, Some((&draft.from, &draft.cid)));
         let reply: AppendReply = append_args(call, draft, self.policy)?.run(&mut self.redis.clone()).await?;
-        appended(s.key(&draft.room, "sent"), reply)
+        appended(|| s.key(&draft.room, "sent"), reply)
     }
 
     async fn head(&self, room: &RoomId) -> LabResult<Position> {

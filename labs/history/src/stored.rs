@@ -64,28 +64,32 @@ pub(crate) fn append_args(call: Call, draft: &Draft, policy: Policy) -> LabResul
 /// What an append script answers.
 pub(crate) type AppendReply = (String, Seq, String, u64, bool);
 
-/// Reads the answer of an append script.
-pub(crate) fn appended(key: String, reply: AppendReply) -> LabResult<Appended> {
+/// Reads the answer of an append script; `key` is only named where it is wrong.
+pub(crate) fn appended(key: impl FnOnce() -> String, reply: AppendReply) -> LabResult<Appended> {
     let (epoch, seq, id, ts, duplicate) = reply;
-    let id: MessageId = id.parse().map_err(|e| corrupt(key, &e))?;
+    let id: MessageId = id.parse().map_err(|e| corrupt(key(), &e))?;
     Ok(Appended { epoch: Epoch(epoch), seq, id, ts, duplicate })
 }
 
 /// Reads the answer of an alter script.
-pub(crate) fn altered(key: String, reply: redis::Value) -> LabResult<Altered> {
+pub(crate) fn altered(key: &dyn Fn() -> String, reply: redis::Value) -> LabResult<Altered> {
     if let Ok((_, epoch, seq, id, ts, duplicate)) =
         redis::from_redis_value_ref::<(String, String, Seq, String, u64, bool)>(&reply)
     {
         return appended(key, (epoch, seq, id, ts, duplicate)).map(Altered::Stored);
     }
-    let (why,): (String,) = redis::from_redis_value(reply).map_err(|e| corrupt(key.clone(), &e))?;
+    let (why,): (String,) = redis::from_redis_value(reply).map_err(|e| corrupt(key(), &e))?;
     Ok(Altered::Refused(match why.as_str() {
         "absent" => Unaltered::Absent,
         "gone" => Unaltered::Gone,
         "foreign" => Unaltered::Foreign,
         "no_text" => Unaltered::NoText,
         "too_often" => Unaltered::TooOften,
-        other => return Err(corrupt(key, &format!("`{other}` is no answer to a change"))),
+        "same" => Unaltered::Same,
+        "none" => Unaltered::None,
+        "full" => Unaltered::Full,
+        "unlisted" => Unaltered::Unlisted,
+        other => return Err(corrupt(key(), &format!("`{other}` is no answer to a change"))),
     }))
 }
 

@@ -16,9 +16,10 @@ use chatlab_kit::{
 };
 
 use crate::{
-    Alter, Altered, Announce, Appended, EDITS_MAX, History, Policy, Since, TOPIC, Unaltered,
+    Alter, Altered, Announce, Appended, EDITS_MAX, History, Marked, Marks, PINS_MAX, Pinned, Policy,
+    REACTIONS_MAX, Since, TOPIC, Unaltered,
     stored::{
-        AppendReply, altered, append_args, appended, change_args, check_limit, fresh_epoch, message,
+        AppendReply, altered, append_args, appended, change_args, check_limit, corrupt, fresh_epoch, message,
         messages, position, since, since_args,
     },
 };
@@ -54,14 +55,14 @@ pub(crate) static CHANGE: Script = Script::new(
 pub(crate) static FENCE: Script = Script::new(
     "history/fence",
     include_str!("../../../lua/history/fence.lua"),
-    &["meta", "log"],
+    &["meta", "log", "pins"],
     &["epoch", "seq", "id", "new_epoch"],
 );
 
 pub(crate) static ALTER: Script = Script::new(
     "history/alter",
     include_str!("../../../lua/history/alter.lua"),
-    &["meta", "log", "msg", "sent", "events", "live"],
+    &["meta", "log", "msg", "sent", "events", "live", "pins", "changes"],
     &[
         "new_epoch",
         "id",
@@ -76,13 +77,28 @@ pub(crate) static ALTER: Script = Script::new(
         "others",
         "body",
         "edits_max",
+        "pins_max",
+        "reactions_max",
         "older",
     ],
 );
 
+pub(crate) static PINS: Script =
+    Script::new("history/pins", include_str!("../../../lua/history/pins.lua"), &["pins", "msg"], &[]);
+
+pub(crate) static REPIN: Script =
+    Script::new("history/repin", include_str!("../../../lua/history/repin.lua"), &["pins"], &["listed"]);
+
+pub(crate) static MARK: Script = Script::new(
+    "history/mark",
+    include_str!("../../../lua/history/mark.lua"),
+    &["meta", "log", "changes", "marks"],
+    &["user", "read", "delivered"],
+);
+
 /// Every script of this variant.
-pub fn scripts() -> [&'static Script; 7] {
-    [&APPEND, &HEAD, &PAGE, &SINCE, &CHANGE, &FENCE, &ALTER]
+pub fn scripts() -> [&'static Script; 10] {
+    [&APPEND, &HEAD, &PAGE, &SINCE, &CHANGE, &FENCE, &ALTER, &PINS, &REPIN, &MARK]
 }
 
 /// A call of `script` with its keys; only an append has a sender.
@@ -95,6 +111,9 @@ pub(crate) fn call(script: &'static Script, room: &RoomId, sent: Option<(&UserId
             ("sent", Some((from, cid))) => keys.sent(from, cid),
             ("events", _) => keys.events(TOPIC),
             ("live", _) => keys.live(),
+            ("pins", _) => keys.pins(),
+            ("changes", _) => keys.changes(),
+            ("marks", _) => keys.marks(),
             _ => keys.meta(),
         })
     })
@@ -127,7 +146,7 @@ impl ZsetHash {
     pub(crate) async fn append_as(&self, draft: &Draft, cid: &ClientMsgId) -> LabResult<Appended> {
         let call = call(&APPEND, &draft.room, Some((&draft.from, cid)));
         let reply: AppendReply = append_args(call, draft, self.policy)?.run(&mut self.redis.clone()).await?;
-        appended(RoomKeys::new(&draft.room).sent(&draft.from, cid), reply)
+        appended(|| RoomKeys::new(&draft.room).sent(&draft.from, cid), reply)
     }
 
     async fn change(&self, room: &RoomId, call: Call) -> LabResult<Option<Message>> {
@@ -187,7 +206,7 @@ impl History for ZsetHash {
 
     async fn alter(&self, alter: Alter<'_>) -> LabResult<Altered> {
         let draft = alter.change;
-        let (Some(about), Some(what)) = (draft.about, draft.kind.change()) else {
+        let Some(about) = draft.about.filter(|_| draft.kind.is_about_another()) else {
             return Ok(Altered::Refused(Unaltered::Absent));
         };
         // Found elsewhere, if only without edits, is not the same as not looked for.
@@ -197,14 +216,48 @@ impl History for ZsetHash {
         let call = call(&ALTER, &draft.room, Some((&draft.from, &draft.cid)));
         let reply: redis::Value = append_args(call, draft, self.policy)?
             .arg(about.to_string())
-            .arg(what.as_str())
+            .arg(draft.kind.as_str())
             .arg(draft.from.to_string())
             .arg(u8::from(alter.others))
             .arg(&draft.body)
             .arg(EDITS_MAX)
+            .arg(PINS_MAX)
+            .arg(REACTIONS_MAX)
             .arg(older.unwrap_or_default())
             .run(&mut self.redis.clone())
             .await?;
-        altered(RoomKeys::new(&draft.room).sent(&draft.from, &draft.cid), reply)
+        altered(&|| RoomKeys::new(&draft.room).sent(&draft.from, &draft.cid), reply)
+    }
+
+    async fn pins(&self, room: &RoomId) -> LabResult<Option<Vec<Pinned>>> {
+        let keys = RoomKeys::new(room);
+        let (known, ids, envelopes): (bool, Vec<String>, Vec<Option<Vec<u8>>>) =
+            call(&PINS, room, None).run(&mut self.redis.clone()).await?;
+        if !known {
+            return Ok(None);
+        }
+        let pins = ids.iter().zip(envelopes).map(|(id, envelope)| {
+            let id = id.parse().map_err(|e| corrupt(keys.pins(), &e))?;
+            Ok((id, envelope.map(|bytes| message(&keys.msg(), &bytes)).transpose()?))
+        });
+        pins.collect::<LabResult<_>>().map(Some)
+    }
+
+    async fn repin(&self, room: &RoomId, pins: &[(MessageId, Seq)]) -> LabResult<()> {
+        let listed: Vec<String> = pins.iter().map(|(id, seq)| format!("{id} {seq}")).collect();
+        let _: bool = call(&REPIN, room, None).arg(listed.join(" ")).run(&mut self.redis.clone()).await?;
+        Ok(())
+    }
+
+    async fn mark(&self, room: &RoomId, user: &UserId, to: Marks) -> LabResult<Option<Marked>> {
+        let call = call(&MARK, room, None).arg(user.to_string()).arg(to.read).arg(to.delivered);
+        let (head, read, delivered, unread, moved) = call.run(&mut self.redis.clone()).await?;
+        Ok(Some(Marked { head, at: Marks { read, delivered }, unread, moved }))
+    }
+
+    async fn unmark(&self, room: &RoomId, user: &UserId) -> LabResult<()> {
+        let marks = RoomKeys::new(room).marks();
+        let mut forget = redis::cmd("HDEL");
+        Ok(forget.arg(marks).arg(user.to_string()).query_async(&mut self.redis.clone()).await?)
     }
 }

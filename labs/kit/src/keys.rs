@@ -102,6 +102,23 @@ pub const TABLE: &[KeyRow] = &[
     row("{pN}:room:RID:log", "zset", "none", "HOT_MESSAGES", "history", "message ids by sequence"),
     row("{pN}:room:RID:msg", "hash", "none", "HOT_MESSAGES", "history", "message id to envelope"),
     row(
+        "{pN}:room:RID:changes",
+        "zset",
+        "none",
+        "HOT_MESSAGES",
+        "history",
+        "the sequences of what is about other messages: they are never unread",
+    ),
+    row("{pN}:room:RID:marks", "hash", "none", "members", "history", "user to `READ DELIVERED`, sequences"),
+    row(
+        "{pN}:room:RID:pins",
+        "zset",
+        "none",
+        "PINS_MAX",
+        "history",
+        "pinned message ids by their pin's sequence",
+    ),
+    row(
         "{pN}:room:RID:sent:UID:CID",
         "string",
         "DEDUP_TTL_MS",
@@ -282,6 +299,21 @@ impl RoomKeys {
         self.key("msg")
     }
 
+    /// The sequences of what is about other messages.
+    pub fn changes(&self) -> String {
+        self.key("changes")
+    }
+
+    /// How far each member is.
+    pub fn marks(&self) -> String {
+        self.key("marks")
+    }
+
+    /// The pinned messages.
+    pub fn pins(&self) -> String {
+        self.key("pins")
+    }
+
     /// Remembers a sent message by its sender's own id.
     pub fn sent(&self, user: &UserId, cid: &ClientMsgId) -> String {
         self.key(&format!("sent:{user}:{cid}"))
@@ -317,6 +349,9 @@ mod tests {
             keys.meta(),
             keys.log(),
             keys.msg(),
+            keys.pins(),
+            keys.changes(),
+            keys.marks(),
             keys.live(),
             keys.sent(&user, &"c".parse().unwrap()),
             keys.events("message.created"),
@@ -337,6 +372,9 @@ mod tests {
             keys.meta(),
             keys.log(),
             keys.msg(),
+            keys.pins(),
+            keys.changes(),
+            keys.marks(),
             keys.live(),
             keys.sent(&user, &cid),
             keys.events("message.created"),

@@ -25,6 +25,9 @@ pub struct Script {
     sha: OnceLock<String>,
 }
 
+/// Room for the arguments of most calls, in bytes: a message, its ids and its bounds.
+const TYPICAL_BYTES: usize = 640;
+
 /// The fields that every header must have, besides `KEYS` and `ARGV`.
 const HEADER_FIELDS: [&str; 4] = ["Purpose:", "Guarantee:", "Returns:", "Complexity:"];
 
@@ -46,7 +49,8 @@ impl Script {
 
     /// Starts a call.
     pub fn call(&'static self) -> Call {
-        Call { script: self, keys: Vec::with_capacity(self.keys.len()), args: redis::Cmd::new(), given: 0 }
+        let args = redis::Cmd::with_capacity(self.args.len(), TYPICAL_BYTES);
+        Call { script: self, keys: Vec::with_capacity(self.keys.len()), args, given: 0 }
     }
 
     /// Compares header, body and binding; the error names the first difference.
@@ -124,8 +128,10 @@ impl Call {
     }
 
     fn command(&self, verb: &str, script: &str) -> redis::Cmd {
-        let mut cmd = redis::cmd(verb);
-        cmd.arg(script).arg(self.keys.len()).arg(&self.keys);
+        let keys: usize = self.keys.iter().map(String::len).sum();
+        let arguments = 3 + self.keys.len() + self.given;
+        let mut cmd = redis::Cmd::with_capacity(arguments, script.len() + keys + TYPICAL_BYTES);
+        cmd.arg(verb).arg(script).arg(self.keys.len()).arg(&self.keys);
         for arg in self.args.args_iter() {
             if let redis::Arg::Simple(bytes) = arg {
                 cmd.arg(bytes);

@@ -9,6 +9,12 @@ use crate::ids::{ClientMsgId, MessageId, RoomId, UserId};
 
 /// The longest message body, in bytes of UTF-8.
 pub const MAX_BODY_BYTES: usize = 4096;
+/// The longest emoji, in bytes of UTF-8: a family of four takes 25, a flag by tags 28.
+pub const MAX_EMOJI_BYTES: usize = 64;
+/// The most reactions of one message, all users and emojis together.
+pub const REACTIONS_MAX: usize = 256;
+/// The most pinned messages of a room.
+pub const PINS_MAX: usize = 50;
 /// The most messages in one page of history.
 pub const MAX_PAGE: usize = 200;
 /// The longest name of an epoch, in bytes.
@@ -42,6 +48,14 @@ pub enum MessageKind {
     Edit,
     /// Takes the text away from the message that it is `about`.
     Delete,
+    /// Pins the message that it is `about` in its room.
+    Pin,
+    /// Takes the pin of the message that it is `about` away.
+    Unpin,
+    /// A reaction to the message that it is `about`: the emoji is the `body`.
+    React,
+    /// Takes that reaction back.
+    Unreact,
 }
 
 impl MessageKind {
@@ -52,16 +66,21 @@ impl MessageKind {
             Self::System => "system",
             Self::Edit => "edit",
             Self::Delete => "delete",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
+            Self::React => "react",
+            Self::Unreact => "unreact",
         }
     }
 
-    /// What it does to the message that it is about.
-    pub const fn change(self) -> Option<Change> {
-        match self {
-            Self::Text | Self::System => None,
-            Self::Edit => Some(Change::Edited),
-            Self::Delete => Some(Change::Deleted),
-        }
+    /// Whether it changes what another message says.
+    pub const fn changes_text(self) -> bool {
+        matches!(self, Self::Edit | Self::Delete)
+    }
+
+    /// Whether it says something about another message, and is nothing by itself.
+    pub const fn is_about_another(self) -> bool {
+        !matches!(self, Self::Text | Self::System)
     }
 }
 
@@ -79,10 +98,11 @@ pub struct Draft {
     /// What it is.
     #[serde(default)]
     pub kind: MessageKind,
-    /// The message that this one changes; none for what stands for itself.
+    /// The message that this one is about: edits, deletes, pins, reacts to; none for what stands for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<MessageId>,
-    /// The text. Empty in a message that was deleted, in what deletes one, and in the edits of one that was deleted later.
+    /// The text; of a reaction its emoji. Empty in a message that was deleted, in what deletes or pins one, and in the edits of one that was
+    /// deleted later.
     #[schemars(length(max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
     pub body: String,
 }
@@ -99,9 +119,24 @@ pub struct Message {
     /// What became of it since; none for most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Changed>,
+    /// The reactions that it has now, in the order in which each emoji came first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = REACTIONS_MAX))]
+    pub reactions: Vec<Reaction>,
     /// The rest. Of a deleted message the body is empty.
     #[serde(flatten)]
     pub draft: Draft,
+}
+
+/// One emoji under a message, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reaction {
+    /// The emoji.
+    #[schemars(length(min = 1, max = MAX_EMOJI_BYTES), extend("x-max-bytes" = MAX_EMOJI_BYTES))]
+    pub emoji: String,
+    /// Who reacted so, the first one first.
+    #[schemars(length(min = 1, max = REACTIONS_MAX))]
+    pub users: Vec<UserId>,
 }
 
 /// The latest change of a message that keeps its place.
@@ -168,7 +203,7 @@ pub struct Envelope<'a> {
     pub seq: Seq,
     /// Milliseconds since 1970 by Redis' clock.
     pub ts: u64,
-    /// A JSON object: the serialised [`Draft`], and [`Changed`] as `changed` when it was changed.
+    /// A JSON object: the serialised [`Draft`], and `changed` and `reactions` of [`Message`] when it has them.
     pub json: &'a str,
 }
 
@@ -195,12 +230,15 @@ impl<'a> Envelope<'a> {
         struct Stored {
             #[serde(default)]
             changed: Option<Changed>,
+            #[serde(default)]
+            reactions: Vec<Reaction>,
             #[serde(flatten)]
             draft: Draft,
         }
-        let Stored { changed, draft } =
+        let Stored { changed, reactions, draft } =
             serde_json::from_str(self.json).map_err(|_| EnvelopeError("the JSON is not a message"))?;
-        Ok(Message { epoch: Epoch(self.epoch.to_owned()), seq: self.seq, ts: self.ts, changed, draft })
+        let (epoch, seq, ts) = (Epoch(self.epoch.to_owned()), self.seq, self.ts);
+        Ok(Message { epoch, seq, ts, changed, reactions, draft })
     }
 
     /// The `message` frame for a client: head and body spliced, nothing serialised again.

@@ -404,6 +404,8 @@ fn reply_id(frame: &ServerFrame) -> Option<RequestId> {
         | ServerFrame::Ok { id, .. }
         | ServerFrame::Ack { id, .. }
         | ServerFrame::Page { id, .. }
+        | ServerFrame::Pins { id, .. }
+        | ServerFrame::Marks { id, .. }
         | ServerFrame::Who { id, .. } => Some(*id),
         ServerFrame::Error { id, .. } => *id,
         _ => None,

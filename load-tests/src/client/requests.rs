@@ -2,8 +2,8 @@
 
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
-    message::{MessageKind, Position, Seq},
-    wire::{AckLevel, ClientFrame, RequestId, ServerFrame},
+    message::{Message, MessageKind, Position, Seq},
+    wire::{AckLevel, ClientFrame, MarkRoom, RequestId, RoomMarks, ServerFrame},
 };
 
 use super::{Ack, Joined, Page, Result, Who, WsClient, unexpected};
@@ -90,6 +90,55 @@ impl WsClient {
     pub async fn delete(&mut self, room: RoomId, cid: &str, msg: MessageId) -> Result<Ack> {
         let (id, cid) = (self.next_request(), cid.parse()?);
         self.acked(id, &ClientFrame::Delete { id, room, cid, msg, level: AckLevel::Memory }).await
+    }
+
+    /// Pins a message, or takes its pin away.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn pin(&mut self, room: RoomId, cid: &str, msg: MessageId, on: bool) -> Result<Ack> {
+        let (id, cid) = (self.next_request(), cid.parse()?);
+        self.acked(id, &ClientFrame::Pin { id, room, cid, msg, on, level: AckLevel::Memory }).await
+    }
+
+    /// Reacts to a message, or takes that back.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn react(
+        &mut self,
+        room: RoomId,
+        cid: &str,
+        msg: MessageId,
+        (emoji, on): (&str, bool),
+    ) -> Result<Ack> {
+        let (id, cid, emoji) = (self.next_request(), cid.parse()?, emoji.to_owned());
+        let level = AckLevel::Memory;
+        self.acked(id, &ClientFrame::React { id, room, cid, msg, emoji, on, level }).await
+    }
+
+    /// The pinned messages of a room.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn pins(&mut self, room: RoomId) -> Result<Vec<Message>> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Pins { id, room }, "pins").await? {
+            ServerFrame::Pins { messages, .. } => Ok(messages),
+            other => Err(unexpected("pins", &other)),
+        }
+    }
+
+    /// Says how far rooms were read and what has come; how much is unread.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn mark(&mut self, rooms: &[MarkRoom]) -> Result<Vec<RoomMarks>> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Mark { id, rooms: rooms.to_vec() }, "marks").await? {
+            ServerFrame::Marks { rooms, .. } => Ok(rooms),
+            other => Err(unexpected("marks", &other)),
+        }
     }
 
     async fn acked(&mut self, id: RequestId, frame: &ClientFrame) -> Result<Ack> {

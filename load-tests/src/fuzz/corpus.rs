@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Epoch, MessageKind, Position},
-    wire::{AckLevel, ClientFrame, VERSION},
+    wire::{AckLevel, ClientFrame, MarkRoom, VERSION},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -31,7 +31,9 @@ pub(super) fn client_frames() -> Vec<Value> {
         [
             ClientFrame::Send { id, room, cid: cid.clone(), kind, body: body.clone(), level },
             ClientFrame::Edit { id, room, cid: cid.clone(), msg, body, level },
-            ClientFrame::Delete { id, room, cid, msg, level },
+            ClientFrame::Delete { id, room, cid: cid.clone(), msg, level },
+            ClientFrame::Pin { id, room, cid: cid.clone(), msg, on: true, level },
+            ClientFrame::React { id, room, cid, msg, emoji: "👍".into(), on: true, level },
         ]
     });
     let frames = [
@@ -43,6 +45,9 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::History { id, room, before: Some(9), limit: Some(5) },
         ClientFrame::History { id, room, before: None, limit: None },
         ClientFrame::Who { id, room, start_after: Some(UserId(uuid)), limit: Some(5) },
+        ClientFrame::Pins { id, room },
+        ClientFrame::Mark { id, rooms: vec![MarkRoom { room, read: Some(3), delivered: Some(5) }] },
+        ClientFrame::Mark { id, rooms: vec![MarkRoom { room, read: None, delivered: None }; 3] },
         ClientFrame::Typing { id, room, on: true },
         ClientFrame::Leave { id, room },
     ];
@@ -60,6 +65,10 @@ pub(super) fn events() -> Vec<Value> {
         json!(["message", { "room": ROOM, "cid": "c-1", "body": "hello there" }]),
         json!(["message:update", { "room": ROOM, "cid": "c-2", "msg": ROOM, "body": "other" }]),
         json!(["message:delete", { "room": ROOM, "cid": "c-3", "msg": ROOM }]),
+        json!(["message:pin", { "room": ROOM, "cid": "c-4", "msg": ROOM, "on": true }]),
+        json!(["message:react", { "room": ROOM, "cid": "c-5", "msg": ROOM, "emoji": "👍", "on": false }]),
+        json!(["message:read", { "rooms": [{ "room": ROOM, "read": 3 }, { "room": ROOM }] }]),
+        json!(["chat:pins", { "room": ROOM }]),
         json!(["message:typing", { "room": ROOM, "on": true }]),
         json!(["chat:create", { "name": "Tea" }]),
         json!(["chat:join", { "room": ROOM }]),
@@ -69,7 +78,7 @@ pub(super) fn events() -> Vec<Value> {
         json!(["user:get-online", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
         // What there is not, or not yet.
         json!(["user:status", { "status": "away", "text": "tea" }]),
-        json!(["message:react", { "room": ROOM, "id": ROOM, "emoji": "👍" }]),
+        json!(["message:forward", { "room": ROOM, "msg": ROOM, "to": ROOM }]),
         json!(["message", ROOM, "hello there", 3, null, [1, 2]]),
     ]
 }
@@ -91,6 +100,10 @@ mod tests {
             ClientFrame::Send { .. } => "send",
             ClientFrame::Edit { .. } => "edit",
             ClientFrame::Delete { .. } => "delete",
+            ClientFrame::Pin { .. } => "pin",
+            ClientFrame::React { .. } => "react",
+            ClientFrame::Pins { .. } => "pins",
+            ClientFrame::Mark { .. } => "mark",
             ClientFrame::History { .. } => "history",
             ClientFrame::Who { .. } => "who",
             ClientFrame::Typing { .. } => "typing",
@@ -102,6 +115,6 @@ mod tests {
         let frames: Vec<ClientFrame> =
             client_frames().into_iter().map(|value| serde_json::from_value(value).unwrap()).collect();
         let names: BTreeSet<_> = frames.iter().map(name).collect();
-        assert_eq!(names.len(), 11, "{names:?}");
+        assert_eq!(names.len(), 15, "{names:?}");
     }
 }

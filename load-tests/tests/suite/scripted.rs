@@ -192,6 +192,20 @@ impl Server {
                 let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
                 self.send(&mut hub, out, (id, level), draft)
             }
+            ClientFrame::Pin { id, room, cid, msg, on, level } => {
+                let kind = if on { MessageKind::Pin } else { MessageKind::Unpin };
+                let (about, body) = (Some(msg), String::new());
+                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
+                self.send(&mut hub, out, (id, level), draft)
+            }
+            ClientFrame::React { id, room, cid, msg, emoji, on, level } => {
+                let kind = if on { MessageKind::React } else { MessageKind::Unreact };
+                let (about, body) = (Some(msg), emoji);
+                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
+                self.send(&mut hub, out, (id, level), draft)
+            }
+            ClientFrame::Pins { id, room } => vec![ServerFrame::Pins { id, room, messages: vec![] }],
+            ClientFrame::Mark { id, .. } => vec![ServerFrame::Marks { id, rooms: vec![] }],
             ClientFrame::History { id, room, before, limit } => {
                 let log = hub.rooms.get(&room).map_or(&[][..], |r| r.log.as_slice());
                 let older: Vec<_> =
@@ -232,7 +246,14 @@ impl Server {
         if self.faults.hang_up_at == Some(seq) {
             let _ = out.send("HANG UP".into());
         }
-        room.log.push(Message { epoch: epoch(), seq, ts, changed: None, draft: draft.clone() });
+        room.log.push(Message {
+            epoch: epoch(),
+            seq,
+            ts,
+            changed: None,
+            reactions: Vec::new(),
+            draft: draft.clone(),
+        });
         let envelope = format!("ep1 {seq} {ts} {}", serde_json::to_string(&draft).unwrap());
         let text = Envelope::parse(envelope.as_bytes()).unwrap().frame();
         for (nth, (member, held)) in room.members.iter_mut().enumerate() {

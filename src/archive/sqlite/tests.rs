@@ -57,7 +57,14 @@ async fn a_message_is_kept_once_and_comes_back_as_it_was() {
             let (id, from) = (MessageId::new(), UserId::new());
             let (cid, body) = (format!("c-{seq}").parse().unwrap(), format!("nr {seq} ✓"));
             let draft = Draft { room, id, from, cid, kind: MessageKind::System, about: None, body };
-            Message { epoch: Epoch("e".into()), seq, ts: 7 + seq, changed: None, draft }
+            Message {
+                epoch: Epoch("e".into()),
+                seq,
+                ts: 7 + seq,
+                changed: None,
+                reactions: Vec::new(),
+                draft,
+            }
         })
         .collect();
     archive.add_messages(&messages).await.unwrap();
@@ -134,7 +141,7 @@ async fn what_changes_a_message_may_come_before_it() {
     let message = |seq, from, kind, about, body: &str| {
         let cid = format!("c-{seq}").parse().unwrap();
         let draft = Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() };
-        Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, draft }
+        Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions: Vec::new(), draft }
     };
     let first = message(1, author, MessageKind::Text, None, "first");
     let id = first.draft.id;
@@ -169,5 +176,60 @@ async fn what_changes_a_message_may_come_before_it() {
         assert_eq!(now[0].changed, Some(deleted), "{order:?} by {batch}");
         assert!(now.iter().map(|m| m.draft.kind).eq(all.iter().map(|m| m.draft.kind)));
         assert!(now.iter().all(|m| m.draft.body.is_empty()), "{order:?} by {batch}: {now:?}");
+    }
+}
+
+/// What is said about a message by the last of each user counts, whatever came first.
+#[tokio::test]
+async fn reactions_and_pins_are_what_was_said_last() {
+    use MessageKind::{Delete, Pin, React, Text, Unpin, Unreact};
+    let (room, ada, bob) = (RoomId::new(), UserId::new(), UserId::new());
+    let message = |seq, from, kind, about, body: &str| {
+        let cid = format!("c-{seq}").parse().unwrap();
+        let draft = Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() };
+        let reactions = Vec::new();
+        Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions, draft }
+    };
+    let texts = [1, 2, 3].map(|seq| message(seq, ada, Text, None, "text"));
+    let [one, two, three] = texts.each_ref().map(|text| Some(text.draft.id));
+    let said = [
+        message(4, ada, React, one, "👍"),
+        message(5, bob, React, one, "🎉"),
+        message(6, bob, React, one, "👍"),
+        message(7, ada, Unreact, one, "👍"),
+        message(8, bob, React, two, "👍"),
+        message(9, bob, Unreact, two, "👍"),
+        message(10, bob, React, three, "👍"),
+        message(11, ada, Pin, three, ""),
+        message(12, ada, Pin, two, ""),
+        message(13, ada, Pin, one, ""),
+        message(14, ada, Unpin, two, ""),
+        message(15, ada, Unpin, one, ""),
+        message(16, ada, Pin, one, ""),
+        message(17, ada, Delete, three, ""),
+    ];
+    let all: Vec<Message> = texts.into_iter().chain(said).collect();
+    for reversed in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let mut ordered = all.clone();
+        if reversed {
+            ordered.reverse();
+        }
+        for some in ordered.chunks(3) {
+            archive.add_messages(some).await.unwrap();
+        }
+        let now = archive.messages_before(&room, Some(4), 9).await.unwrap();
+        let reactions: Vec<Vec<_>> = now
+            .iter()
+            .map(|message| message.reactions.iter().map(|one| (one.emoji.as_str(), &one.users[..])).collect())
+            .collect();
+        assert_eq!(reactions, [vec![("🎉", &[bob][..]), ("👍", &[bob])], vec![], vec![]]);
+        let (kept, edits) = archive.message(&room, &one.unwrap()).await.unwrap().unwrap();
+        assert_eq!((kept.reactions.len(), edits), (2, vec![]));
+        assert_eq!(archive.pins(&room, 9).await.unwrap(), [(one.unwrap(), 16)]);
+        assert_eq!(archive.pins(&RoomId::new(), 9).await.unwrap(), []);
+        let about = archive.messages_before(&room, None, 14).await.unwrap();
+        assert!(about.iter().all(|message| message.reactions.is_empty() && message.changed.is_none()));
     }
 }

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
-    wire::{AckLevel, ClientFrame, RequestId},
+    wire::{AckLevel, ClientFrame, MarkRoom, RequestId},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -45,7 +45,7 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
     match name {
         "id" => check::<RequestId>(value),
         "v" => check::<u32>(value),
-        "token" | "name" | "body" => check::<String>(value),
+        "token" | "name" | "body" | "emoji" => check::<String>(value),
         "on" => check::<bool>(value),
         "room" => check::<RoomId>(value),
         "cid" => check::<ClientMsgId>(value),
@@ -55,6 +55,7 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "after" => check::<Option<Position>>(value),
         "before" => check::<Option<Seq>>(value),
         "start_after" => check::<Option<UserId>>(value),
+        "rooms" => check::<Vec<MarkRoom>>(value),
         "limit" => check::<Option<u32>>(value),
         _ => None,
     }

@@ -53,6 +53,26 @@ pub(super) async fn handle(
             answer(gateway, connection, sent, place, request);
             return Ok(());
         }
+        ClientFrame::Pin { id, room, cid, msg, on, level } => {
+            let place = place_for(connection, level)?;
+            let stored = chat.pin(connection, room, cid.clone(), msg, on).await?;
+            let sent = Sent { id, room, cid, stored, wanted: level };
+            answer(gateway, connection, sent, place, request);
+            return Ok(());
+        }
+        ClientFrame::React { id, room, cid, msg, emoji, on, level } => {
+            let place = place_for(connection, level)?;
+            let stored = chat.react(connection, room, cid.clone(), msg, (emoji, on)).await?;
+            let sent = Sent { id, room, cid, stored, wanted: level };
+            answer(gateway, connection, sent, place, request);
+            return Ok(());
+        }
+        ClientFrame::Pins { id, room } => {
+            ServerFrame::Pins { id, room, messages: chat.pins(connection, room).await? }
+        }
+        ClientFrame::Mark { id, rooms } => {
+            ServerFrame::Marks { id, rooms: chat.mark(connection, &rooms).await? }
+        }
         ClientFrame::History { id, room, before, limit } => {
             let page = chat.page(connection, room, before, limit).await?;
             ServerFrame::Page { id, room, messages: page.messages, next: page.next }
@@ -100,6 +120,10 @@ pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Send { .. } => "send",
         ClientFrame::Edit { .. } => "edit",
         ClientFrame::Delete { .. } => "delete",
+        ClientFrame::Pin { .. } => "pin",
+        ClientFrame::React { .. } => "react",
+        ClientFrame::Pins { .. } => "pins",
+        ClientFrame::Mark { .. } => "mark",
         ClientFrame::History { .. } => "history",
         ClientFrame::Who { .. } => "who",
         ClientFrame::Typing { .. } => "typing",
@@ -117,6 +141,10 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Send { id, .. }
         | ClientFrame::Edit { id, .. }
         | ClientFrame::Delete { id, .. }
+        | ClientFrame::Pin { id, .. }
+        | ClientFrame::React { id, .. }
+        | ClientFrame::Pins { id, .. }
+        | ClientFrame::Mark { id, .. }
         | ClientFrame::History { id, .. }
         | ClientFrame::Who { id, .. }
         | ClientFrame::Typing { id, .. } => Some(*id),

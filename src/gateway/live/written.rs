@@ -30,7 +30,7 @@ impl Written {
             Mark::Left(room, user) if outbox.owner.get() == Some(user) => {
                 self.0.retain(|(of, _)| of != room);
             }
-            Mark::None | Mark::Left(..) | Mark::Presence(..) | Mark::Typing(..) => {}
+            Mark::None | Mark::Left(..) | Mark::Presence(..) | Mark::Typing(..) | Mark::Receipt(..) => {}
         }
     }
 

@@ -15,11 +15,15 @@ use crate::{
 };
 
 /// The events that a client may send, and the native requests that they are.
-const EVENTS: [(&str, &str); 9] = [
+const EVENTS: [(&str, &str); 13] = [
     ("message", "send"),
     ("message:update", "edit"),
     ("message:delete", "delete"),
+    ("message:pin", "pin"),
+    ("message:react", "react"),
+    ("message:read", "mark"),
     ("message:typing", "typing"),
+    ("chat:pins", "pins"),
     ("chat:create", "create"),
     ("chat:join", "join"),
     ("chat:leave", "leave"),

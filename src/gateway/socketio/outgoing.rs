@@ -16,17 +16,18 @@ use crate::{
 };
 
 /// Native frames that are told under another name.
-const EVENTS: [(&[u8], &str); 7] = [
+const EVENTS: [(&[u8], &str); 8] = [
     (b"message", "message"),
     (b"presence", "user:status"),
     (b"typing", "message:typing"),
+    (b"receipt", "message:read"),
     (b"resync", "resync"),
     (b"left", "left"),
     (b"welcome", "welcome"),
     (b"error", "error"),
 ];
 /// Native frames that answer a request.
-const ANSWERS: [&[u8]; 5] = [b"ok", b"ack", b"page", b"who", b"error"];
+const ANSWERS: [&[u8]; 7] = [b"ok", b"ack", b"page", b"pins", b"marks", b"who", b"error"];
 
 /// The words of Socket.IO.
 pub struct SocketIo;
@@ -82,13 +83,15 @@ fn translate(text: &[u8]) -> Option<Bytes> {
 
 /// What a message is told as: what changes another one has a name of its own. Within a text the quotes would be escaped.
 fn message_event(rest: &[u8]) -> &'static str {
-    let is = |kind: &[u8]| rest.windows(kind.len()).any(|part| part == kind);
-    if is(br#","kind":"edit","#) {
-        "message:update"
-    } else if is(br#","kind":"delete","#) {
-        "message:delete"
-    } else {
-        "message"
+    const KIND: &[u8] = br#","kind":""#;
+    let Some(at) = rest.windows(KIND.len()).position(|part| part == KIND) else { return "message" };
+    let kind = rest[at + KIND.len()..].split(|byte| *byte == b'"').next().unwrap_or_default();
+    match kind {
+        b"edit" => "message:update",
+        b"delete" => "message:delete",
+        b"pin" | b"unpin" => "message:pin",
+        b"react" | b"unreact" => "message:react",
+        _ => "message",
     }
 }
 
@@ -184,10 +187,20 @@ mod tests {
             (MessageKind::Text, None, "message"),
             (MessageKind::Edit, Some(MessageId::new()), "message:update"),
             (MessageKind::Delete, Some(MessageId::new()), "message:delete"),
+            (MessageKind::Pin, Some(MessageId::new()), "message:pin"),
+            (MessageKind::Unpin, Some(MessageId::new()), "message:pin"),
+            (MessageKind::React, Some(MessageId::new()), "message:react"),
+            (MessageKind::Unreact, Some(MessageId::new()), "message:react"),
         ];
         for (kind, about, name) in cases {
-            let message =
-                Message { epoch: Epoch("e".into()), seq: 7, ts: 1, changed: None, draft: draft(kind, about) };
+            let message = Message {
+                epoch: Epoch("e".into()),
+                seq: 7,
+                ts: 1,
+                changed: None,
+                reactions: Vec::new(),
+                draft: draft(kind, about),
+            };
             let stored = Frame::stored(message.clone()).unwrap();
             let bytes = format!("e 7 1 {}", serde_json::to_string(&message.draft).unwrap());
             let live = Frame::live(message.draft.room, &Envelope::parse(bytes.as_bytes()).unwrap()).unwrap();
@@ -230,6 +243,7 @@ mod tests {
         let cases = [
             (ServerFrame::Presence { room, user, online: true }, "user:status"),
             (ServerFrame::Typing { room, user, on: true }, "message:typing"),
+            (ServerFrame::Receipt { room, user, read: 2, delivered: 3 }, "message:read"),
             (ServerFrame::Left { room, user }, "left"),
         ];
         for (frame, name) in cases {

@@ -12,8 +12,10 @@ use crate::{
 };
 
 /// Every type in `t`.
-const TYPES: [&str; 11] =
-    ["hello", "ping", "create", "join", "leave", "send", "edit", "delete", "history", "who", "typing"];
+const TYPES: [&str; 15] = [
+    "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "pin", "react", "pins", "mark",
+    "history", "who", "typing",
+];
 
 /// Reads a frame. The fast way first; only a frame that fails is looked at twice.
 pub fn parse(text: &str) -> Result<ClientFrame, Refusal> {

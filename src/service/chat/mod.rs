@@ -1,5 +1,7 @@
 //! Rooms and messages: who may do what, and in which bounds.
 
+mod alter;
+mod marks;
 mod pages;
 mod speak;
 
@@ -26,6 +28,7 @@ use super::{
     },
     now_ms,
     ports::{Archive, Role, RoomKind, RoomRecord, Standing},
+    receipts::Receipts,
     typing::Typing,
 };
 
@@ -41,6 +44,7 @@ pub struct Chat {
     hub: Arc<Hub>,
     attendance: Arc<Attendance>,
     typing: Arc<Typing>,
+    receipts: Arc<Receipts>,
     announcer: Option<Arc<dyn Fanout>>,
     events: Events,
 }
@@ -55,7 +59,7 @@ pub struct Who {
 }
 
 impl Chat {
-    /// Over the archive's rooms, the message history, the live connections, who is online and who writes. `announcer` is for a
+    /// Over the archive's rooms, the message history, the live connections, who is online, who writes and who has read. `announcer` is for a
     /// fan-out that does not hear what the history's own script announces: it is told of every message beside. What happens is told
     /// to `events`.
     pub fn new(
@@ -63,11 +67,11 @@ impl Chat {
         history: Arc<dyn History>,
         hub: Arc<Hub>,
         attendance: Arc<Attendance>,
-        typing: Arc<Typing>,
+        (typing, receipts): (Arc<Typing>, Arc<Receipts>),
         announcer: Option<Arc<dyn Fanout>>,
         events: Events,
     ) -> Self {
-        Self { archive, history, hub, attendance, typing, announcer, events }
+        Self { archive, history, hub, attendance, typing, receipts, announcer, events }
     }
 
     /// Makes a room, whose maker listens at once. Queues `ok`.
@@ -162,6 +166,7 @@ impl Chat {
         self.events.tell_and_audit(Topic::UserLeftChat, event);
         self.hub.leave(by, &room);
         self.typing.forget(room, by.user);
+        self.forget_marks(room, by.user).await;
         // The membership has ended whether or not this reaches the other instances now.
         if let Err(error) = self.hub.announce_left(&room, by.user).await {
             tracing::warn!(%room, %error, "chat.leave_not_announced");

@@ -115,7 +115,7 @@ mod tests {
             about: None,
             body: body.into(),
         };
-        Message { epoch: Epoch("e".into()), seq, ts: 1, changed: None, draft }
+        Message { epoch: Epoch("e".into()), seq, ts: 1, changed: None, reactions: Vec::new(), draft }
     }
 
     #[test]

@@ -303,6 +303,10 @@ impl Follower {
             Ok(Notice::Left(user)) => return self.left(user),
             Ok(Notice::Presence { user, online }) => (presence_frame(room, user, online), Kind::Notice),
             Ok(Notice::Typing { user, on }) => (typing_frame(room, user, on), Kind::Typing(user)),
+            Ok(Notice::Receipt { user, read, delivered }) => {
+                let receipt = ServerFrame::Receipt { room, user, read, delivered };
+                (Frame::new(&receipt, Mark::Receipt(room, user)), Kind::Notice)
+            }
             Err(error) => return tracing::warn!(%room, %error, "hub.bad_notice"),
         };
         match frame {

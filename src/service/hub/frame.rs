@@ -30,6 +30,8 @@ pub enum Mark {
     Presence(RoomId, UserId),
     /// The same for whether the user is writing.
     Typing(RoomId, UserId),
+    /// The same for how far the user has read.
+    Receipt(RoomId, UserId),
 }
 
 /// A frame, serialised once and shared by all connections that it goes to.

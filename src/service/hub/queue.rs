@@ -13,7 +13,7 @@ use super::{
 
 /// The most bytes that are taken out at once, written and flushed together.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024;
-/// The most bytes of presence and typing in a batch, behind its messages.
+/// The most bytes of presence, typing and receipts in a batch, behind its messages.
 const MAX_BATCH_STATE_BYTES: usize = 16 * 1024;
 
 /// Frames of one connection, in order. Most of the time it is none or one, and that needs no memory elsewhere: of ten thousand idle
@@ -25,12 +25,13 @@ pub type Batch = SmallVec<[Arc<Frame>; 1]>;
 pub(super) enum About {
     Presence,
     Typing,
+    Receipt,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) queue: Batch,
-    /// Beside the order of the others: who is online and who is writing, the newest of each.
+    /// Beside the order of the others: who is online, who is writing and who has read, the newest of each.
     pub(super) states: BTreeMap<(RoomId, UserId, About), Arc<Frame>>,
     /// Of both.
     pub(super) bytes: usize,
@@ -59,6 +60,7 @@ impl State {
         let state = match frame.mark {
             Mark::Presence(room, user) => (room, user, About::Presence),
             Mark::Typing(room, user) => (room, user, About::Typing),
+            Mark::Receipt(room, user) => (room, user, About::Receipt),
             _ => return self.queue.push(frame),
         };
         if let Some(older) = self.states.insert(state, frame) {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use chatlab_kit::{
     ids::{RoomId, UserId},
-    message::{Epoch, Position},
+    message::{Epoch, Position, Seq},
 };
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,15 @@ pub enum Notice {
         user: UserId,
         /// Whether they are.
         on: bool,
+    },
+    /// A member has read further, or more has come to them.
+    Receipt {
+        /// Who.
+        user: UserId,
+        /// Everything up to it was read.
+        read: Seq,
+        /// Everything up to it has come.
+        delivered: Seq,
     },
 }
 

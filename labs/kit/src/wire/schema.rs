@@ -132,15 +132,15 @@ mod tests {
         assert_eq!(
             types(&document, "ClientFrame"),
             [
-                "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "history", "who",
-                "typing"
+                "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "pin", "react", "pins",
+                "mark", "history", "who", "typing"
             ]
         );
         assert_eq!(
             types(&document, "ServerFrame"),
             [
-                "welcome", "pong", "ok", "ack", "page", "message", "resync", "left", "presence", "typing",
-                "who", "error", "bye"
+                "welcome", "pong", "ok", "ack", "page", "pins", "marks", "message", "resync", "left",
+                "presence", "typing", "receipt", "who", "error", "bye"
             ]
         );
     }
