@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod authorization;
 mod bare;
 mod changes;
 mod cli;
@@ -17,6 +18,7 @@ mod events;
 mod failover;
 mod faults;
 mod fuzz;
+mod groups;
 mod history;
 mod learner;
 mod levels;

@@ -96,6 +96,8 @@ async fn what_is_about_messages(
     assert_eq!(marks["rooms"][0]["unread"], 2, "{marks}");
     bob.ask(json!({ "t": "mark", "rooms": [{ "room": room }] })).await;
     ada.type_of_event("receipt").await;
+    let bobs = bob.ask(json!({ "t": "members", "room": room, "limit": 1 })).await["members"][0].clone();
+    ada.ask(json!({ "t": "members", "room": room, "start_after": bobs["user"] })).await;
     for change in [
         json!({ "t": "delete", "room": room, "cid": "c-6", "msg": second, "level": "archived" }),
         json!({ "t": "delete", "room": room, "cid": "c-7", "msg": first }),
@@ -103,6 +105,18 @@ async fn what_is_about_messages(
         let ack = ada.ask(change).await;
         assert_eq!(ack["t"], "ack", "{ack}");
     }
+}
+
+/// Another role, a removal, a ban and its end.
+async fn what_is_about_members(ada: &mut Recorder, bob: &mut Recorder, room: &Value) {
+    let bobs = bob.heard[0]["user"].clone();
+    assert!(bobs.is_string(), "{:?}", bob.heard[0]);
+    ada.ask(json!({ "t": "role", "room": room, "user": bobs, "role": "moderator" })).await;
+    bob.type_of_event("role").await;
+    ada.ask(json!({ "t": "remove", "room": room, "user": bobs })).await;
+    ada.ask(json!({ "t": "remove", "room": room, "user": bobs, "ban": true })).await;
+    ada.ask(json!({ "t": "unban", "room": room, "user": bobs })).await;
+    bob.ask(json!({ "t": "join", "room": room })).await;
 }
 
 /// Two people use everything that there is: every frame of both sides, as text.
@@ -149,6 +163,7 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     bob.ask(json!({ "t": "leave", "room": room })).await;
     ada.type_of_event("left").await;
     bob.ask(json!({ "t": "join", "room": room })).await;
+    what_is_about_members(&mut ada, &mut bob, &room).await;
     // Bob's last connection ends, and a new one begins.
     for gone in [&mut bob, &mut cid] {
         gone.socket.close(None).await.unwrap();

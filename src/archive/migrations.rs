@@ -7,11 +7,12 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-const FILES: [(i64, &str, &str); 4] = [
+const FILES: [(i64, &str, &str); 5] = [
     (1, "accounts and rooms", include_str!("migrations/0001_accounts_and_rooms.sql")),
     (2, "messages and audit", include_str!("migrations/0002_messages_and_audit.sql")),
     (3, "changed messages", include_str!("migrations/0003_changed_messages.sql")),
     (4, "pins", include_str!("migrations/0004_pins.sql")),
+    (5, "bans", include_str!("migrations/0005_bans.sql")),
 ];
 
 /// All of them, in order.

@@ -5,6 +5,7 @@
 mod marks;
 mod messages;
 mod migrations;
+mod rooms;
 mod sqlite;
 
 pub use sqlite::SqliteArchive;

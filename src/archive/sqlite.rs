@@ -12,14 +12,15 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::migrations::migrator;
 use super::{
     marks,
     messages::{self, COLUMNS, MessageRow},
+    migrations::migrator,
+    rooms,
 };
 use crate::service::{
     now_ms,
-    ports::{Archive, ArchiveError, AuditRecord, Role, RoomRecord, Standing, UserRecord},
+    ports::{Archive, ArchiveError, AuditRecord, MemberEntry, Role, RoomRecord, Standing, UserRecord},
 };
 
 /// How long a statement waits for another process's transaction.
@@ -131,42 +132,11 @@ impl Archive for SqliteArchive {
     }
 
     async fn add_room(&self, room: &RoomRecord) -> Result<(), ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
-        sqlx::query("INSERT INTO rooms (id, name, kind, created_by, created_ms) VALUES ($1, $2, $3, $4, $5)")
-            .bind(room.id.to_string())
-            .bind(&room.name)
-            .bind(room.kind.as_str())
-            .bind(room.created_by.to_string())
-            .bind(room.created_ms)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        sqlx::query("INSERT INTO members (room_id, user_id, role, joined_ms) VALUES ($1, $2, $3, $4)")
-            .bind(room.id.to_string())
-            .bind(room.created_by.to_string())
-            .bind(Role::Owner.as_str())
-            .bind(room.created_ms)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        rooms::add(&self.write, room).await
     }
 
     async fn standing(&self, room: &RoomId, user: &UserId) -> Result<Standing, ArchiveError> {
-        let row: Option<(Option<String>,)> = sqlx::query_as(
-            "SELECT members.role FROM rooms \
-             LEFT JOIN members ON members.room_id = rooms.id AND members.user_id = $2 WHERE rooms.id = $1",
-        )
-        .bind(room.to_string())
-        .bind(user.to_string())
-        .fetch_optional(&self.read)
-        .await
-        .map_err(failed)?;
-        Ok(match row {
-            None => Standing::NoRoom,
-            Some((None,)) => Standing::Outside,
-            Some((Some(role),)) => Standing::Member(role.parse()?),
-        })
+        rooms::standing(&self.read, room, user).await
     }
 
     async fn add_member(
@@ -176,38 +146,53 @@ impl Archive for SqliteArchive {
         role: Role,
         joined_ms: i64,
     ) -> Result<bool, ArchiveError> {
-        let done = sqlx::query(
-            "INSERT INTO members (room_id, user_id, role, joined_ms) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (room_id, user_id) DO NOTHING",
-        )
-        .bind(room.to_string())
-        .bind(user.to_string())
-        .bind(role.as_str())
-        .bind(joined_ms)
-        .execute(&self.write)
-        .await
-        .map_err(failed)?;
-        Ok(done.rows_affected() > 0)
+        rooms::add_member(&self.write, room, user, role, joined_ms).await
     }
 
     async fn remove_member(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError> {
-        let done = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2")
-            .bind(room.to_string())
-            .bind(user.to_string())
-            .execute(&self.write)
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected() > 0)
+        rooms::remove_member(&self.write, room, user).await
+    }
+
+    async fn set_role(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        now: Role,
+        role: Role,
+    ) -> Result<bool, ArchiveError> {
+        rooms::set_role(&self.write, room, user, (now, role)).await
+    }
+
+    async fn expel(&self, room: &RoomId, user: &UserId, now: Role) -> Result<bool, ArchiveError> {
+        let mut write = self.write.acquire().await.map_err(failed)?;
+        rooms::expel(&mut write, room, user, now).await
+    }
+
+    async fn ban(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        now: Option<Role>,
+        by: (&UserId, i64),
+    ) -> Result<bool, ArchiveError> {
+        rooms::ban(&self.write, room, user, now, by).await
+    }
+
+    async fn unban(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError> {
+        rooms::unban(&self.write, room, user).await
+    }
+
+    async fn roster(
+        &self,
+        room: &RoomId,
+        start_after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<MemberEntry>, ArchiveError> {
+        rooms::roster(&self.read, room, start_after, limit).await
     }
 
     async fn rooms_of(&self, user: &UserId, limit: u32) -> Result<Vec<RoomId>, ArchiveError> {
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT room_id FROM members WHERE user_id = $1 LIMIT $2")
-            .bind(user.to_string())
-            .bind(limit)
-            .fetch_all(&self.read)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(|(id,)| room_id(id)).collect()
+        rooms::rooms_of(&self.read, user, limit).await
     }
 
     async fn members(
@@ -216,17 +201,7 @@ impl Archive for SqliteArchive {
         start_after: Option<&UserId>,
         limit: u32,
     ) -> Result<Vec<UserId>, ArchiveError> {
-        let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT user_id FROM members WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
-        )
-        .bind(room.to_string())
-        // Every id is more than nothing.
-        .bind(start_after.map(ToString::to_string).unwrap_or_default())
-        .bind(limit)
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
-        rows.iter().map(|(id,)| user_id(id)).collect()
+        rooms::members(&self.read, room, start_after, limit).await
     }
 
     async fn add_messages(&self, messages: &[Message]) -> Result<(), ArchiveError> {
@@ -355,7 +330,7 @@ pub(super) fn user_id(text: &str) -> Result<UserId, ArchiveError> {
     text.parse().map_err(|_| ArchiveError::Corrupt(format!("`{text}` is no user id")))
 }
 
-fn room_id(text: &str) -> Result<RoomId, ArchiveError> {
+pub(super) fn room_id(text: &str) -> Result<RoomId, ArchiveError> {
     text.parse().map_err(|_| ArchiveError::Corrupt(format!("`{text}` is no room id")))
 }
 
@@ -366,6 +341,7 @@ fn unavailable(error: &dyn std::error::Error) -> ArchiveError {
 pub(super) fn failed(error: sqlx::Error) -> ArchiveError {
     match error {
         sqlx::Error::Database(error) if error.is_unique_violation() => ArchiveError::Conflict,
+        sqlx::Error::Database(error) if error.is_foreign_key_violation() => ArchiveError::Unknown,
         other => unavailable(&other),
     }
 }

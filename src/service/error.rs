@@ -82,6 +82,7 @@ impl From<ArchiveError> for ServiceError {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Conflict => Self::new(ErrorCode::Conflict, "it exists already"),
+            ArchiveError::Unknown => Self::new(ErrorCode::NotFound, "there is no such user"),
             ArchiveError::Unavailable(_) => Self::unavailable(error),
             ArchiveError::Corrupt(_) => Self::internal(error),
         }

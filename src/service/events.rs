@@ -35,6 +35,8 @@ pub enum Topic {
     MessageCreated,
     /// A room was made.
     ChatCreated,
+    /// A room was changed: a member's role, the end of a membership by somebody else, a ban.
+    ChatUpdated,
     /// A user became a member.
     UserJoinedChat,
     /// A user is no member any more.
@@ -49,9 +51,10 @@ pub enum Topic {
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MessageCreated,
         Self::ChatCreated,
+        Self::ChatUpdated,
         Self::UserJoinedChat,
         Self::UserLeftChat,
         Self::UserOnline,
@@ -64,6 +67,7 @@ impl Topic {
         match self {
             Self::MessageCreated => "message.created",
             Self::ChatCreated => "chat.created",
+            Self::ChatUpdated => "chat.updated",
             Self::UserJoinedChat => "user.joined.chat",
             Self::UserLeftChat => "user.left.chat",
             Self::UserOnline => "user.online",

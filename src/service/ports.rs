@@ -1,12 +1,12 @@
 //! What the services ask of the archive: accounts, rooms and memberships that outlive Redis.
 
-use std::str::FromStr;
-
 use async_trait::async_trait;
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     message::{Message, Seq},
 };
+
+pub use chatlab_kit::wire::{MemberEntry, Role};
 
 /// Why the archive could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum ArchiveError {
     /// There is one of that name already.
     #[error("it exists already")]
     Conflict,
+    /// It is about somebody or something that there is not.
+    #[error("there is no such user or room")]
+    Unknown,
     /// The database is out of reach, busy for too long, or refused.
     #[error("archive: {0}")]
     Unavailable(String),
@@ -66,34 +69,6 @@ pub struct RoomRecord {
     pub created_ms: i64,
 }
 
-/// What a member may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Made the room.
-    Owner,
-    /// Came later.
-    Member,
-}
-
-impl Role {
-    /// As stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Member => "member",
-        }
-    }
-}
-
-impl FromStr for Role {
-    type Err = ArchiveError;
-
-    fn from_str(text: &str) -> Result<Self, ArchiveError> {
-        let found = [Self::Owner, Self::Member].into_iter().find(|role| role.as_str() == text);
-        found.ok_or_else(|| ArchiveError::Corrupt(format!("`{text}` is no role")))
-    }
-}
-
 /// How a user stands to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -101,6 +76,8 @@ pub enum Standing {
     NoRoom,
     /// The room exists, the user is not in it.
     Outside,
+    /// The room exists, and the user must not be in it.
+    Banned,
     /// The user is a member, of this role.
     Member(Role),
 }
@@ -135,7 +112,7 @@ pub trait Archive: Send + Sync {
     /// How `user` stands to `room`.
     async fn standing(&self, room: &RoomId, user: &UserId) -> Result<Standing, ArchiveError>;
 
-    /// Makes `user` a member; false when they were one.
+    /// Makes `user` a member, unless they are banned; false when they were one, or are banned.
     async fn add_member(
         &self,
         room: &RoomId,
@@ -144,8 +121,41 @@ pub trait Archive: Send + Sync {
         joined_ms: i64,
     ) -> Result<bool, ArchiveError>;
 
-    /// Ends a membership; false when there was none.
+    /// Ends a membership, whatever the role; false when there was none.
     async fn remove_member(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError>;
+
+    /// Gives a member another role than `now`; false when that is not their role.
+    async fn set_role(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        now: Role,
+        role: Role,
+    ) -> Result<bool, ArchiveError>;
+
+    /// Ends the membership of who has that role; false when that is not their role.
+    async fn expel(&self, room: &RoomId, user: &UserId, now: Role) -> Result<bool, ArchiveError>;
+
+    /// Bans a user, and ends the membership of who has that role, `None` for who is no member; false, and no ban, when that is not so.
+    /// [`ArchiveError::Unknown`] when there is no such user.
+    async fn ban(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        now: Option<Role>,
+        (by, at_ms): (&UserId, i64),
+    ) -> Result<bool, ArchiveError>;
+
+    /// Ends a ban; false when there was none.
+    async fn unban(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError>;
+
+    /// Members of a room by id with their names and roles, at most `limit` of those after `start_after`.
+    async fn roster(
+        &self,
+        room: &RoomId,
+        start_after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<MemberEntry>, ArchiveError>;
 
     /// Rooms that a user is a member of, at most `limit` of them.
     async fn rooms_of(&self, user: &UserId, limit: u32) -> Result<Vec<RoomId>, ArchiveError>;

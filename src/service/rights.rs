@@ -9,12 +9,22 @@ pub enum Right {
     DeleteOthers,
     /// Pin messages, and take pins away.
     Pin,
+    /// End memberships and bans, and ban.
+    Remove,
+    /// Give roles.
+    SetRole,
 }
 
 /// Whether a member of this role may do that.
-pub const fn may(role: Role, right: Right) -> bool {
-    match (right, role) {
-        (Right::DeleteOthers | Right::Pin, Role::Owner) => true,
-        (Right::DeleteOthers | Right::Pin, Role::Member) => false,
-    }
+pub fn may(role: Role, right: Right) -> bool {
+    let least = match right {
+        Right::DeleteOthers | Right::Pin | Right::Remove => Role::Moderator,
+        Right::SetRole => Role::Admin,
+    };
+    role >= least
+}
+
+/// Whether one who may do something to members at all may do it to one of that role: only to those below.
+pub fn outranks(role: Role, other: Role) -> bool {
+    role > other
 }

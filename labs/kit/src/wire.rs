@@ -4,6 +4,7 @@
 
 mod client;
 mod code;
+mod role;
 pub mod schema;
 mod server;
 
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{ClientFrame, MarkRoom};
 pub use code::ErrorCode;
-pub use server::{ResumeRoom, RoomMarks, ServerFrame};
+pub use role::{NoRole, Role};
+pub use server::{MemberEntry, ResumeRoom, RoomMarks, ServerFrame};
 
 /// The version that a client names in `hello` and in the subprotocol [`SUBPROTOCOL`].
 pub const VERSION: u32 = 1;
@@ -26,7 +28,7 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const MAX_ROOM_NAME: usize = 80;
 /// The most rooms that one connection listens to.
 pub const MAX_ROOMS_PER_CONN: usize = 256;
-/// The most members that one `who` looks at.
+/// The most members that one `who` looks at, and that are in one page of `members`.
 pub const MAX_WHO: usize = 200;
 /// The most rooms that one `mark` is about.
 pub const MAX_MARKS: usize = 100;

@@ -406,6 +406,7 @@ fn reply_id(frame: &ServerFrame) -> Option<RequestId> {
         | ServerFrame::Page { id, .. }
         | ServerFrame::Pins { id, .. }
         | ServerFrame::Marks { id, .. }
+        | ServerFrame::Members { id, .. }
         | ServerFrame::Who { id, .. } => Some(*id),
         ServerFrame::Error { id, .. } => *id,
         _ => None,

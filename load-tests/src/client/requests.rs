@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     message::{Message, MessageKind, Position, Seq},
-    wire::{AckLevel, ClientFrame, MarkRoom, RequestId, RoomMarks, ServerFrame},
+    wire::{AckLevel, ClientFrame, MarkRoom, MemberEntry, RequestId, Role, RoomMarks, ServerFrame},
 };
 
 use super::{Ack, Joined, Page, Result, Who, WsClient, unexpected};
@@ -159,6 +159,57 @@ impl WsClient {
         match self.request(id, &ClientFrame::History { id, room, before, limit }, "page").await? {
             ServerFrame::Page { messages, next, .. } => Ok(Page { messages, next }),
             other => Err(unexpected("page", &other)),
+        }
+    }
+
+    /// A page of a room's members.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn members(
+        &mut self,
+        room: RoomId,
+        start_after: Option<UserId>,
+        limit: Option<u32>,
+    ) -> Result<(Vec<MemberEntry>, Option<UserId>)> {
+        let id = self.next_request();
+        match self.request(id, &ClientFrame::Members { id, room, start_after, limit }, "members").await? {
+            ServerFrame::Members { members, next, .. } => Ok((members, next)),
+            other => Err(unexpected("members", &other)),
+        }
+    }
+
+    /// Gives a member another role.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn set_role(&mut self, room: RoomId, user: UserId, role: Role) -> Result<()> {
+        let id = self.next_request();
+        self.done(id, &ClientFrame::Role { id, room, user, role }).await
+    }
+
+    /// Ends somebody's membership, and bans them if that is meant.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn remove(&mut self, room: RoomId, user: UserId, ban: bool) -> Result<()> {
+        let id = self.next_request();
+        self.done(id, &ClientFrame::Remove { id, room, user, ban }).await
+    }
+
+    /// Ends a ban.
+    ///
+    /// # Errors
+    /// [`Refused`](super::ClientError::Refused), [`Closed`](super::ClientError::Closed) or [`Timeout`](super::ClientError::Timeout).
+    pub async fn unban(&mut self, room: RoomId, user: UserId) -> Result<()> {
+        let id = self.next_request();
+        self.done(id, &ClientFrame::Unban { id, room, user }).await
+    }
+
+    async fn done(&mut self, id: RequestId, frame: &ClientFrame) -> Result<()> {
+        match self.request(id, frame, "ok").await? {
+            ServerFrame::Ok { .. } => Ok(()),
+            other => Err(unexpected("ok", &other)),
         }
     }
 

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Epoch, MessageKind, Position},
-    wire::{AckLevel, ClientFrame, MarkRoom, VERSION},
+    wire::{AckLevel, ClientFrame, MarkRoom, Role, VERSION},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(super) fn client_frames() -> Vec<Value> {
     let after = Position { epoch: Epoch(uuid.to_string()), seq: 3, id: Some(MessageId(uuid)) };
     // `c-1` is a name; a test counts the kinds.
     let (msg, body) = (MessageId(uuid), String::from("hello there"));
-    let (kind, level) = (MessageKind::Text, AckLevel::Replica);
+    let (kind, level, user) = (MessageKind::Text, AckLevel::Replica, UserId(uuid));
     let stored = "c-1".parse::<ClientMsgId>().ok().map(|cid| {
         [
             ClientFrame::Send { id, room, cid: cid.clone(), kind, body: body.clone(), level },
@@ -44,10 +44,14 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::Join { id, room, after: Some(after) },
         ClientFrame::History { id, room, before: Some(9), limit: Some(5) },
         ClientFrame::History { id, room, before: None, limit: None },
-        ClientFrame::Who { id, room, start_after: Some(UserId(uuid)), limit: Some(5) },
+        ClientFrame::Who { id, room, start_after: Some(user), limit: Some(5) },
         ClientFrame::Pins { id, room },
         ClientFrame::Mark { id, rooms: vec![MarkRoom { room, read: Some(3), delivered: Some(5) }] },
         ClientFrame::Mark { id, rooms: vec![MarkRoom { room, read: None, delivered: None }; 3] },
+        ClientFrame::Members { id, room, start_after: Some(user), limit: Some(5) },
+        ClientFrame::Role { id, room, user, role: Role::Moderator },
+        ClientFrame::Remove { id, room, user, ban: true },
+        ClientFrame::Unban { id, room, user },
         ClientFrame::Typing { id, room, on: true },
         ClientFrame::Leave { id, room },
     ];
@@ -75,6 +79,10 @@ pub(super) fn events() -> Vec<Value> {
         json!(["chat:join", { "room": ROOM, "after": { "epoch": ROOM, "seq": 3, "id": ROOM } }]),
         json!(["chat:leave", { "room": ROOM }]),
         json!(["chat:history", { "room": ROOM, "before": 9, "limit": 5 }]),
+        json!(["chat:members", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
+        json!(["chat:role", { "room": ROOM, "user": ROOM, "role": "admin" }]),
+        json!(["chat:remove", { "room": ROOM, "user": ROOM, "ban": true }]),
+        json!(["chat:unban", { "room": ROOM, "user": ROOM }]),
         json!(["user:get-online", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
         // What there is not, or not yet.
         json!(["user:status", { "status": "away", "text": "tea" }]),
@@ -106,6 +114,10 @@ mod tests {
             ClientFrame::Mark { .. } => "mark",
             ClientFrame::History { .. } => "history",
             ClientFrame::Who { .. } => "who",
+            ClientFrame::Members { .. } => "members",
+            ClientFrame::Role { .. } => "role",
+            ClientFrame::Remove { .. } => "remove",
+            ClientFrame::Unban { .. } => "unban",
             ClientFrame::Typing { .. } => "typing",
         }
     }
@@ -115,6 +127,6 @@ mod tests {
         let frames: Vec<ClientFrame> =
             client_frames().into_iter().map(|value| serde_json::from_value(value).unwrap()).collect();
         let names: BTreeSet<_> = frames.iter().map(name).collect();
-        assert_eq!(names.len(), 15, "{names:?}");
+        assert_eq!(names.len(), 19, "{names:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
-    message::{Draft, Envelope, Epoch, Message, MessageKind, Position},
+    message::{Draft, Envelope, Epoch, Message, Position},
     wire::{AckLevel, ClientFrame, ErrorCode, ServerFrame, VERSION},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -182,30 +182,6 @@ impl Server {
                 let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about: None, body };
                 self.send(&mut hub, out, (id, level), draft)
             }
-            ClientFrame::Edit { id, room, cid, msg, body, level } => {
-                let (about, kind) = (Some(msg), MessageKind::Edit);
-                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
-                self.send(&mut hub, out, (id, level), draft)
-            }
-            ClientFrame::Delete { id, room, cid, msg, level } => {
-                let (about, kind, body) = (Some(msg), MessageKind::Delete, String::new());
-                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
-                self.send(&mut hub, out, (id, level), draft)
-            }
-            ClientFrame::Pin { id, room, cid, msg, on, level } => {
-                let kind = if on { MessageKind::Pin } else { MessageKind::Unpin };
-                let (about, body) = (Some(msg), String::new());
-                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
-                self.send(&mut hub, out, (id, level), draft)
-            }
-            ClientFrame::React { id, room, cid, msg, emoji, on, level } => {
-                let kind = if on { MessageKind::React } else { MessageKind::Unreact };
-                let (about, body) = (Some(msg), emoji);
-                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about, body };
-                self.send(&mut hub, out, (id, level), draft)
-            }
-            ClientFrame::Pins { id, room } => vec![ServerFrame::Pins { id, room, messages: vec![] }],
-            ClientFrame::Mark { id, .. } => vec![ServerFrame::Marks { id, rooms: vec![] }],
             ClientFrame::History { id, room, before, limit } => {
                 let log = hub.rooms.get(&room).map_or(&[][..], |r| r.log.as_slice());
                 let older: Vec<_> =
@@ -214,6 +190,7 @@ impl Server {
                 let next = (from > 0).then(|| older[from].seq);
                 vec![ServerFrame::Page { id, room, messages: older[from..].to_vec(), next }]
             }
+            other => panic!("no generator asks for that: {other:?}"),
         }
     }
 

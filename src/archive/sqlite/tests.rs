@@ -233,3 +233,32 @@ async fn reactions_and_pins_are_what_was_said_last() {
         assert!(about.iter().all(|message| message.reactions.is_empty() && message.changed.is_none()));
     }
 }
+
+#[tokio::test]
+async fn a_role_or_a_ban_is_put_down_only_over_what_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    let users = archive.seed_users("group", 3, "h").await.unwrap();
+    let id = RoomId::new();
+    let room =
+        RoomRecord { id, name: "r".into(), kind: RoomKind::Group, created_by: users[0], created_ms: 1 };
+    archive.add_room(&room).await.unwrap();
+    archive.add_member(&id, &users[1], Role::Member, 2).await.unwrap();
+    assert!(!archive.set_role(&id, &users[1], Role::Moderator, Role::Admin).await.unwrap());
+    assert!(archive.set_role(&id, &users[1], Role::Member, Role::Admin).await.unwrap());
+    let by = (&users[0], 5);
+    assert!(!archive.ban(&id, &users[1], Some(Role::Member), by).await.unwrap(), "is an admin by now");
+    assert!(!archive.ban(&id, &users[1], None, by).await.unwrap(), "is a member by now");
+    assert_eq!(archive.standing(&id, &users[1]).await.unwrap(), Standing::Member(Role::Admin));
+    assert!(!archive.expel(&id, &users[1], Role::Member).await.unwrap());
+    assert!(archive.ban(&id, &users[1], Some(Role::Admin), by).await.unwrap());
+    assert_eq!(archive.standing(&id, &users[1]).await.unwrap(), Standing::Banned);
+    assert!(!archive.add_member(&id, &users[1], Role::Member, 6).await.unwrap());
+    assert!(!archive.ban(&id, &users[1], None, by).await.unwrap(), "already");
+    assert!(archive.unban(&id, &users[1]).await.unwrap() && !archive.unban(&id, &users[1]).await.unwrap());
+    assert_eq!(archive.standing(&id, &users[1]).await.unwrap(), Standing::Outside);
+    assert!(matches!(archive.ban(&id, &UserId::new(), None, by).await, Err(ArchiveError::Unknown)));
+    let roster = archive.roster(&id, None, 9).await.unwrap();
+    let [MemberEntry { user, name, role }] = &roster[..] else { panic!("{roster:?}") };
+    assert_eq!((*user, name.as_str(), *role), (users[0], "group-1", Role::Owner));
+}

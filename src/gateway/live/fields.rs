@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
-    wire::{AckLevel, ClientFrame, MarkRoom, RequestId},
+    wire::{AckLevel, ClientFrame, MarkRoom, RequestId, Role},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -46,7 +46,9 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "id" => check::<RequestId>(value),
         "v" => check::<u32>(value),
         "token" | "name" | "body" | "emoji" => check::<String>(value),
-        "on" => check::<bool>(value),
+        "on" | "ban" => check::<bool>(value),
+        "user" => check::<UserId>(value),
+        "role" => check::<Role>(value),
         "room" => check::<RoomId>(value),
         "cid" => check::<ClientMsgId>(value),
         "msg" => check::<MessageId>(value),

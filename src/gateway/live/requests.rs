@@ -32,41 +32,11 @@ pub(super) async fn handle(
         ClientFrame::Create { id, name } => return chat.create(connection, id, &name).await,
         ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
         ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
-        ClientFrame::Send { id, room, cid, kind, body, level } => {
-            let place = place_for(connection, level)?;
-            let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
-            let sent = Sent { id, room, cid, stored, wanted: level };
-            answer(gateway, connection, sent, place, request);
-            return Ok(());
-        }
-        ClientFrame::Edit { id, room, cid, msg, body, level } => {
-            let place = place_for(connection, level)?;
-            let stored = chat.edit(connection, room, cid.clone(), msg, body).await?;
-            let sent = Sent { id, room, cid, stored, wanted: level };
-            answer(gateway, connection, sent, place, request);
-            return Ok(());
-        }
-        ClientFrame::Delete { id, room, cid, msg, level } => {
-            let place = place_for(connection, level)?;
-            let stored = chat.delete(connection, room, cid.clone(), msg).await?;
-            let sent = Sent { id, room, cid, stored, wanted: level };
-            answer(gateway, connection, sent, place, request);
-            return Ok(());
-        }
-        ClientFrame::Pin { id, room, cid, msg, on, level } => {
-            let place = place_for(connection, level)?;
-            let stored = chat.pin(connection, room, cid.clone(), msg, on).await?;
-            let sent = Sent { id, room, cid, stored, wanted: level };
-            answer(gateway, connection, sent, place, request);
-            return Ok(());
-        }
-        ClientFrame::React { id, room, cid, msg, emoji, on, level } => {
-            let place = place_for(connection, level)?;
-            let stored = chat.react(connection, room, cid.clone(), msg, (emoji, on)).await?;
-            let sent = Sent { id, room, cid, stored, wanted: level };
-            answer(gateway, connection, sent, place, request);
-            return Ok(());
-        }
+        stores @ (ClientFrame::Send { .. }
+        | ClientFrame::Edit { .. }
+        | ClientFrame::Delete { .. }
+        | ClientFrame::Pin { .. }
+        | ClientFrame::React { .. }) => return store(gateway, connection, stores, request).await,
         ClientFrame::Pins { id, room } => {
             ServerFrame::Pins { id, room, messages: chat.pins(connection, room).await? }
         }
@@ -81,12 +51,68 @@ pub(super) async fn handle(
             let who = chat.who(connection, room, start_after, limit).await?;
             ServerFrame::Who { id, room, online: who.online, next: who.next }
         }
+        ClientFrame::Members { id, room, start_after, limit } => {
+            let roster = chat.roster(connection, room, start_after, limit).await?;
+            ServerFrame::Members { id, room, members: roster.members, next: roster.next }
+        }
+        ClientFrame::Role { id, room, user, role } => {
+            chat.set_role(connection, room, user, role).await?;
+            ServerFrame::Ok { id, room, head: None }
+        }
+        ClientFrame::Remove { id, room, user, ban } => {
+            chat.remove(connection, room, user, ban).await?;
+            ServerFrame::Ok { id, room, head: None }
+        }
+        ClientFrame::Unban { id, room, user } => {
+            chat.unban(connection, room, user).await?;
+            ServerFrame::Ok { id, room, head: None }
+        }
         ClientFrame::Typing { id, room, on } => {
             chat.typing(connection, room, on).await?;
             ServerFrame::Ok { id, room, head: None }
         }
     };
     connection.outbox.push(Frame::new(&reply, Mark::None)?);
+    Ok(())
+}
+
+/// Stores the message that a frame asks for, whichever that is, and sees to its `ack`.
+async fn store(
+    gateway: &Gateway,
+    connection: &Arc<Connection>,
+    frame: ClientFrame,
+    request: &fault::RequestId,
+) -> ServiceResult<()> {
+    let (chat, place) = (&gateway.chat, |level| place_for(connection, level));
+    let (sent, place) = match frame {
+        ClientFrame::Send { id, room, cid, kind, body, level } => {
+            let place = place(level)?;
+            let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
+            (Sent { id, room, cid, stored, wanted: level }, place)
+        }
+        ClientFrame::Edit { id, room, cid, msg, body, level } => {
+            let place = place(level)?;
+            let stored = chat.edit(connection, room, cid.clone(), msg, body).await?;
+            (Sent { id, room, cid, stored, wanted: level }, place)
+        }
+        ClientFrame::Delete { id, room, cid, msg, level } => {
+            let place = place(level)?;
+            let stored = chat.delete(connection, room, cid.clone(), msg).await?;
+            (Sent { id, room, cid, stored, wanted: level }, place)
+        }
+        ClientFrame::Pin { id, room, cid, msg, on, level } => {
+            let place = place(level)?;
+            let stored = chat.pin(connection, room, cid.clone(), msg, on).await?;
+            (Sent { id, room, cid, stored, wanted: level }, place)
+        }
+        ClientFrame::React { id, room, cid, msg, emoji, on, level } => {
+            let place = place(level)?;
+            let stored = chat.react(connection, room, cid.clone(), msg, (emoji, on)).await?;
+            (Sent { id, room, cid, stored, wanted: level }, place)
+        }
+        other => return Err(ServiceError::internal(format!("`{}` stores nothing", name_of(&other)))),
+    };
+    answer(gateway, connection, sent, place, request);
     Ok(())
 }
 
@@ -126,6 +152,10 @@ pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Mark { .. } => "mark",
         ClientFrame::History { .. } => "history",
         ClientFrame::Who { .. } => "who",
+        ClientFrame::Members { .. } => "members",
+        ClientFrame::Role { .. } => "role",
+        ClientFrame::Remove { .. } => "remove",
+        ClientFrame::Unban { .. } => "unban",
         ClientFrame::Typing { .. } => "typing",
     }
 }
@@ -147,6 +177,10 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Mark { id, .. }
         | ClientFrame::History { id, .. }
         | ClientFrame::Who { id, .. }
+        | ClientFrame::Members { id, .. }
+        | ClientFrame::Role { id, .. }
+        | ClientFrame::Remove { id, .. }
+        | ClientFrame::Unban { id, .. }
         | ClientFrame::Typing { id, .. } => Some(*id),
     }
 }

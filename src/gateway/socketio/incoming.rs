@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The events that a client may send, and the native requests that they are.
-const EVENTS: [(&str, &str); 13] = [
+const EVENTS: [(&str, &str); 17] = [
     ("message", "send"),
     ("message:update", "edit"),
     ("message:delete", "delete"),
@@ -28,6 +28,10 @@ const EVENTS: [(&str, &str); 13] = [
     ("chat:join", "join"),
     ("chat:leave", "leave"),
     ("chat:history", "history"),
+    ("chat:members", "members"),
+    ("chat:role", "role"),
+    ("chat:remove", "remove"),
+    ("chat:unban", "unban"),
     ("user:get-online", "who"),
 ];
 

@@ -16,18 +16,19 @@ use crate::{
 };
 
 /// Native frames that are told under another name.
-const EVENTS: [(&[u8], &str); 8] = [
+const EVENTS: [(&[u8], &str); 9] = [
     (b"message", "message"),
     (b"presence", "user:status"),
     (b"typing", "message:typing"),
     (b"receipt", "message:read"),
+    (b"role", "chat:role"),
     (b"resync", "resync"),
     (b"left", "left"),
     (b"welcome", "welcome"),
     (b"error", "error"),
 ];
 /// Native frames that answer a request.
-const ANSWERS: [&[u8]; 7] = [b"ok", b"ack", b"page", b"pins", b"marks", b"who", b"error"];
+const ANSWERS: [&[u8]; 8] = [b"ok", b"ack", b"page", b"pins", b"marks", b"who", b"members", b"error"];
 
 /// The words of Socket.IO.
 pub struct SocketIo;
@@ -134,6 +135,7 @@ mod tests {
     use chatlab_kit::{
         ids::{MessageId, RoomId, UserId},
         message::{Draft, Envelope, Epoch, Message, MessageKind, Position},
+        wire::Role,
     };
     use serde_json::Value;
 
@@ -244,6 +246,7 @@ mod tests {
             (ServerFrame::Presence { room, user, online: true }, "user:status"),
             (ServerFrame::Typing { room, user, on: true }, "message:typing"),
             (ServerFrame::Receipt { room, user, read: 2, delivered: 3 }, "message:read"),
+            (ServerFrame::Role { room, user, role: Role::Admin }, "chat:role"),
             (ServerFrame::Left { room, user }, "left"),
         ];
         for (frame, name) in cases {

@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// Every type in `t`.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 19] = [
     "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "pin", "react", "pins", "mark",
-    "history", "who", "typing",
+    "history", "who", "members", "role", "remove", "unban", "typing",
 ];
 
 /// Reads a frame. The fast way first; only a frame that fails is looked at twice.

@@ -67,7 +67,7 @@ impl Chat {
             return Err(not_joined());
         }
         if !rights::may(self.role(by, room).await?, Right::Pin) {
-            return Err(ServiceError::forbidden("msg: only who runs the room pins"));
+            return Err(ServiceError::forbidden("msg: moderators and higher pin"));
         }
         let kind = if on { MessageKind::Pin } else { MessageKind::Unpin };
         self.alter(by, message, draft(by, room, cid, kind, message, String::new())).await

@@ -2,6 +2,7 @@
 
 mod alter;
 mod marks;
+mod members;
 mod pages;
 mod speak;
 
@@ -123,6 +124,7 @@ impl Chat {
         by.has_place(Some(&room))?;
         match self.archive.standing(&room, &by.user).await? {
             Standing::NoRoom => return Err(no_room()),
+            Standing::Banned => return Err(banned()),
             Standing::Member(_) => {}
             Standing::Outside => {
                 if self.archive.add_member(&room, &by.user, Role::Member, now_ms()).await? {
@@ -143,7 +145,7 @@ impl Chat {
         }
         match self.archive.standing(&room, &by.user).await {
             Ok(Standing::Member(_)) => {}
-            Ok(Standing::Outside | Standing::NoRoom) => self.hub.drop_out(by, room)?,
+            Ok(Standing::Outside | Standing::Banned | Standing::NoRoom) => self.hub.drop_out(by, room)?,
             Err(error) => {
                 tracing::warn!(%room, %error, "chat.join_not_checked");
                 by.outbox.close(Closing::new(ErrorCode::Unavailable, "the membership could not be checked"));
@@ -165,15 +167,19 @@ impl Chat {
         let event = Event::new("user.left.chat", Some(by.user), Some(room));
         self.events.tell_and_audit(Topic::UserLeftChat, event);
         self.hub.leave(by, &room);
-        self.typing.forget(room, by.user);
-        self.forget_marks(room, by.user).await;
-        // The membership has ended whether or not this reaches the other instances now.
-        if let Err(error) = self.hub.announce_left(&room, by.user).await {
-            tracing::warn!(%room, %error, "chat.leave_not_announced");
-            tokio::spawn(announce_left(self.hub.clone(), room, by.user));
-        }
+        self.has_left(room, by.user).await;
         by.outbox.push(Frame::new(&ServerFrame::Ok { id, room, head: None }, Mark::Gone(room))?);
         Ok(())
+    }
+
+    /// A membership has ended, whether or not this reaches the other instances now.
+    async fn has_left(&self, room: RoomId, user: UserId) {
+        self.typing.forget(room, user);
+        self.forget_marks(room, user).await;
+        if let Err(error) = self.hub.announce_left(&room, user).await {
+            tracing::warn!(%room, %error, "chat.leave_not_announced");
+            tokio::spawn(announce_left(self.hub.clone(), room, user));
+        }
     }
 
     /// Says that the user is writing, or no longer, to the others who listen.
@@ -220,6 +226,7 @@ impl Chat {
         match self.archive.standing(&room, &by.user).await? {
             Standing::Member(role) => Ok(role),
             Standing::Outside => Err(ServiceError::forbidden("not a member of the room")),
+            Standing::Banned => Err(banned()),
             Standing::NoRoom => Err(no_room()),
         }
     }
@@ -238,6 +245,10 @@ async fn announce_left(hub: Arc<Hub>, room: RoomId, user: UserId) {
 
 fn not_joined() -> ServiceError {
     ServiceError::forbidden("join the room on this connection first")
+}
+
+fn banned() -> ServiceError {
+    ServiceError::forbidden("banned from the room")
 }
 
 fn no_room() -> ServiceError {

@@ -303,6 +303,9 @@ impl Follower {
             Ok(Notice::Left(user)) => return self.left(user),
             Ok(Notice::Presence { user, online }) => (presence_frame(room, user, online), Kind::Notice),
             Ok(Notice::Typing { user, on }) => (typing_frame(room, user, on), Kind::Typing(user)),
+            Ok(Notice::Role { user, role }) => {
+                (Frame::new(&ServerFrame::Role { room, user, role }, Mark::None), Kind::Notice)
+            }
             Ok(Notice::Receipt { user, read, delivered }) => {
                 let receipt = ServerFrame::Receipt { room, user, read, delivered };
                 (Frame::new(&receipt, Mark::Receipt(room, user)), Kind::Notice)

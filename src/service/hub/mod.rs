@@ -34,7 +34,7 @@ use chatlab_history::{History, Since};
 use chatlab_kit::{
     ids::{ConnectionId, RoomId, SessionId, UserId},
     message::Position,
-    wire::{ErrorCode, MAX_LEVEL_WAITS, ServerFrame},
+    wire::{ErrorCode, MAX_LEVEL_WAITS, Role, ServerFrame},
 };
 use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
@@ -216,6 +216,15 @@ impl Hub {
     /// Tells all instances that a user's membership ended, and waits until it is said.
     pub async fn announce_left(&self, room: &RoomId, user: UserId) -> ServiceResult<()> {
         let notice = serde_json::to_vec(&Notice::Left(user)).map_err(ServiceError::internal)?;
+        Ok(self.ports.fanout.notify(room, Bytes::from(notice)).await?)
+    }
+
+    /// Tells the listeners of a room, on all instances, that a member has another role.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn announce_role(&self, room: &RoomId, user: UserId, role: Role) -> ServiceResult<()> {
+        let notice = serde_json::to_vec(&Notice::Role { user, role }).map_err(ServiceError::internal)?;
         Ok(self.ports.fanout.notify(room, Bytes::from(notice)).await?)
     }
 

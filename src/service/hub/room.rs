@@ -8,6 +8,7 @@ use std::sync::{
 use chatlab_kit::{
     ids::{RoomId, UserId},
     message::{Epoch, Position, Seq},
+    wire::Role,
 };
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,13 @@ pub enum Notice {
         user: UserId,
         /// Whether they are.
         on: bool,
+    },
+    /// A member has another role.
+    Role {
+        /// Who.
+        user: UserId,
+        /// The new one.
+        role: Role,
     },
     /// A member has read further, or more has come to them.
     Receipt {

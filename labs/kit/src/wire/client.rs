@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AckLevel, MAX_MARKS, MAX_ROOM_NAME, MAX_WHO, RequestId, VERSION};
+use super::{AckLevel, MAX_MARKS, MAX_ROOM_NAME, MAX_WHO, RequestId, Role, VERSION};
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{MAX_BODY_BYTES, MAX_EMOJI_BYTES, MAX_PAGE, MessageKind, Position, Seq},
@@ -182,6 +182,54 @@ pub enum ClientFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1, max = MAX_WHO))]
         limit: Option<u32>,
+    },
+    /// Asks who the members of a room are, a page at a time; answered by `members`.
+    Members {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// `next` of the page before; none for the first page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_after: Option<UserId>,
+        /// How many; as many as may be when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_WHO))]
+        limit: Option<u32>,
+    },
+    /// Gives a member another role; answered by `ok`. By an admin or the owner, to who is below them, and below their own. All listeners are
+    /// told, by `role`.
+    Role {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// Who gets it.
+        user: UserId,
+        /// The new role; not `owner`.
+        role: Role,
+    },
+    /// Ends somebody's membership, on all their connections; answered by `ok`. By a moderator or higher, of who is below them. With `ban` they
+    /// can't come back, also who never was a member.
+    Remove {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// Whose.
+        user: UserId,
+        /// Whether they are banned; not when missing.
+        #[serde(default)]
+        ban: bool,
+    },
+    /// Ends a ban; answered by `ok`. By a moderator or higher.
+    Unban {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// Whose.
+        user: UserId,
     },
     /// Says that this user is writing, or no longer; answered by `ok`. Holds for 6 s, so say it again while it goes on.
     Typing {

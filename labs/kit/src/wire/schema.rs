@@ -133,14 +133,14 @@ mod tests {
             types(&document, "ClientFrame"),
             [
                 "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "pin", "react", "pins",
-                "mark", "history", "who", "typing"
+                "mark", "history", "who", "members", "role", "remove", "unban", "typing"
             ]
         );
         assert_eq!(
             types(&document, "ServerFrame"),
             [
                 "welcome", "pong", "ok", "ack", "page", "pins", "marks", "message", "resync", "left",
-                "presence", "typing", "receipt", "who", "error", "bye"
+                "presence", "typing", "receipt", "who", "members", "role", "error", "bye"
             ]
         );
     }

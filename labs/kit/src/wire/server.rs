@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AckLevel, ErrorCode, MAX_MARKS, MAX_ROOMS_PER_CONN, MAX_WHO, RequestId, VERSION};
+use super::{AckLevel, ErrorCode, MAX_MARKS, MAX_ROOMS_PER_CONN, MAX_WHO, RequestId, Role, VERSION};
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Epoch, MAX_PAGE, Message, PINS_MAX, Position, Seq},
@@ -32,7 +32,7 @@ pub enum ServerFrame {
         /// Request number.
         id: RequestId,
     },
-    /// Answers `create`, `join`, `leave` and `typing`.
+    /// Answers `create`, `join`, `leave`, `typing`, `role`, `remove` and `unban`.
     Ok {
         /// Request number.
         id: RequestId,
@@ -159,6 +159,28 @@ pub enum ServerFrame {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<UserId>,
     },
+    /// Answers `members`.
+    Members {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// By id.
+        #[schemars(length(max = MAX_WHO))]
+        members: Vec<MemberEntry>,
+        /// `start_after` for the next page; none at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<UserId>,
+    },
+    /// A member of a joined room has another role. Beside the order of messages.
+    Role {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: UserId,
+        /// The new one.
+        role: Role,
+    },
     /// A request could not be done, or a frame not understood.
     Error {
         /// Request number, where one could be read.
@@ -181,6 +203,17 @@ pub enum ServerFrame {
         #[schemars(length(max = MAX_ROOMS_PER_CONN))]
         resume: Vec<ResumeRoom>,
     },
+}
+
+/// A member of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberEntry {
+    /// Who.
+    pub user: UserId,
+    /// As typed at the registration.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
 }
 
 /// One room's part of a resume token.

@@ -1,0 +1,225 @@
+//! Rooms, who is a member of them as what, and who must not be.
+
+use chatlab_kit::ids::{RoomId, UserId};
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::sqlite::{failed, room_id, user_id};
+use crate::service::ports::{ArchiveError, MemberEntry, Role, RoomRecord, Standing};
+
+/// A room, and its maker as its owner.
+pub(super) async fn add(write: &SqlitePool, room: &RoomRecord) -> Result<(), ArchiveError> {
+    let mut transaction = write.begin().await.map_err(failed)?;
+    sqlx::query("INSERT INTO rooms (id, name, kind, created_by, created_ms) VALUES ($1, $2, $3, $4, $5)")
+        .bind(room.id.to_string())
+        .bind(&room.name)
+        .bind(room.kind.as_str())
+        .bind(room.created_by.to_string())
+        .bind(room.created_ms)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    sqlx::query("INSERT INTO members (room_id, user_id, role, joined_ms) VALUES ($1, $2, $3, $4)")
+        .bind(room.id.to_string())
+        .bind(room.created_by.to_string())
+        .bind(Role::Owner.as_str())
+        .bind(room.created_ms)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+pub(super) async fn standing(
+    read: &SqlitePool,
+    room: &RoomId,
+    user: &UserId,
+) -> Result<Standing, ArchiveError> {
+    let row: Option<(Option<String>, Option<i64>)> = sqlx::query_as(
+        "SELECT members.role, bans.banned_ms FROM rooms \
+         LEFT JOIN members ON members.room_id = rooms.id AND members.user_id = $2 \
+         LEFT JOIN bans ON bans.room_id = rooms.id AND bans.user_id = $2 WHERE rooms.id = $1",
+    )
+    .bind(room.to_string())
+    .bind(user.to_string())
+    .fetch_optional(read)
+    .await
+    .map_err(failed)?;
+    Ok(match row {
+        None => Standing::NoRoom,
+        Some((_, Some(_))) => Standing::Banned,
+        Some((None, None)) => Standing::Outside,
+        Some((Some(role), None)) => Standing::Member(parsed(&role)?),
+    })
+}
+
+fn parsed(role: &str) -> Result<Role, ArchiveError> {
+    role.parse().map_err(|error: chatlab_kit::wire::NoRole| ArchiveError::Corrupt(error.to_string()))
+}
+
+/// A member, unless they are one or are banned; whether they were added.
+pub(super) async fn add_member(
+    write: &SqlitePool,
+    room: &RoomId,
+    user: &UserId,
+    role: Role,
+    joined_ms: i64,
+) -> Result<bool, ArchiveError> {
+    let done = sqlx::query(
+        "INSERT INTO members (room_id, user_id, role, joined_ms) SELECT $1, $2, $3, $4 \
+         WHERE NOT EXISTS (SELECT 1 FROM bans WHERE room_id = $1 AND user_id = $2) \
+         ON CONFLICT (room_id, user_id) DO NOTHING",
+    )
+    .bind(room.to_string())
+    .bind(user.to_string())
+    .bind(role.as_str())
+    .bind(joined_ms)
+    .execute(write)
+    .await
+    .map_err(failed)?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn remove_member(
+    write: &SqlitePool,
+    room: &RoomId,
+    user: &UserId,
+) -> Result<bool, ArchiveError> {
+    let done = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2")
+        .bind(room.to_string())
+        .bind(user.to_string())
+        .execute(write)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Another role for who has the role `now`.
+pub(super) async fn set_role(
+    write: &SqlitePool,
+    room: &RoomId,
+    user: &UserId,
+    (now, role): (Role, Role),
+) -> Result<bool, ArchiveError> {
+    let done = sqlx::query("UPDATE members SET role = $4 WHERE room_id = $1 AND user_id = $2 AND role = $3")
+        .bind(room.to_string())
+        .bind(user.to_string())
+        .bind(now.as_str())
+        .bind(role.as_str())
+        .execute(write)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Ends the membership of who has the role `now`.
+pub(super) async fn expel(
+    write: &mut SqliteConnection,
+    room: &RoomId,
+    user: &UserId,
+    now: Role,
+) -> Result<bool, ArchiveError> {
+    let done = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2 AND role = $3")
+        .bind(room.to_string())
+        .bind(user.to_string())
+        .bind(now.as_str())
+        .execute(write)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// A ban, and the end of the membership of who has the role `now`; nothing when they have another one.
+pub(super) async fn ban(
+    write: &SqlitePool,
+    room: &RoomId,
+    user: &UserId,
+    now: Option<Role>,
+    (by, at_ms): (&UserId, i64),
+) -> Result<bool, ArchiveError> {
+    let mut transaction = write.begin().await.map_err(failed)?;
+    if let Some(now) = now
+        && !expel(&mut transaction, room, user, now).await?
+    {
+        return Ok(false);
+    }
+    // Whoever became a member meanwhile, or got another role, is looked at again.
+    let done = sqlx::query(
+        "INSERT INTO bans (room_id, user_id, banned_by, banned_ms) SELECT $1, $2, $3, $4 \
+         WHERE NOT EXISTS (SELECT 1 FROM members WHERE room_id = $1 AND user_id = $2) \
+         ON CONFLICT (room_id, user_id) DO NOTHING",
+    )
+    .bind(room.to_string())
+    .bind(user.to_string())
+    .bind(by.to_string())
+    .bind(at_ms)
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn unban(write: &SqlitePool, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError> {
+    let done = sqlx::query("DELETE FROM bans WHERE room_id = $1 AND user_id = $2")
+        .bind(room.to_string())
+        .bind(user.to_string())
+        .execute(write)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn rooms_of(
+    read: &SqlitePool,
+    user: &UserId,
+    limit: u32,
+) -> Result<Vec<RoomId>, ArchiveError> {
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT room_id FROM members WHERE user_id = $1 LIMIT $2")
+        .bind(user.to_string())
+        .bind(limit)
+        .fetch_all(read)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|(id,)| room_id(id)).collect()
+}
+
+pub(super) async fn members(
+    read: &SqlitePool,
+    room: &RoomId,
+    start_after: Option<&UserId>,
+    limit: u32,
+) -> Result<Vec<UserId>, ArchiveError> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT user_id FROM members WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
+    )
+    .bind(room.to_string())
+    // Every id is more than nothing.
+    .bind(start_after.map(ToString::to_string).unwrap_or_default())
+    .bind(limit)
+    .fetch_all(read)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(|(id,)| user_id(id)).collect()
+}
+
+pub(super) async fn roster(
+    read: &SqlitePool,
+    room: &RoomId,
+    start_after: Option<&UserId>,
+    limit: u32,
+) -> Result<Vec<MemberEntry>, ArchiveError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT members.user_id, users.name, members.role FROM members JOIN users ON users.id = members.user_id \
+         WHERE members.room_id = $1 AND members.user_id > $2 ORDER BY members.user_id LIMIT $3",
+    )
+    .bind(room.to_string())
+    .bind(start_after.map(ToString::to_string).unwrap_or_default())
+    .bind(limit)
+    .fetch_all(read)
+    .await
+    .map_err(failed)?;
+    let entry = |(user, name, role): (String, String, String)| {
+        Ok(MemberEntry { user: user_id(&user)?, name, role: parsed(&role)? })
+    };
+    rows.into_iter().map(entry).collect()
+}

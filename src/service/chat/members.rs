@@ -1,0 +1,155 @@
+//! Members: who they are, what they may do, and the end of it.
+
+use chatlab_kit::{
+    ids::{RoomId, UserId},
+    wire::{ErrorCode, MAX_WHO},
+};
+
+use super::Chat;
+use crate::service::{
+    ServiceError, ServiceResult,
+    events::{Event, Topic},
+    hub::Connection,
+    now_ms,
+    ports::{MemberEntry, Role, Standing},
+    rights::{self, Right},
+};
+
+/// A page of a room's members.
+#[derive(Debug)]
+pub struct Roster {
+    /// By id.
+    pub members: Vec<MemberEntry>,
+    /// `start_after` for the next page.
+    pub next: Option<UserId>,
+}
+
+impl Chat {
+    /// A page of a room's members.
+    ///
+    /// # Errors
+    /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
+    pub async fn roster(
+        &self,
+        by: &Connection,
+        room: RoomId,
+        start_after: Option<UserId>,
+        limit: Option<u32>,
+    ) -> ServiceResult<Roster> {
+        let most = MAX_WHO as u32;
+        let limit = limit.unwrap_or(most);
+        if !(1..=most).contains(&limit) {
+            return Err(ServiceError::invalid(format!("limit: 1 to {most}")));
+        }
+        self.must_be_member(by, room).await?;
+        let members = self.archive.roster(&room, start_after.as_ref(), limit).await?;
+        let next = members.last().map(|last| last.user).filter(|_| members.len() >= limit as usize);
+        Ok(Roster { members, next })
+    }
+
+    /// Gives a member another role, and tells the room.
+    ///
+    /// # Errors
+    /// `forbidden` unless the sender's role may give roles, and outranks both the old one and the new one; `not_found` for who is no
+    /// member; `conflict` when their role changes in the same moment.
+    pub async fn set_role(
+        &self,
+        by: &Connection,
+        room: RoomId,
+        user: UserId,
+        role: Role,
+    ) -> ServiceResult<()> {
+        let own = self.must_have(by, room, Right::SetRole).await?;
+        let now = self.archive.standing(&room, &user).await?;
+        let Standing::Member(now) = now else { return Err(no_member()) };
+        if !rights::outranks(own, now) || !rights::outranks(own, role) {
+            return Err(below());
+        }
+        if !self.archive.set_role(&room, &user, now, role).await? {
+            return Err(changed());
+        }
+        let detail = format!("{user}: {} → {}", now.as_str(), role.as_str());
+        let event = Event { detail, ..Event::new("member.role", Some(by.user), Some(room)) };
+        self.events.tell_and_audit(Topic::ChatUpdated, event);
+        if let Err(error) = self.hub.announce_role(&room, user, role).await {
+            // It holds all the same: every act asks the archive.
+            tracing::warn!(%room, %error, "chat.role_not_announced");
+        }
+        Ok(())
+    }
+
+    /// Ends somebody's membership, and bans them if that is meant.
+    ///
+    /// # Errors
+    /// `forbidden` unless the sender's role may remove members, and outranks theirs; `not_found` for who is no member (unless they are to be
+    /// banned) or no user; `conflict` when their role changes in the same moment, or they are banned already; `invalid` for oneself.
+    pub async fn remove(&self, by: &Connection, room: RoomId, user: UserId, ban: bool) -> ServiceResult<()> {
+        let own = self.must_have(by, room, Right::Remove).await?;
+        if user == by.user {
+            return Err(ServiceError::invalid("user: to go oneself is `leave`"));
+        }
+        let now = match self.archive.standing(&room, &user).await? {
+            Standing::Member(now) if rights::outranks(own, now) => Some(now),
+            Standing::Member(_) => return Err(below()),
+            Standing::Outside if ban => None,
+            Standing::Banned if ban => {
+                return Err(ServiceError::new(ErrorCode::Conflict, "user: is banned already"));
+            }
+            _ => return Err(no_member()),
+        };
+        let done = match (ban, now) {
+            (true, now) => self.archive.ban(&room, &user, now, (&by.user, now_ms())).await?,
+            (false, Some(now)) => self.archive.expel(&room, &user, now).await?,
+            (false, None) => false,
+        };
+        if !done {
+            return Err(changed());
+        }
+        let action = if ban { "member.banned" } else { "member.removed" };
+        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user), Some(room)) };
+        self.events.tell_and_audit(Topic::ChatUpdated, event);
+        if now.is_some() {
+            let left = Event::new("user.left.chat", Some(user), Some(room));
+            self.events.tell(Topic::UserLeftChat, left);
+            self.has_left(room, user).await;
+        }
+        Ok(())
+    }
+
+    /// Ends a ban.
+    ///
+    /// # Errors
+    /// `forbidden` unless the sender's role may remove members; `not_found` for who is not banned.
+    pub async fn unban(&self, by: &Connection, room: RoomId, user: UserId) -> ServiceResult<()> {
+        self.must_have(by, room, Right::Remove).await?;
+        if !self.archive.unban(&room, &user).await? {
+            return Err(ServiceError::new(ErrorCode::NotFound, "user: is not banned"));
+        }
+        let event =
+            Event { detail: user.to_string(), ..Event::new("member.unbanned", Some(by.user), Some(room)) };
+        self.events.tell_and_audit(Topic::ChatUpdated, event);
+        Ok(())
+    }
+
+    /// The sender's role, if it gives that right.
+    async fn must_have(&self, by: &Connection, room: RoomId, right: Right) -> ServiceResult<Role> {
+        let role = self.role(by, room).await?;
+        if rights::may(role, right) {
+            Ok(role)
+        } else {
+            Err(ServiceError::forbidden("your role does not allow it"))
+        }
+    }
+}
+
+fn no_member() -> ServiceError {
+    ServiceError::new(ErrorCode::NotFound, "user: is no member of the room")
+}
+
+fn below() -> ServiceError {
+    ServiceError::forbidden("only who is below oneself, and only to below oneself")
+}
+
+fn changed() -> ServiceError {
+    ServiceError::new(ErrorCode::Conflict, "user: their role has just changed: look again")
+}

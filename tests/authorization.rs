@@ -1,0 +1,269 @@
+//! Who may do what, as a table: every request of the protocol by everybody who may ask, and every route with and without a token.
+//! A request or a route without a row fails the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chatlab::harness::Stack;
+use chatlab_kit::{
+    ids::{MessageId, RoomId, UserId},
+    servers::Topology,
+    wire::Role,
+};
+use chatlab_load::{client::WsClient, http::HttpClient};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::{connect_async, tungstenite::Message as WsMessage};
+
+use crate::common::{SOON, shared};
+
+/// Who asks. The first four are members.
+const WHO: [&str; 7] = ["owner", "admin", "moderator", "member", "non-member", "banned", "anonymous"];
+/// How many of them are users.
+const USERS: usize = 6;
+
+/// What each of [`WHO`] is answered: the type of the answer, or the code of its error.
+const TABLE: &[(&str, [&str; 7])] = &[
+    ("ping", ["pong", "pong", "pong", "pong", "pong", "pong", "bad_state"]),
+    ("create", ["ok", "ok", "ok", "ok", "ok", "ok", "bad_state"]),
+    ("join", ["ok", "ok", "ok", "ok", "ok", "forbidden", "bad_state"]),
+    ("leave", ["ok", "ok", "ok", "ok", "not_found", "not_found", "bad_state"]),
+    ("send", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "bad_state"]),
+    // Of what somebody else wrote.
+    ("edit", ["forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("delete", ["ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("pin", ["ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("react", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "bad_state"]),
+    ("pins", ["pins", "pins", "pins", "pins", "forbidden", "forbidden", "bad_state"]),
+    ("mark", ["marks", "marks", "marks", "marks", "forbidden", "forbidden", "bad_state"]),
+    ("history", ["page", "page", "page", "page", "forbidden", "forbidden", "bad_state"]),
+    ("who", ["who", "who", "who", "who", "forbidden", "forbidden", "bad_state"]),
+    ("members", ["members", "members", "members", "members", "forbidden", "forbidden", "bad_state"]),
+    ("role", ["ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("remove", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("unban", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("typing", ["ok", "ok", "ok", "ok", "forbidden", "forbidden", "bad_state"]),
+];
+
+/// What each route answers without a token, with a forged one, and with one's own.
+const ROUTES: &[(&str, &str, [u16; 3])] = &[
+    ("GET", "/", [200, 200, 200]),
+    // Without a body: they are asked, and ask for one.
+    ("POST", "/v1/register", [415, 415, 415]),
+    ("POST", "/v1/login", [415, 415, 415]),
+    ("POST", "/v1/refresh", [415, 415, 415]),
+    ("GET", "/v1/sessions", [401, 401, 200]),
+    // Of somebody else.
+    ("DELETE", "/v1/sessions/{id}", [401, 401, 404]),
+    ("GET", "/ws", [400, 400, 400]),
+    ("GET", "/health", [200, 200, 200]),
+    ("GET", "/health/liveness", [200, 200, 200]),
+    ("GET", "/health/readiness", [200, 200, 200]),
+    ("GET", "/metrics", [200, 200, 200]),
+    // Last: these end the session.
+    ("POST", "/v1/logout", [401, 401, 204]),
+    ("DELETE", "/v1/sessions", [401, 401, 401]),
+];
+
+/// Somebody who asks, by frames as they are.
+struct Asker {
+    socket: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+    next: u64,
+}
+
+impl Asker {
+    async fn connect(stack: &Stack, token: Option<&str>) -> Self {
+        let (socket, _) = connect_async(stack.ws_url(0)).await.unwrap();
+        let mut asker = Self { socket, next: 1 };
+        if let Some(token) = token {
+            asker.say(&json!({ "t": "hello", "v": 1, "token": token })).await;
+            asker.hears(|frame| frame["t"] == "welcome").await;
+        }
+        asker
+    }
+
+    async fn say(&mut self, frame: &Value) {
+        self.socket.send(WsMessage::text(frame.to_string())).await.unwrap();
+    }
+
+    async fn hears(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let next = tokio::time::timeout(SOON, self.socket.next()).await.expect("an answer");
+            if let Some(Ok(WsMessage::Text(text))) = next {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                if wanted(&frame) {
+                    return frame;
+                }
+            } else if !matches!(next, Some(Ok(WsMessage::Ping(_)))) {
+                panic!("{next:?}");
+            }
+        }
+    }
+
+    /// The type of the answer, or the code of its error, also of the last one.
+    async fn ask(&mut self, mut frame: Value) -> String {
+        let id = self.next;
+        self.next += 1;
+        frame["id"] = id.into();
+        self.say(&frame).await;
+        let answer = self.hears(|frame| frame["id"] == id || frame["t"] == "bye").await;
+        let code = answer.get("code").unwrap_or(&answer["t"]);
+        code.as_str().unwrap().to_owned()
+    }
+}
+
+/// A room with everybody in it who may be, and what is to be asked about.
+struct Scene {
+    room: RoomId,
+    /// Another one, to leave.
+    side: RoomId,
+    /// A text of a member who asks nothing, for each who asks.
+    texts: Vec<MessageId>,
+    /// Members who ask nothing: for each who asks one to get a role, and one to go.
+    targets: Vec<UserId>,
+    /// For each who asks one who is banned.
+    banned: Vec<UserId>,
+    askers: Vec<Asker>,
+}
+
+async fn scene(stack: &Stack) -> Scene {
+    let made = stack.provision(USERS + 2 * USERS + USERS, 2).await.unwrap();
+    let (room, side) = (made.rooms[0], made.rooms[1]);
+    let mut clients = Vec::new();
+    for token in &made.tokens {
+        clients.push(WsClient::connect(&stack.ws_url(1), token).await.unwrap());
+    }
+    let users: Vec<UserId> = clients.iter().map(|client| client.welcome().unwrap().user).collect();
+    for (nth, client) in clients.iter_mut().enumerate() {
+        if nth != 4 && nth != 5 {
+            client.join(room, None).await.unwrap();
+            client.join(side, None).await.unwrap();
+        }
+    }
+    let (targets, banned) = (users[USERS..3 * USERS].to_vec(), users[3 * USERS..].to_vec());
+    let mut texts = Vec::new();
+    for nth in 0..USERS {
+        texts.push(clients[USERS].send(room, &format!("t{nth}"), "text").await.unwrap().msg);
+    }
+    let owner = &mut clients[0];
+    for (nth, role) in [(1, Role::Admin), (2, Role::Moderator)] {
+        owner.set_role(room, users[nth], role).await.unwrap();
+    }
+    for user in banned.iter().chain([&users[5]]) {
+        owner.remove(room, *user, true).await.unwrap();
+    }
+    let mut askers = Vec::new();
+    for (nth, token) in made.tokens[..USERS].iter().enumerate() {
+        let mut asker = Asker::connect(stack, Some(token)).await;
+        if nth < 4 {
+            for of in [room, side] {
+                assert_eq!(asker.ask(json!({ "t": "join", "room": of })).await, "ok");
+            }
+        }
+        askers.push(asker);
+    }
+    Scene { room, side, texts, targets, banned, askers }
+}
+
+impl Scene {
+    /// What is asked, so that it can be done if it may be.
+    fn request(&self, t: &str, who: usize) -> Value {
+        let nth = who.min(USERS - 1);
+        let (room, cid, msg) = (self.room, format!("{t}-{who}"), self.texts[nth]);
+        match t {
+            "ping" => json!({ "t": t }),
+            "create" => json!({ "t": t, "name": "Tea" }),
+            "leave" => json!({ "t": t, "room": self.side }),
+            "send" => json!({ "t": t, "room": room, "cid": cid, "body": "hi" }),
+            "edit" => json!({ "t": t, "room": room, "cid": cid, "msg": msg, "body": "other" }),
+            "delete" => json!({ "t": t, "room": room, "cid": cid, "msg": msg }),
+            "pin" => json!({ "t": t, "room": room, "cid": cid, "msg": msg, "on": true }),
+            "react" => json!({ "t": t, "room": room, "cid": cid, "msg": msg, "emoji": "👍", "on": true }),
+            "mark" => json!({ "t": t, "rooms": [{ "room": room }] }),
+            "role" => json!({ "t": t, "room": room, "user": self.targets[nth], "role": "member" }),
+            "remove" => json!({ "t": t, "room": room, "user": self.targets[USERS + nth] }),
+            "unban" => json!({ "t": t, "room": room, "user": self.banned[nth] }),
+            "typing" => json!({ "t": t, "room": room, "on": true }),
+            // Those that take a room and no more.
+            _ => json!({ "t": t, "room": room }),
+        }
+    }
+}
+
+async fn everybody_may_do_what_the_table_says_and_nothing_else(topology: Topology) {
+    let stack = shared(topology).await;
+    let mut scene = scene(stack).await;
+    let mut wrong = Vec::new();
+    // A join of who is no member makes them one, and a deletion leaves nothing to react to: those two come last.
+    let mut rows: Vec<_> = TABLE.iter().collect();
+    rows.sort_by_key(|(t, _)| matches!(*t, "delete" | "join"));
+    for (t, expected) in rows {
+        for (who, expected) in expected.iter().enumerate() {
+            let request = scene.request(t, who);
+            let answer = match scene.askers.get_mut(who) {
+                Some(asker) => asker.ask(request).await,
+                None => Asker::connect(stack, None).await.ask(request).await,
+            };
+            if answer != *expected {
+                wrong.push(format!("{} asks to {t}: {answer}, and the table says {expected}", WHO[who]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_request_has_its_row() {
+    let schema: Value = serde_json::from_str(include_str!("../docs/protocol.schema.json")).unwrap();
+    let frames = schema["$defs"]["ClientFrame"]["oneOf"].as_array().unwrap();
+    let requests = frames.iter().map(|frame| frame["properties"]["t"]["const"].as_str().unwrap());
+    // Who says `hello` asks for nothing yet: `sessions.rs` has what becomes of tokens.
+    let requests: BTreeSet<&str> = requests.filter(|t| *t != "hello").collect();
+    assert_eq!(TABLE.iter().map(|(t, _)| *t).collect::<BTreeSet<_>>(), requests);
+}
+
+#[test]
+fn every_route_has_its_row() {
+    let mut routes = BTreeMap::new();
+    for line in include_str!("../src/gateway/mod.rs").lines() {
+        let Some((path, methods)) =
+            line.trim().strip_prefix(".route(\"").and_then(|rest| rest.split_once("\", "))
+        else {
+            continue;
+        };
+        for (word, method) in [("get(", "GET"), ("post(", "POST"), ("delete(", "DELETE"), ("put(", "PUT")] {
+            if methods.contains(word) {
+                routes.insert((method, path), ());
+            }
+        }
+    }
+    assert!(routes.len() > 10, "{routes:?}");
+    let rows: BTreeMap<_, _> = ROUTES.iter().map(|(method, path, _)| ((*method, *path), ())).collect();
+    assert_eq!(rows, routes);
+}
+
+async fn every_route_asks_for_the_token_that_the_table_says(topology: Topology) {
+    let stack = shared(topology).await;
+    let made = stack.provision(2, 0).await.unwrap();
+    let other = WsClient::connect(&stack.ws_url(0), &made.tokens[1]).await.unwrap();
+    let foreign = other.welcome().unwrap().session.to_string();
+    let forged = format!("{}x", made.tokens[0]);
+    let (http, mut wrong) = (HttpClient::new(&stack.http_url(0)), Vec::new());
+    for (method, path, expected) in ROUTES {
+        let path = path.replace("{id}", &foreign);
+        let tokens =
+            [("no token", None), ("a forged token", Some(&forged)), ("a token", Some(&made.tokens[0]))];
+        for ((shown, token), expected) in tokens.into_iter().zip(expected) {
+            let token = token.map(String::as_str);
+            let status = http.request(method.parse().unwrap(), &path, token, None).await.unwrap().status;
+            if status != *expected {
+                wrong.push(format!("{method} {path} with {shown}: {status}, and the table says {expected}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+crate::on_both!(
+    everybody_may_do_what_the_table_says_and_nothing_else,
+    every_route_asks_for_the_token_that_the_table_says,
+);
