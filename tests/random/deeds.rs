@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use chatlab_kit::{ids::RoomId, message::Position, wire::ErrorCode};
+use chatlab_kit::{
+    ids::{MessageId, RoomId},
+    message::Position,
+    wire::ErrorCode,
+};
 use rand::{Rng, seq::IndexedRandom};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     device::Done,
-    person::{Aim, DEVICES, Person, tolerate},
+    person::{Aim, DEVICES, Person, What, tolerate},
 };
 use crate::common::SOON;
 
@@ -17,6 +21,8 @@ use crate::common::SOON;
 const LOUD: usize = 1_300;
 /// The length of such a message.
 const LOUD_BYTES: usize = 4_000;
+/// What people react with.
+const EMOJIS: [&str; 3] = ["👍", "🎉", "👨‍👩‍👧‍👦"];
 
 impl Person {
     /// Says something again that was said before, answered or not: on this device and so, mostly, over another server.
@@ -28,6 +34,33 @@ impl Person {
         if self.said[nth].server != self.devices[device].server {
             self.counts.entry("of these over another server").or_default().done += 1;
         }
+        self.send(device, nth).await
+    }
+
+    /// Gives something of their own another text, or takes it out.
+    pub async fn change_own(&mut self, device: usize, room: RoomId, delete: bool) -> Done {
+        let texts = self.said.iter().filter(|said| said.what == What::Text && said.room == room);
+        let own: Vec<MessageId> = texts.filter_map(|said| Some(said.stored.last()?.id)).collect();
+        let Some(about) = own.choose(&mut self.rng).copied() else { return Ok(()) };
+        let nth = if delete {
+            self.deleted.insert(about);
+            self.note(What::Delete(about), room, String::new())
+        } else {
+            let body = format!("{} once more", self.said.len());
+            self.note(What::Edit(about), room, body)
+        };
+        self.send(device, nth).await
+    }
+
+    /// Reacts to something that was said lately, or takes that back.
+    pub async fn react(&mut self, device: usize, room: RoomId) -> Done {
+        let Some(about) = self.devices[device].heard_lately(room, &mut self.rng) else { return Ok(()) };
+        let emoji = EMOJIS[self.rng.random_range(0..EMOJIS.len())];
+        let on = self.reacted.insert((about, emoji));
+        if !on {
+            self.reacted.remove(&(about, emoji));
+        }
+        let nth = self.note(What::React(about, on), room, emoji.to_owned());
         self.send(device, nth).await
     }
 
@@ -142,7 +175,8 @@ impl Person {
                     self.join(0, room).await?;
                 }
                 self.send(0, nth).await?;
-                Ok(!self.said[nth].stored.is_empty())
+                let said = &self.said[nth];
+                Ok(said.refused || !said.stored.is_empty())
             }
             Aim::AtTheEnd(device) => {
                 self.connect(device).await?;
@@ -174,7 +208,7 @@ impl Person {
             self.insist(Aim::In(room)).await;
         }
         for nth in 0..self.said.len() {
-            if self.said[nth].stored.is_empty() {
+            if self.said[nth].stored.is_empty() && !self.said[nth].refused {
                 self.insist(Aim::Said(nth)).await;
             }
         }

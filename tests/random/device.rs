@@ -6,16 +6,20 @@ use std::{
 };
 
 use chatlab_kit::{
-    ids::{RoomId, UserId},
-    message::{Message, Position},
+    ids::{MessageId, RoomId, UserId},
+    message::{Message, MessageKind, Position},
     wire::{ErrorCode, ServerFrame},
 };
 use chatlab_load::client::{Ack, ClientError, WsClient};
+use rand::{Rng, seq::IndexedRandom};
 
-use super::person::tolerate;
+use super::person::{Said, What, tolerate};
 
 /// How long something is waited for that ought to be there already.
 const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// So many messages back people react.
+const LATELY: usize = 20;
 
 /// What a device saw of a room.
 #[derive(Debug, Clone)]
@@ -194,7 +198,25 @@ impl Device {
         Ok(())
     }
 
-    pub async fn send(&mut self, room: RoomId, cid: &str, body: &str) -> Done<Ack> {
-        self.request(async |client| client.send(room, cid, body).await).await
+    pub async fn send(&mut self, said: &Said) -> Done<Ack> {
+        let Said { what, room, cid, body, .. } = said;
+        let say = async |client: &mut WsClient| match what {
+            What::Text => client.send(*room, cid, body).await,
+            What::Edit(about) => client.edit(*room, cid, *about, body).await,
+            What::Delete(about) => client.delete(*room, cid, *about).await,
+            What::React(about, on) => client.react(*room, cid, *about, (body, *on)).await,
+        };
+        self.request(say).await
+    }
+
+    /// A message of somebody that it heard lately in a room, by chance.
+    pub fn heard_lately(&self, room: RoomId, rng: &mut impl Rng) -> Option<MessageId> {
+        let texts = self.log.iter().rev().filter_map(|noted| match &noted.step {
+            Step::Heard(message) if noted.room == room && message.draft.kind == MessageKind::Text => {
+                Some(message.draft.id)
+            }
+            _ => None,
+        });
+        texts.take(LATELY).collect::<Vec<_>>().choose(rng).copied()
     }
 }

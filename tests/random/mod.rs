@@ -8,6 +8,7 @@
 //! | `person`, `deeds` | what one user does on two devices, and writes down |
 //! | `faults`, `harm` | what breaks meanwhile, when, and how |
 //! | `ready` | what the servers say of themselves then |
+//! | `looks` | how messages must look after what was said about them: edits, deletions, reactions |
 //! | `verdict`, `settle` | the recorded conversation against the guarantees of docs/PROTOCOL.md |
 //! | `report` | what is printed of a seed |
 //!
@@ -19,6 +20,7 @@ mod deeds;
 mod device;
 mod faults;
 mod harm;
+mod looks;
 mod person;
 mod ready;
 mod report;
@@ -202,6 +204,7 @@ async fn converse(topology: Topology, faults: bool) {
         let (report, histories) = verdict::judge(&world, &mut people).await;
         assert!(report.heard > report.said, "too little happened: {report:?}");
         assert!(faults || report.slow > 0, "nobody was too slow");
+        settle::unread(&mut people, &histories).await;
         settle::presence(&stack, &world, &mut people).await;
         settle::archive(&stack, &histories, ARCHIVED).await;
         report::print(&format!("{topology}, seed {seed}"), &world, &report, &incidents, began.elapsed());

@@ -41,12 +41,26 @@ pub struct Stored {
     pub ts: u64,
 }
 
+/// What is said, and about which message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Text,
+    Edit(MessageId),
+    Delete(MessageId),
+    /// With an emoji; or takes it back.
+    React(MessageId, bool),
+}
+
 /// Something that was said, perhaps more than once.
 #[derive(Debug, Clone)]
 pub struct Said {
+    pub what: What,
     pub room: RoomId,
     pub cid: String,
+    /// Of a reaction the emoji.
     pub body: String,
+    /// What it is about is not there to be said that of: it need not be said again.
+    pub refused: bool,
     /// Every other place that was acknowledged; more than one only if Redis lost the one before.
     pub stored: Vec<Stored>,
     /// The server that was asked last.
@@ -78,6 +92,10 @@ pub struct Person {
     pub number: usize,
     pub devices: Vec<Device>,
     pub said: Vec<Said>,
+    /// The messages that they have deleted, or may have.
+    pub deleted: BTreeSet<MessageId>,
+    /// The reactions that stand, as far as they know.
+    pub reacted: BTreeSet<(MessageId, &'static str)>,
     /// Since when they have said, in which room, that they write.
     pub typed: BTreeMap<RoomId, Instant>,
     /// The rooms of which they are, or may be, a member.
@@ -93,8 +111,24 @@ impl Person {
     pub fn new(world: Arc<World>, number: usize, token: String, rng: ChaCha8Rng) -> Self {
         let devices = (0..DEVICES).map(|_| Device::default()).collect();
         let (said, typed, counts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (deleted, reacted) = (BTreeSet::new(), BTreeSet::new());
         let (member, unsure) = (BTreeSet::new(), BTreeSet::new());
-        Self { world, token, rng, number, devices, said, typed, member, unsure, counts, why: String::new() }
+        let why = String::new();
+        Self {
+            world,
+            token,
+            rng,
+            number,
+            devices,
+            said,
+            deleted,
+            reacted,
+            typed,
+            member,
+            unsure,
+            counts,
+            why,
+        }
     }
 
     /// At least so many deeds, and until `stop`.
@@ -181,7 +215,10 @@ impl Person {
         let room = listens.choose(&mut self.rng).copied();
         let Some(room) = room else { return ("join", self.join_another(device).await) };
         match self.rng.random_range(0..100) {
-            0..=41 => ("say", self.say(device, room).await),
+            0..=30 => ("say", self.say(device, room).await),
+            31..=33 => ("edit", self.change_own(device, room, false).await),
+            34..=35 => ("delete", self.change_own(device, room, true).await),
+            36..=41 => ("react", self.react(device, room).await),
             42..=53 => ("retry", self.say_again(device).await),
             54..=57 => ("leave", self.leave(device, room).await),
             58..=60 => ("cross", self.leave_and_join_at_once(device, room).await),
@@ -235,20 +272,34 @@ impl Person {
 
     /// Something to say, and its number.
     pub fn note_down(&mut self, room: RoomId, length: usize) -> usize {
+        let body = format!("p{}-{} {}", self.number, self.said.len(), "x".repeat(length));
+        self.note(What::Text, room, body)
+    }
+
+    /// Something to say about a message, or by itself, and its number.
+    pub fn note(&mut self, what: What, room: RoomId, body: String) -> usize {
         let nth = self.said.len();
         let cid = format!("p{}-{nth}", self.number);
-        let body = format!("{cid} {}", "x".repeat(length));
-        self.said.push(Said { room, cid, body, stored: Vec::new(), server: 0 });
+        self.said.push(Said { what, room, cid, body, refused: false, stored: Vec::new(), server: 0 });
         nth
     }
 
     pub async fn send(&mut self, device: usize, nth: usize) -> Done {
         let (said, device) = (&mut self.said[nth], &mut self.devices[device]);
         let began = Instant::now();
-        let answer = device.send(said.room, &said.cid, &said.body).await;
+        let answer = device.send(said).await;
         said.server = device.server;
         let ack = match answer {
             Ok(ack) => ack,
+            Err(ClientError::Refused {
+                code: code @ (ErrorCode::NotFound | ErrorCode::Conflict), ..
+            }) if said.what != What::Text => {
+                // Only where something breaks is it not known what the message bears.
+                let deleted = code == ErrorCode::NotFound && may_be_gone(&said.what, &self.deleted);
+                assert!(deleted || self.world.faults, "{code:?}: {said:?}");
+                said.refused = true;
+                return Ok(());
+            }
             Err(error) => return tolerate(Err(error), device, said.room),
         };
         self.world.acknowledged(said.room, began);
@@ -307,6 +358,15 @@ impl Person {
                 return all;
             }
         }
+    }
+}
+
+/// Who deletes knows it; what somebody else wrote may be gone whenever.
+fn may_be_gone(what: &What, deleted: &BTreeSet<MessageId>) -> bool {
+    match what {
+        What::Text => false,
+        What::Edit(about) | What::Delete(about) => deleted.contains(about),
+        What::React(..) => true,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What must be true some time after all is said: who is online, and what the archive has.
+//! What must be true some time after all is said: how much is unread, who is online, and what the archive has.
 
 use std::{
     collections::BTreeSet,
@@ -10,6 +10,7 @@ use chatlab_kit::{
     ids::UserId,
     keys,
     redis::{Redis, RedisConfig},
+    wire::MarkRoom,
 };
 use sqlx::{Connection, SqliteConnection};
 
@@ -63,6 +64,20 @@ async fn held(stack: &Stack, users: &[UserId]) -> Vec<(UserId, Vec<(String, Stri
         all.push((*user, held));
     }
     all
+}
+
+/// Who has read half of a room has the texts of the other half before them, on any server.
+pub async fn unread(people: &mut [Person], histories: &[History]) {
+    for history in histories {
+        let (room, (read, texts)) = (history.room(), history.middle());
+        for person in people.iter_mut().filter(|person| person.member.contains(&room)) {
+            let to = MarkRoom { room, read: Some(read), delivered: None };
+            for device in &mut person.devices {
+                let marks = device.request(async |client| client.mark(&[to]).await).await.unwrap();
+                assert_eq!((marks[0].read, marks[0].unread), (read, texts), "{marks:?}");
+            }
+        }
+    }
 }
 
 /// Everything that is in a room's history is archived soon, and under the same id.

@@ -7,13 +7,14 @@ use std::{
 
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
-    message::{Message, Position},
+    message::{Message, MessageKind, Position},
 };
 
 use super::{
     World,
     device::{Device, Noted, Step},
-    person::{Count, Person, Stored},
+    looks::{self, Look},
+    person::{Count, Person, Stored, What},
 };
 
 /// How much there was to judge.
@@ -37,6 +38,7 @@ pub struct History {
     room: RoomId,
     messages: Vec<Message>,
     by_id: HashMap<MessageId, usize>,
+    looks: HashMap<MessageId, Look>,
 }
 
 impl History {
@@ -53,11 +55,37 @@ impl History {
         let by_id: HashMap<_, _> = messages.iter().enumerate().map(|(nth, m)| (m.draft.id, nth)).collect();
         let cids: BTreeSet<_> = messages.iter().map(|m| (m.draft.from, m.draft.cid.as_str())).collect();
         assert_eq!((by_id.len(), cids.len()), (messages.len(), messages.len()), "a second copy");
-        Self { room, messages, by_id }
+        let looks = looks::looks(&messages, may_lose);
+        for message in &messages {
+            looks::check(message, looks.get(&message.draft.id));
+        }
+        Self { room, messages, by_id, looks }
+    }
+
+    /// The body that a message must have by now, which was said with another one.
+    fn body_now(&self, message: &Message) -> Option<&str> {
+        let of_its_own = self.looks.get(&message.draft.id).and_then(|look| look.body.as_deref());
+        // The text of an edit goes with that of its message.
+        let about = message.draft.about.filter(|_| message.draft.kind == MessageKind::Edit);
+        let gone =
+            about.and_then(|about| self.looks.get(&about)?.body.as_deref()).filter(|body| body.is_empty());
+        of_its_own.or(gone)
     }
 
     fn kept(&self, id: &MessageId) -> Option<&Message> {
         self.by_id.get(id).map(|nth| &self.messages[*nth])
+    }
+
+    /// Which room's.
+    pub fn room(&self) -> RoomId {
+        self.room
+    }
+
+    /// The sequence in the middle of it, 0 of none, and how many texts come after that.
+    pub fn middle(&self) -> (u64, u64) {
+        let (first, rest) = self.messages.split_at(self.messages.len() / 2);
+        let texts = rest.iter().filter(|message| message.draft.kind == MessageKind::Text).count();
+        (first.last().map_or(0, |message| message.seq), texts as u64)
     }
 
     /// The ids of its messages.
@@ -82,7 +110,7 @@ pub async fn judge(world: &World, people: &mut [Person]) -> (Report, Vec<History
         .iter()
         .flat_map(|person| person.typed.iter().map(|(room, since)| ((person.user(), *room), *since)))
         .collect();
-    let mut said = BTreeSet::new();
+    let (mut said, bodies) = (BTreeSet::new(), looks::bodies(people));
     for person in &*people {
         for (what, count) in &person.counts {
             let sum = report.counts.entry(what).or_default();
@@ -94,14 +122,20 @@ pub async fn judge(world: &World, people: &mut [Person]) -> (Report, Vec<History
             let history = &histories[&one.room];
             let kept: Vec<_> =
                 one.stored.iter().filter(|stored| history.kept(&stored.id).is_some()).collect();
-            assert!(!one.stored.is_empty() && kept.len() <= 1, "stored twice, or never: {one:?}");
+            let stored = one.refused || !one.stored.is_empty();
+            assert!(stored && kept.len() <= 1, "stored twice, or never: {one:?}");
             for stored in &one.stored {
-                acknowledged(world, history, stored, (&one.cid, &one.body), &mut report);
+                let body = if let What::Delete(_) = one.what { "" } else { &one.body };
+                acknowledged(world, history, stored, (&one.cid, body), &mut report);
             }
             said.extend(kept.into_iter().map(|stored| stored.id));
         }
         for device in &person.devices {
-            Listener { world, me: person.user(), typed: &typed }.judge(device, &histories, &mut report);
+            Listener { world, me: person.user(), typed: &typed, bodies: &bodies }.judge(
+                device,
+                &histories,
+                &mut report,
+            );
         }
     }
     let stored: usize = histories.values().map(|history| history.messages.len()).sum();
@@ -122,6 +156,7 @@ fn acknowledged(
         assert!(explained, "acknowledged, and not there: {cid} {stored:?}, {:?}", world.deaths);
         return report.lost.push((history.room, stored.ts));
     };
+    let body = history.body_now(message).unwrap_or(body);
     let kept = (&message.epoch, message.seq, message.ts, message.draft.cid.as_str(), &*message.draft.body);
     assert_eq!(kept, (&stored.epoch, stored.seq, stored.ts, cid, body), "not as it was acknowledged");
 }
@@ -141,6 +176,7 @@ struct Listener<'a> {
     world: &'a World,
     me: UserId,
     typed: &'a Typed,
+    bodies: &'a HashMap<MessageId, BTreeSet<String>>,
 }
 
 impl Listener<'_> {
@@ -200,7 +236,8 @@ impl Listener<'_> {
                 *at = Position { epoch, seq, id };
                 match history.kept(&message.draft.id) {
                     Some(kept) => {
-                        assert_eq!(message, kept, "another order than others'");
+                        let same = looks::same(message, kept, self.bodies.get(&message.draft.id));
+                        assert!(same, "another one than others': {message:?}, {kept:?}");
                         let lost = &stand.heard_lost;
                         assert!(lost.is_none(), "a silent gap: {lost:?} is lost, and then came {at:?}");
                     }
