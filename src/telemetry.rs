@@ -107,6 +107,8 @@ fn describe() {
     counter!("chatlab_presence_errors_total", Unit::Count, "Failed tries to note a coming or going");
     counter!("chatlab_typing_notices_total", Unit::Count, "Changes of who is writing told to rooms");
     counter!("chatlab_typing_untold_total", Unit::Count, "Changes of who is writing that could not be told");
+    counter!("chatlab_receipts_notices_total", Unit::Count, "Receipts told to rooms");
+    counter!("chatlab_receipts_untold_total", Unit::Count, "Receipts that could not be told");
     counter!(
         "chatlab_fences_total",
         Unit::Count,
