@@ -1,6 +1,8 @@
 //! The history lab's reference behind its port.
 
-use chatlab_history::{Alter, Altered, Announce, Appended, EDITS_MAX, History, Since, Unaltered, ZsetHash};
+use chatlab_history::{
+    Alter, Altered, Announce, Appended, EDITS_MAX, History, Marks, Since, Unaltered, ZsetHash,
+};
 use chatlab_kit::{
     LabError,
     ids::{MessageId, RoomId, UserId},
@@ -271,7 +273,38 @@ async fn a_message_is_edited_so_often_and_its_text_goes_with_it(topology: Topolo
     );
 }
 
+/// A reaction to a message.
+fn reaction(to: &Draft, cid: &str) -> Draft {
+    Draft { kind: MessageKind::React, about: Some(to.id), body: "👍".into(), ..draft(to.room, cid) }
+}
+
+async fn what_is_unread_is_counted_among_what_is_kept(topology: Topology) {
+    let (history, _) = history(topology, ClientKind::RedisRs).await;
+    let history = history.keeping(10);
+    let (room, reader) = (RoomId::new(), UserId::new());
+    let text = draft(room, "first");
+    history.append(&text).await.unwrap();
+    for nth in 0..4 {
+        let change = reaction(&text, &format!("r{nth}"));
+        let alter = Alter { change: &change, others: false, older: None };
+        assert!(matches!(history.alter(alter).await.unwrap(), Altered::Stored(_)));
+    }
+    let marks = |read| Marks { read, delivered: 0 };
+    assert_eq!(history.mark(&room, &reader, marks(0)).await.unwrap().unwrap().unread, 1);
+    // The reactions go with the other old ones, and are told by nobody then.
+    for nth in 0..25 {
+        history.append(&draft(room, &format!("t{nth}"))).await.unwrap();
+    }
+    for (read, unread) in [(0, 10), (3, 10), (25, 5), (30, 0)] {
+        let marked = history.mark(&room, &reader, marks(read)).await.unwrap().unwrap();
+        assert_eq!((marked.head, marked.at.read, marked.unread), (30, read, unread));
+    }
+    history.unmark(&room, &reader).await.unwrap();
+    assert_eq!(history.mark(&room, &reader, marks(0)).await.unwrap().unwrap().at, Marks::default());
+}
+
 crate::on_both!(
+    what_is_unread_is_counted_among_what_is_kept,
     a_change_is_one_round_trip_and_one_place_in_the_order,
     a_message_is_edited_so_often_and_its_text_goes_with_it,
     an_append_is_announced_the_way_it_was_asked_for,

@@ -35,6 +35,11 @@ if moved then
   redis.call('HSET', marks, user, string.format('%d %d', read, delivered))
 end
 
-local after = string.format('(%d', read)
-local unread = redis.call('ZCOUNT', log, after, '+inf') - redis.call('ZCOUNT', changes, after, '+inf')
+-- Of those that are here: the numbers of changes go later than their messages.
+local from = read + 1
+local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')[2]
+if oldest then
+  from = math.max(from, tonumber(oldest))
+end
+local unread = redis.call('ZCOUNT', log, from, '+inf') - redis.call('ZCOUNT', changes, from, '+inf')
 return {head, read, delivered, unread, moved and 1 or 0}

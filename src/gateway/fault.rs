@@ -22,8 +22,7 @@ use chatlab_kit::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::sparse::Sparse;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, sparse::Sparse};
 
 /// The longest request id that is taken over from a client or proxy, in bytes.
 const MAX_REQUEST_ID: usize = 64;

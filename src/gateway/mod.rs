@@ -18,7 +18,6 @@ pub mod http;
 pub mod live;
 mod origin;
 pub mod socketio;
-mod sparse;
 pub mod ws;
 
 use std::{sync::Arc, time::Duration};

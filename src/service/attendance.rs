@@ -27,6 +27,7 @@ use super::{
     hub::room::Notice,
     lock,
     ports::Archive,
+    sparse::Sparse,
 };
 use unsettled::{Intent, Unsettled};
 
@@ -72,6 +73,8 @@ pub struct Attendance {
     departures: TaskTracker,
     unsettled: Unsettled,
     events: Events,
+    /// About rooms that could not be told.
+    lines: Sparse,
 }
 
 impl Attendance {
@@ -93,6 +96,7 @@ impl Attendance {
             departures: TaskTracker::new(),
             unsettled: Unsettled::default(),
             events,
+            lines: Sparse::default(),
         }
     }
 
@@ -245,7 +249,9 @@ impl Attendance {
                 }
                 Err(error) => {
                     metrics::counter!("chatlab_presence_untold_total").increment(batch.len() as u64);
-                    tracing::warn!(%error, users = batch.len(), "presence.not_told");
+                    if let Some(left_out) = self.lines.admit(std::time::Instant::now()) {
+                        tracing::warn!(%error, users = batch.len(), left_out, "presence.not_told");
+                    }
                 }
             }
             lock(&self.waiting).busy = false;

@@ -12,6 +12,7 @@
 //! | [`typing`], [`receipts`] | who is writing and who has read, and telling the room |
 //! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
 //! | [`error`] | the one error, with stable codes |
+//! | [`sparse`] | few lines in the log about what happens often |
 
 pub mod accounts;
 pub mod archivist;
@@ -29,6 +30,7 @@ pub mod passwords;
 pub mod ports;
 pub mod receipts;
 pub mod rights;
+pub mod sparse;
 pub mod tokens;
 pub mod typing;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::service::lock;
+use super::lock;
 
 /// As many lines are written in each [`WINDOW`]; the others are counted, and the next line says how many they were.
 const LINES: u32 = 10;
@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Which lines are written.
 #[derive(Debug, Default)]
-pub(super) struct Sparse(Mutex<State>);
+pub struct Sparse(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,7 +25,7 @@ struct State {
 
 impl Sparse {
     /// Whether a line may be written now: then how many were left out before it.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+    pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = lock(&self.0);
         if state.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
             (state.since, state.written) = (Some(now), 0);
