@@ -188,13 +188,16 @@ impl ZsetLease {
     /// Puts right what may have been written later than it was asked for: nothing of that can be written any more.
     async fn put_right(&self, lease: &Lease) -> LabResult<()> {
         let over = self.policy.overdue_ms();
-        for page in self.local.settled_after(Duration::from_millis(over)).chunks(PAGE) {
+        let mut rest = &self.local.settled_after(Duration::from_millis(over))[..];
+        while !rest.is_empty() {
+            let (page, others) = rest.split_at(rest.len().min(PAGE));
             let done = self.put_page_right(page, lease).await;
             if !matches!(done, Ok(true)) {
-                // Anew, and looked at again when that is over.
-                drop(self.local.unanswered(page));
-                done?;
+                // Anew, and looked at again when that is over, with those that were not come to.
+                drop(self.local.unanswered(rest));
+                return done.map(drop);
             }
+            rest = others;
         }
         Ok(())
     }
