@@ -36,6 +36,7 @@ use chatlab_kit::{
     message::{Draft, Epoch, Message, Position, Seq},
 };
 
+pub use chatlab_kit::message::{PINS_MAX, REACTIONS_MAX};
 #[cfg(feature = "exercise")]
 pub use exercise::Exercise;
 pub use lab::{HistoryLab, LAB};
@@ -53,7 +54,6 @@ pub const DEDUP_TTL_MS: u64 = 10 * 60 * 1000;
 pub const STREAM_MAX: u64 = 100_000;
 /// How often one message can be edited.
 pub const EDITS_MAX: usize = 100;
-pub use chatlab_kit::message::{PINS_MAX, REACTIONS_MAX};
 /// The most messages one [`History::since`] returns.
 pub const SINCE_MAX: usize = 500;
 
