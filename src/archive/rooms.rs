@@ -1,10 +1,18 @@
 //! Rooms, who is a member of them as what, and who must not be.
 
 use chatlab_kit::ids::{RoomId, UserId};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool, query::Query, sqlite::SqliteArguments};
 
 use super::sqlite::{failed, room_id, user_id};
 use crate::service::ports::{ArchiveError, MemberEntry, Role, RoomRecord, Standing};
+
+/// Whether a statement changed something.
+async fn changed<'e>(
+    statement: Query<'_, Sqlite, SqliteArguments>,
+    write: impl Executor<'e, Database = Sqlite>,
+) -> Result<bool, ArchiveError> {
+    Ok(statement.execute(write).await.map_err(failed)?.rows_affected() > 0)
+}
 
 /// A room, and its maker as its owner.
 pub(super) async fn add(write: &SqlitePool, room: &RoomRecord) -> Result<(), ArchiveError> {
@@ -64,7 +72,7 @@ pub(super) async fn add_member(
     role: Role,
     joined_ms: i64,
 ) -> Result<bool, ArchiveError> {
-    let done = sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO members (room_id, user_id, role, joined_ms) SELECT $1, $2, $3, $4 \
          WHERE NOT EXISTS (SELECT 1 FROM bans WHERE room_id = $1 AND user_id = $2) \
          ON CONFLICT (room_id, user_id) DO NOTHING",
@@ -72,11 +80,8 @@ pub(super) async fn add_member(
     .bind(room.to_string())
     .bind(user.to_string())
     .bind(role.as_str())
-    .bind(joined_ms)
-    .execute(write)
-    .await
-    .map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+    .bind(joined_ms);
+    changed(query, write).await
 }
 
 pub(super) async fn remove_member(
@@ -84,13 +89,10 @@ pub(super) async fn remove_member(
     room: &RoomId,
     user: &UserId,
 ) -> Result<bool, ArchiveError> {
-    let done = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2")
+    let query = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2")
         .bind(room.to_string())
-        .bind(user.to_string())
-        .execute(write)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+        .bind(user.to_string());
+    changed(query, write).await
 }
 
 /// Another role for who has the role `now`.
@@ -100,15 +102,12 @@ pub(super) async fn set_role(
     user: &UserId,
     (now, role): (Role, Role),
 ) -> Result<bool, ArchiveError> {
-    let done = sqlx::query("UPDATE members SET role = $4 WHERE room_id = $1 AND user_id = $2 AND role = $3")
+    let query = sqlx::query("UPDATE members SET role = $4 WHERE room_id = $1 AND user_id = $2 AND role = $3")
         .bind(room.to_string())
         .bind(user.to_string())
         .bind(now.as_str())
-        .bind(role.as_str())
-        .execute(write)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+        .bind(role.as_str());
+    changed(query, write).await
 }
 
 /// Ends the membership of who has the role `now`.
@@ -118,14 +117,11 @@ pub(super) async fn expel(
     user: &UserId,
     now: Role,
 ) -> Result<bool, ArchiveError> {
-    let done = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2 AND role = $3")
+    let query = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2 AND role = $3")
         .bind(room.to_string())
         .bind(user.to_string())
-        .bind(now.as_str())
-        .execute(write)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+        .bind(now.as_str());
+    changed(query, write).await
 }
 
 /// A ban, and the end of the membership of who has the role `now`; nothing when they have another one.
@@ -143,7 +139,7 @@ pub(super) async fn ban(
         return Ok(false);
     }
     // Whoever became a member meanwhile, or got another role, is looked at again.
-    let done = sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO bans (room_id, user_id, banned_by, banned_ms) SELECT $1, $2, $3, $4 \
          WHERE NOT EXISTS (SELECT 1 FROM members WHERE room_id = $1 AND user_id = $2) \
          ON CONFLICT (room_id, user_id) DO NOTHING",
@@ -151,22 +147,17 @@ pub(super) async fn ban(
     .bind(room.to_string())
     .bind(user.to_string())
     .bind(by.to_string())
-    .bind(at_ms)
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed)?;
+    .bind(at_ms);
+    let banned = changed(query, &mut *transaction).await?;
     transaction.commit().await.map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+    Ok(banned)
 }
 
 pub(super) async fn unban(write: &SqlitePool, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError> {
-    let done = sqlx::query("DELETE FROM bans WHERE room_id = $1 AND user_id = $2")
+    let query = sqlx::query("DELETE FROM bans WHERE room_id = $1 AND user_id = $2")
         .bind(room.to_string())
-        .bind(user.to_string())
-        .execute(write)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected() > 0)
+        .bind(user.to_string());
+    changed(query, write).await
 }
 
 pub(super) async fn rooms_of(

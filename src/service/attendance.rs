@@ -122,6 +122,7 @@ impl Attendance {
                 if this.try_depart(&intent).await {
                     return;
                 }
+                // Between two tries, bounded by `DEPART_ATTEMPTS`.
                 tokio::time::sleep(DEPART_PAUSE * 2u32.pow(attempt)).await;
             }
         };
@@ -319,6 +320,7 @@ impl Attendance {
         let settled = async {
             self.departures.wait().await;
             while self.is_telling() {
+                // A poll, bounded by `within`: the telling task wakes nobody when it is through.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

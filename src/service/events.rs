@@ -230,6 +230,7 @@ async fn emit(outbox: &dyn Outbox, partition: Partition, topic: Topic, payload: 
             Ok(_) => return true,
             Err(error) => tracing::warn!(topic = topic.name(), %error, attempt, "events.emit"),
         }
+        // Between two tries, bounded by `ATTEMPTS`.
         tokio::time::sleep(PAUSE * 2u32.pow(attempt)).await;
     }
     false

@@ -108,6 +108,7 @@ impl Receipts {
             if lock(&self.readers).0.is_empty() {
                 self.wake.notified().await;
             }
+            // What moves meanwhile is told together; nobody reads, nothing ticks.
             tokio::time::sleep(TICK).await;
             let due = lock(&self.readers).due(Instant::now());
             let telling = stream::iter(due)

@@ -2,10 +2,10 @@
 
 use chatlab_kit::{
     ids::{RoomId, UserId},
-    wire::{ErrorCode, MAX_WHO},
+    wire::ErrorCode,
 };
 
-use super::Chat;
+use super::{Chat, members_in_a_page};
 use crate::service::{
     ServiceError, ServiceResult,
     events::{Event, Topic},
@@ -36,11 +36,7 @@ impl Chat {
         start_after: Option<UserId>,
         limit: Option<u32>,
     ) -> ServiceResult<Roster> {
-        let most = MAX_WHO as u32;
-        let limit = limit.unwrap_or(most);
-        if !(1..=most).contains(&limit) {
-            return Err(ServiceError::invalid(format!("limit: 1 to {most}")));
-        }
+        let limit = members_in_a_page(limit)?;
         self.must_be_member(by, room).await?;
         let members = self.archive.roster(&room, start_after.as_ref(), limit).await?;
         let next = members.last().map(|last| last.user).filter(|_| members.len() >= limit as usize);

@@ -204,11 +204,7 @@ impl Chat {
         start_after: Option<UserId>,
         limit: Option<u32>,
     ) -> ServiceResult<Who> {
-        let most = MAX_WHO as u32;
-        let limit = limit.unwrap_or(most);
-        if !(1..=most).contains(&limit) {
-            return Err(ServiceError::invalid(format!("limit: 1 to {most}")));
-        }
+        let limit = members_in_a_page(limit)?;
         self.must_be_member(by, room).await?;
         let members = self.archive.members(&room, start_after.as_ref(), limit).await?;
         let next = members.last().copied().filter(|_| members.len() >= limit as usize);
@@ -235,12 +231,23 @@ impl Chat {
 /// Tries again what failed: instances that lost no subscription have no reason to ask the archive by themselves.
 async fn announce_left(hub: Arc<Hub>, room: RoomId, user: UserId) {
     for attempt in 0..ANNOUNCE_ATTEMPTS {
+        // Between two tries, bounded by `ANNOUNCE_ATTEMPTS`.
         tokio::time::sleep(ANNOUNCE_PAUSE * 2u32.pow(attempt)).await;
         match hub.announce_left(&room, user).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%room, %error, attempt, "chat.leave_not_announced"),
         }
     }
+}
+
+/// How many members are looked at.
+fn members_in_a_page(limit: Option<u32>) -> ServiceResult<u32> {
+    let most = MAX_WHO as u32;
+    let limit = limit.unwrap_or(most);
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ServiceError::invalid(format!("limit: 1 to {most}")))
 }
 
 fn not_joined() -> ServiceError {
