@@ -1,32 +1,19 @@
 //! Edits and deletions: messages of their own in the room's order, over two server processes.
 
-use std::time::{Duration, Instant};
-
 use chatlab_kit::{
     ids::{MessageId, RoomId},
-    keys::RoomKeys,
     message::{Change, MAX_BODY_BYTES, Message, MessageKind, Position},
     redis::Redis,
     servers::Topology,
     wire::{AckLevel, ErrorCode},
 };
-use chatlab_load::client::{ClientError, WsClient};
+use chatlab_load::client::WsClient;
 use serde_json::json;
 
 use crate::{
-    common::{SOON, party, shared},
+    common::{SOON, code, party, shared, trim, until_history},
     socketio::raw::Raw,
 };
-
-/// Between two looks at what the archive has by now.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorCode {
-    match answer.unwrap_err() {
-        ClientError::Refused { code, .. } => code,
-        other => panic!("{other}"),
-    }
-}
 
 /// What the next messages are: sequence, kind, what they are about and their text.
 async fn heard(client: &mut WsClient, n: usize) -> Vec<(u64, MessageKind, Option<MessageId>, String)> {
@@ -121,29 +108,6 @@ async fn who_may_change_what(topology: Topology) {
     assert_eq!(page.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
-/// Takes messages out of Redis, as the trimming of a long room does.
-async fn trim(redis: &mut Redis, room: RoomId, ids: &[MessageId]) {
-    let keys = RoomKeys::new(&room);
-    for id in ids.iter().map(ToString::to_string) {
-        redis::cmd("ZREM").arg(keys.log()).arg(&id).query_async::<()>(redis).await.unwrap();
-        redis::cmd("HDEL").arg(keys.msg()).arg(&id).query_async::<()>(redis).await.unwrap();
-    }
-}
-
-/// Reads a room's history until it `holds` of that.
-async fn until(client: &mut WsClient, room: RoomId, holds: impl Fn(&[Message]) -> bool) -> Vec<Message> {
-    let began = Instant::now();
-    loop {
-        let page = client.history(room, None, None).await.unwrap().messages;
-        if holds(&page) {
-            return page;
-        }
-        assert!(began.elapsed() < SOON, "{page:#?}");
-        // A poll, bounded by `SOON`: the archive hears of it in its own time.
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
 async fn what_only_the_archive_has_can_be_changed(topology: Topology) {
     let stack = shared(topology).await;
     let (mut clients, _, room) = party(stack, 2).await;
@@ -159,17 +123,18 @@ async fn what_only_the_archive_has_can_be_changed(topology: Topology) {
         author.edit(room, body, message, body).await.unwrap();
     }
     assert_eq!(code(owner.edit(room, "no", message, "x").await), ErrorCode::Forbidden);
-    let page = until(owner, room, |page| page[0].draft.body == "oldest").await;
+    let page = until_history(owner, room, |page| page[0].draft.body == "oldest").await;
     assert_eq!(page[0].changed.map(|changed| changed.what), Some(Change::Edited));
     assert!(page.iter().map(|m| m.draft.kind).eq([MessageKind::Text, MessageKind::Edit, MessageKind::Edit]));
 
     owner.delete(room, "d", message).await.unwrap();
     // Redis lost it at once; the archive when it hears of it.
-    let page = until(owner, room, |page| page[0].changed.is_some_and(|c| c.what == Change::Deleted)).await;
+    let page =
+        until_history(owner, room, |page| page[0].changed.is_some_and(|c| c.what == Change::Deleted)).await;
     assert!(page.iter().all(|message| message.draft.body.is_empty()), "{page:#?}");
     let page: Vec<MessageId> = page.iter().map(|message| message.draft.id).collect();
     trim(&mut redis, room, &page).await;
-    let page = until(owner, room, |page| page.len() == 4).await;
+    let page = until_history(owner, room, |page| page.len() == 4).await;
     assert!(page.iter().all(|message| message.draft.body.is_empty()), "{page:#?}");
 }
 

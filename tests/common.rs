@@ -4,11 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use chatlab::harness::{Stack, StackOptions};
 use chatlab_kit::{
-    ids::RoomId,
+    ids::{MessageId, RoomId, UserId},
+    keys::RoomKeys,
+    message::Message,
     prereq,
+    redis::Redis,
     servers::{Role, Topology, inspect, reshard::owners},
     slots::Partition,
-    wire::ServerFrame,
+    wire::{ErrorCode, ServerFrame},
 };
 use chatlab_load::client::{ClientError, WsClient};
 use tokio::sync::OnceCell;
@@ -145,6 +148,46 @@ pub async fn until_role(stack: &Stack, node: usize, role: Role) {
     while inspect(stack.managed().nodes()[node].port).map(|seen| seen.role) != Ok(role) {
         assert!(tokio::time::Instant::now() < deadline, "node {node} is no {role:?}");
         // A poll, bounded by the deadline.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The code of a refusal.
+pub fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorCode {
+    match answer.unwrap_err() {
+        ClientError::Refused { code, .. } => code,
+        other => panic!("{other}"),
+    }
+}
+
+/// Who a client is.
+pub fn user(client: &WsClient) -> UserId {
+    client.welcome().unwrap().user
+}
+
+/// Takes messages out of Redis, as the trimming of a long room does.
+pub async fn trim(redis: &mut Redis, room: RoomId, ids: &[MessageId]) {
+    let keys = RoomKeys::new(&room);
+    for id in ids.iter().map(ToString::to_string) {
+        redis::cmd("ZREM").arg(keys.log()).arg(&id).query_async::<()>(redis).await.unwrap();
+        redis::cmd("HDEL").arg(keys.msg()).arg(&id).query_async::<()>(redis).await.unwrap();
+    }
+}
+
+/// Reads a room's history until it `holds` of that.
+pub async fn until_history(
+    client: &mut WsClient,
+    room: RoomId,
+    holds: impl Fn(&[Message]) -> bool,
+) -> Vec<Message> {
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let page = client.history(room, None, None).await.unwrap().messages;
+        if holds(&page) {
+            return page;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{page:#?}");
+        // A poll, bounded by the deadline: the archive hears of it in its own time.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -8,27 +8,16 @@ use chatlab_kit::{
     servers::Topology,
     wire::{ErrorCode, Role, ServerFrame},
 };
-use chatlab_load::client::{ClientError, WsClient};
+use chatlab_load::client::WsClient;
 use serde_json::json;
 
 use crate::{
-    common::{SOON, party, shared},
+    common::{SOON, code, party, shared, user},
     socketio::raw::Raw,
 };
 
 /// How long nothing must come for it to be believed that nothing does.
 const SILENCE: Duration = Duration::from_millis(300);
-
-fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorCode {
-    match answer.unwrap_err() {
-        ClientError::Refused { code, .. } => code,
-        other => panic!("{other}"),
-    }
-}
-
-fn user(client: &WsClient) -> UserId {
-    client.welcome().unwrap().user
-}
 
 /// Takes events until one is as wanted.
 async fn until(client: &mut WsClient, wanted: impl Fn(&ServerFrame) -> bool) -> ServerFrame {

@@ -1,6 +1,6 @@
 //! What members do around messages: reactions and pins, which have their place in the room's order, and read marks, which have none.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
@@ -10,27 +10,13 @@ use chatlab_kit::{
     servers::Topology,
     wire::{AckLevel, ErrorCode, MAX_MARKS, MarkRoom, RoomMarks, ServerFrame},
 };
-use chatlab_load::client::{ClientError, WsClient};
+use chatlab_load::client::WsClient;
 use serde_json::{Value, json};
 
 use crate::{
-    common::{SOON, party, shared},
+    common::{SOON, code, party, shared, trim, until_history, user},
     socketio::raw::Raw,
 };
-
-/// Between two looks at what the archive has by now.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorCode {
-    match answer.unwrap_err() {
-        ClientError::Refused { code, .. } => code,
-        other => panic!("{other}"),
-    }
-}
-
-fn user(client: &WsClient) -> UserId {
-    client.welcome().unwrap().user
-}
 
 /// The reactions of a message, by emoji.
 fn reactions(message: &Message) -> Vec<(&str, Vec<UserId>)> {
@@ -126,29 +112,6 @@ async fn a_message_bears_so_many_reactions_and_no_more(topology: Topology) {
     ada.react(room, "more", text, (one_more, true)).await.unwrap();
 }
 
-/// Takes messages out of Redis, as the trimming of a long room does.
-async fn trim(redis: &mut Redis, room: RoomId, ids: &[MessageId]) {
-    let keys = RoomKeys::new(&room);
-    for id in ids.iter().map(ToString::to_string) {
-        redis::cmd("ZREM").arg(keys.log()).arg(&id).query_async::<()>(redis).await.unwrap();
-        redis::cmd("HDEL").arg(keys.msg()).arg(&id).query_async::<()>(redis).await.unwrap();
-    }
-}
-
-/// Reads a room's history until it `holds` of that.
-async fn until(client: &mut WsClient, room: RoomId, holds: impl Fn(&[Message]) -> bool) -> Vec<Message> {
-    let began = Instant::now();
-    loop {
-        let page = client.history(room, None, None).await.unwrap().messages;
-        if holds(&page) {
-            return page;
-        }
-        assert!(began.elapsed() < SOON, "{page:#?}");
-        // A poll, bounded by `SOON`: the archive hears of it in its own time.
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
 async fn what_only_the_archive_has_bears_reactions_and_pins(topology: Topology) {
     let stack = shared(topology).await;
     let (mut clients, _, room) = party(stack, 2).await;
@@ -166,14 +129,14 @@ async fn what_only_the_archive_has_bears_reactions_and_pins(topology: Topology) 
     // The archive hears in the order of the room: with the last it has all.
     ada.send_at(room, "c2", "new", AckLevel::Archived).await.unwrap();
     trim(&mut redis, room, &old).await;
-    let page = until(ada, room, |page| page.len() == 5).await;
+    let page = until_history(ada, room, |page| page.len() == 5).await;
     assert_eq!(reactions(&page[0]), [("👍", vec![users[1]])]);
 
     assert_eq!(code(bob.react(room, "d1", text, ("👍", true)).await), ErrorCode::Conflict);
     assert_eq!(code(bob.react(room, "d2", text, ("🎉", false)).await), ErrorCode::NotFound);
     ada.react(room, "d3", text, ("👍", true)).await.unwrap();
     ada.pin(room, "d4", text, true).await.unwrap();
-    until(bob, room, |page| reactions(&page[0]) == [("👍", vec![users[1], users[0]])]).await;
+    until_history(bob, room, |page| reactions(&page[0]) == [("👍", vec![users[1], users[0]])]).await;
     assert_eq!(bob.pins(room).await.unwrap()[0].draft.body, "old");
     // Redis loses the pins, and the archive has them.
     ada.send_at(room, "d5", "newest", AckLevel::Archived).await.unwrap();

@@ -10,15 +10,11 @@ use chatlab_kit::{
 };
 use chatlab_load::client::{ClientError, WsClient};
 
-use crate::common::{SOON, ask, options, party, shared};
+use crate::common::{SOON, ask, options, party, shared, user};
 use chatlab::harness::Stack;
 
 /// The lease of the servers in a test that waits for its end, in milliseconds.
 const LEASE_MS: u64 = 2_000;
-
-fn user(client: &WsClient) -> UserId {
-    client.welcome().unwrap().user
-}
 
 /// The next presence frame; other events are dropped.
 async fn next_presence(client: &mut WsClient, within: Duration) -> Option<(RoomId, UserId, bool)> {

@@ -9,14 +9,10 @@ use chatlab_kit::{
 };
 use chatlab_load::client::{ClientError, WsClient};
 
-use crate::common::{SOON, party, shared};
+use crate::common::{SOON, party, shared, user};
 
 /// Longer than anything that is told takes, shorter than anybody would wait for it.
 const A_WHILE: Duration = Duration::from_millis(400);
-
-fn user(client: &WsClient) -> UserId {
-    client.welcome().unwrap().user
-}
 
 /// The next `typing`; other events are dropped.
 async fn next_typing(client: &mut WsClient, within: Duration) -> Option<(RoomId, UserId, bool)> {
