@@ -133,8 +133,13 @@ fn plan_over(rng: &mut Rng, permits: u32) -> Vec<Step> {
         Step::Pause { percent: rng.random_range(40..=48) },
         many.clone(),
         Step::Fresh,
+        many.clone(),
+        // Windows that begin at round times forget nothing too early of a burst at their own beginning. Where this one began
+        // like that, the next begins in the middle.
+        Step::Hammer { percent: rng.random_range(130..=150) },
+        Step::Fresh,
         many,
-        Step::Hammer { percent: rng.random_range(120..=150) },
+        Step::Hammer { percent: rng.random_range(100..=120) },
         Step::Fresh,
     ];
     for _ in 0..5 {

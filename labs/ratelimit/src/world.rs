@@ -50,7 +50,7 @@ pub(crate) struct Seen {
 /// A burst that took longer, or began later, than this part of a window may have missed the edge that it is meant for.
 const BURST_PART: u64 = 7;
 /// The subjects whose takes are planned to the point; what chance brings to later ones needs no punctuality.
-const PLANNED_SUBJECTS: u32 = 2;
+const PLANNED_SUBJECTS: u32 = 3;
 /// The most orders of a race tried in one step.
 const ORDERS_MAX: u32 = 40;
 /// What is kept of a subject is gone so many windows after its last take.
