@@ -155,6 +155,8 @@ fn frames(group: &mut Group<'_>) -> Result<(), Failure> {
             cid,
             kind: MessageKind::Text,
             about: None,
+            reply_to: None,
+            forwarded_from: None,
             body: body.clone(),
         };
         let (cid, level) = (draft.cid.clone(), AckLevel::Memory);
@@ -164,6 +166,7 @@ fn frames(group: &mut Group<'_>) -> Result<(), Failure> {
             cid,
             kind: MessageKind::Text,
             body,
+            reply_to: None,
             level,
         })?;
         let stored = format!("epoch-1 42 1700000000000 {}", serde_json::to_string(&draft)?);

@@ -1,5 +1,7 @@
 //! The composition root: the only place that picks variants and adapters.
 
+mod parts;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -9,101 +11,54 @@ use anyhow::Context;
 use async_trait::async_trait;
 use chatlab_audit::outbox::{Outbox, OutboxPolicy, Streams};
 use chatlab_cluster::replication::GroupWait;
-use chatlab_history::History;
 use chatlab_kit::{
     ids::{InstanceId, UserId},
     keys,
-    lab::VariantKind,
     redis::Redis,
     subscribe::Subscriptions,
     wire::ErrorCode,
 };
-use chatlab_presence::Presence;
-use chatlab_pubsub::{Fanout, Sharded};
-use chatlab_ratelimit::{Limit, RateLimiter};
 use chatlab_sessions::Sessions;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archive::SqliteArchive,
-    config::{LOGIN_WINDOW_MS, ServerConfig, Variants},
+    config::ServerConfig,
     gateway::{
         self, Gateway,
         accept::{self, Bounds},
         health::{Ping, Probes},
     },
-    seats,
     service::{
         accounts::Accounts,
         archivist::{Archivist, Auditor},
-        attendance::Attendance,
         chat::Chat,
         commits::Commits,
         consume::Consumer,
-        endings::Endings,
         events::{self, Events, Topic},
-        hub::{Hub, Ports, outbox::Closing},
+        expiry::Expiry,
+        hub::outbox::Closing,
         levels::Levels,
-        limits::{Limited, Limits},
+        notices::Notices,
         passwords::Passwords,
         ports::Archive,
-        receipts::Receipts,
         tokens::Tokens,
-        typing::Typing,
     },
     telemetry,
 };
+use parts::{Delivery, Live, build, build_limits, build_pace, build_presence, check_seats};
 
 /// How long requests that are under way get after the connections are gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// How long a stop waits until the users who left are taken out of presence and told of.
 const LAST_DEPARTURES: Duration = Duration::from_secs(3);
 
-/// What the server runs in each seat unless told otherwise.
-const REFERENCES: [(&str, &str); 5] = [
-    ("sessions", "hash_index"),
-    ("presence", "zset_lease"),
-    ("history", "zset_hash"),
-    ("ratelimit", "gcra"),
-    ("pubsub", "sharded"),
-];
-
-/// The name of the variant in a lab's seat.
-fn seated<'a>(variants: &'a Variants, lab: &str) -> &'a str {
-    let reference = || REFERENCES.iter().find(|(of, _)| *of == lab).map_or("", |(_, name)| name);
-    variants.of(lab).unwrap_or_else(reference)
-}
-
-/// Builds what is in a lab's seat.
-fn build<P>(variants: &Variants, lab: &str, make: impl FnOnce(&str) -> Option<P>) -> anyhow::Result<P> {
-    let name = seated(variants, lab);
-    make(name).with_context(|| match name {
-        "exercise" => {
-            format!("this program has no exercise of {lab}: `chatlab play {lab}` builds one that has")
-        }
-        name => format!("the lab {lab} has no variant `{name}`"),
-    })
-}
-
-/// Refuses what this server of Redis can't run, and warns of what is broken on purpose.
-async fn check_seats(variants: &Variants, redis: &Redis) -> anyhow::Result<()> {
-    for seats::Seated { lab, variant } in seats::all(variants)? {
-        if let Some(needs) = variant.needs {
-            let has = needs.met(redis).await?;
-            anyhow::ensure!(has, "{}={} needs {needs}, which this server lacks", lab.id(), variant.name);
-        }
-        if let VariantKind::Flawed { caught_by } = variant.kind {
-            tracing::warn!(lab = lab.id(), variant = variant.name, caught_by, "server.flawed_variant");
-        }
-    }
-    Ok(())
-}
-
 /// The server, connected to everything and ready to be [`serve`]d.
 pub struct App {
     gateway: Arc<Gateway>,
-    endings: Arc<Endings>,
+    notices: Arc<Notices>,
+    expiry: Expiry,
     subscriptions: Option<Subscriptions>,
     outbox: Arc<dyn Outbox>,
     events: Events,
@@ -142,54 +97,6 @@ impl Base {
     }
 }
 
-/// How messages come from the history to the listeners.
-struct Delivery {
-    history: Arc<dyn History>,
-    fanout: Arc<dyn Fanout>,
-    /// For a fan-out that does not hear what the history's script announces.
-    announcer: Option<Arc<dyn Fanout>>,
-    subscriptions: Option<Subscriptions>,
-}
-
-impl Delivery {
-    async fn build(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Self> {
-        let variants = &config.variants;
-        let history = build(variants, "history", |name| {
-            let hot_messages = config.hot_messages;
-            let policy = chatlab_history::Policy { hot_messages, ..chatlab_history::Policy::default() };
-            chatlab_history::build(name, redis.clone(), policy)
-        })?;
-        if seated(variants, "pubsub") == "sharded" {
-            let subscriptions = Subscriptions::start(&config.redis).await.context("subscriptions")?;
-            let fanout = Arc::new(Sharded::new(redis.clone(), subscriptions.clone()));
-            return Ok(Self { history, fanout, announcer: None, subscriptions: Some(subscriptions) });
-        }
-        // Has channels or structures of its own, which the history's script does not write.
-        let fanout = build(variants, "pubsub", |name| chatlab_pubsub::build(name, redis.clone()))?;
-        Ok(Self { history, announcer: Some(fanout.clone()), fanout, subscriptions: None })
-    }
-}
-
-fn build_presence(config: &ServerConfig, redis: &Redis) -> anyhow::Result<(Arc<dyn Presence>, Duration)> {
-    let lease_ms = config.presence_lease_ms;
-    let policy = chatlab_presence::Policy { lease_ms, refresh_ms: (lease_ms * 3 / 10).max(1) };
-    let presence = build(&config.variants, "presence", |name| {
-        chatlab_presence::build(name, redis.clone(), InstanceId::new(), policy)
-    })?;
-    Ok((presence, Duration::from_millis(policy.refresh_ms)))
-}
-
-fn build_limits(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Limits> {
-    let limiter = |permits| -> anyhow::Result<Limited> {
-        let limit = Limit::new(permits, LOGIN_WINDOW_MS);
-        let limiter: Arc<dyn RateLimiter> = build(&config.variants, "ratelimit", |name| {
-            chatlab_ratelimit::build(name, redis.clone(), limit)
-        })?;
-        Ok(Limited { limiter, limit })
-    };
-    Ok(Limits::new(limiter(config.logins_per_name)?, limiter(config.logins_per_address)?))
-}
-
 impl App {
     /// Connects to Redis, opens the archive, and puts the chosen variants together.
     ///
@@ -208,17 +115,9 @@ impl App {
         let consumers = consumers(&outbox, &events, &archive, &commits);
         let replication = Arc::new(GroupWait::new(redis.clone()));
         let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
-        let typing = Arc::new(Typing::new(fanout.clone()));
-        let receipts = Arc::new(Receipts::new(fanout.clone()));
-        let hub = Arc::new(Hub::new(Ports {
-            history: history.clone(),
-            fanout: fanout.clone(),
-            archive: archive.clone(),
-            typing: typing.clone(),
-        }));
-        let endings = Arc::new(Endings::new(fanout.clone(), sessions.clone(), hub.clone()));
-        let attendance =
-            Arc::new(Attendance::new(presence, archive.clone(), fanout.clone(), refresh, events.clone()));
+        let live = Live::new(&archive, &history, &fanout, &sessions, (presence, refresh), &events);
+        let expiry = Expiry::new(archive.clone(), history.clone(), live.hub.clone());
+        let pace = build_pace(config, &redis)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let gateway = Gateway {
             accounts: Accounts::new(
@@ -228,22 +127,22 @@ impl App {
                 tokens,
                 limits,
                 events.clone(),
-                endings.clone(),
+                live.notices.clone(),
             ),
             chat: Chat::new(
                 archive.clone(),
                 history,
-                hub.clone(),
-                attendance.clone(),
-                (typing.clone(), receipts.clone()),
+                live.hub.clone(),
+                (live.attendance.clone(), live.typing.clone(), live.receipts.clone()),
                 announcer,
-                events.clone(),
+                pace,
+                (events.clone(), live.notices.clone()),
             ),
             levels: Arc::new(levels),
-            hub,
-            attendance,
-            typing,
-            receipts,
+            hub: live.hub,
+            attendance: live.attendance,
+            typing: live.typing,
+            receipts: live.receipts,
             probes: Probes {
                 redis: Arc::new(RedisPing(redis)),
                 fanout,
@@ -259,9 +158,18 @@ impl App {
             polled: gateway::socketio::Sessions::default(),
             stopping: CancellationToken::new(),
         };
-        let drain = Duration::from_millis(config.drain_ms);
-        let gateway = Arc::new(gateway);
-        Ok(Self { gateway, endings, subscriptions, outbox, events, waiting, commits, consumers, drain })
+        Ok(Self {
+            gateway: Arc::new(gateway),
+            notices: live.notices,
+            expiry,
+            subscriptions,
+            outbox,
+            events,
+            waiting,
+            commits,
+            consumers,
+            drain: Duration::from_millis(config.drain_ms),
+        })
     }
 }
 
@@ -288,7 +196,8 @@ fn consumers(
 /// # Errors
 /// When the task that takes connections in fails.
 pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let App { gateway, endings, subscriptions, outbox, events, waiting, commits, consumers, drain } = app;
+    let App { gateway, notices, expiry, subscriptions, outbox, events, waiting, commits, consumers, drain } =
+        app;
     let stop = CancellationToken::new();
     let _stop_on_drop = stop.clone().drop_guard();
     let upkeep = tokio::spawn(upkeep(gateway.probes.recorder.clone(), stop.clone()));
@@ -297,7 +206,8 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     let (typing, receipts) = (gateway.typing.clone(), gateway.receipts.clone());
     beside.spawn(async move { tending.tend().await });
     beside.spawn(async move { telling.tell().await });
-    beside.spawn(async move { endings.tend().await });
+    beside.spawn(async move { notices.tend().await });
+    beside.spawn(async move { expiry.tend().await });
     let consuming = CancellationToken::new();
     let _consume_until_drop = consuming.clone().drop_guard();
     let mut readers = JoinSet::new();

@@ -16,32 +16,63 @@ use tokio_tungstenite::{connect_async, tungstenite::Message as WsMessage};
 
 use crate::common::{SOON, shared};
 
-/// Who asks. The first four are members.
-const WHO: [&str; 7] = ["owner", "admin", "moderator", "member", "non-member", "banned", "anonymous"];
+/// Who asks. The first four are members; who is blocked asks about the direct chat with the one who blocks them.
+const WHO: [&str; 8] =
+    ["owner", "admin", "moderator", "member", "non-member", "banned", "blocked", "anonymous"];
 /// How many of them are users.
-const USERS: usize = 6;
+const USERS: usize = 7;
+/// The one of them who is blocked.
+const BLOCKED: usize = 6;
 
 /// What each of [`WHO`] is answered: the type of the answer, or the code of its error.
-const TABLE: &[(&str, [&str; 7])] = &[
-    ("ping", ["pong", "pong", "pong", "pong", "pong", "pong", "bad_state"]),
-    ("create", ["ok", "ok", "ok", "ok", "ok", "ok", "bad_state"]),
-    ("join", ["ok", "ok", "ok", "ok", "ok", "forbidden", "bad_state"]),
-    ("leave", ["ok", "ok", "ok", "ok", "not_found", "not_found", "bad_state"]),
-    ("send", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "bad_state"]),
+const TABLE: &[(&str, [&str; 8])] = &[
+    ("ping", ["pong", "pong", "pong", "pong", "pong", "pong", "pong", "bad_state"]),
+    ("create", ["ok", "ok", "ok", "ok", "ok", "ok", "ok", "bad_state"]),
+    ("join", ["ok", "ok", "ok", "ok", "ok", "forbidden", "forbidden", "bad_state"]),
+    ("leave", ["ok", "ok", "ok", "ok", "not_found", "not_found", "not_found", "bad_state"]),
+    ("send", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("forward", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
     // Of what somebody else wrote.
-    ("edit", ["forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
-    ("delete", ["ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
-    ("pin", ["ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
-    ("react", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "bad_state"]),
-    ("pins", ["pins", "pins", "pins", "pins", "forbidden", "forbidden", "bad_state"]),
-    ("mark", ["marks", "marks", "marks", "marks", "forbidden", "forbidden", "bad_state"]),
-    ("history", ["page", "page", "page", "page", "forbidden", "forbidden", "bad_state"]),
-    ("who", ["who", "who", "who", "who", "forbidden", "forbidden", "bad_state"]),
-    ("members", ["members", "members", "members", "members", "forbidden", "forbidden", "bad_state"]),
-    ("role", ["ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
-    ("remove", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "bad_state"]),
-    ("unban", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "bad_state"]),
-    ("typing", ["ok", "ok", "ok", "ok", "forbidden", "forbidden", "bad_state"]),
+    (
+        "edit",
+        [
+            "forbidden",
+            "forbidden",
+            "forbidden",
+            "forbidden",
+            "forbidden",
+            "forbidden",
+            "forbidden",
+            "bad_state",
+        ],
+    ),
+    ("delete", ["ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("pin", ["ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("react", ["ack", "ack", "ack", "ack", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("pins", ["pins", "pins", "pins", "pins", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("mark", ["marks", "marks", "marks", "marks", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("history", ["page", "page", "page", "page", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("search", ["found", "found", "found", "found", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("thread", ["found", "found", "found", "found", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("who", ["who", "who", "who", "who", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    (
+        "members",
+        ["members", "members", "members", "members", "forbidden", "forbidden", "forbidden", "bad_state"],
+    ),
+    ("role", ["ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("remove", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("unban", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("add", ["ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("settings", ["ok", "ok", "forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "bad_state"]),
+    ("direct", ["ok", "ok", "ok", "ok", "ok", "ok", "forbidden", "bad_state"]),
+    (
+        "end",
+        ["forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "ok", "bad_state"],
+    ),
+    ("rooms", ["rooms", "rooms", "rooms", "rooms", "rooms", "rooms", "rooms", "bad_state"]),
+    ("block", ["blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "bad_state"]),
+    ("blocks", ["blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "bad_state"]),
+    ("typing", ["ok", "ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "bad_state"]),
 ];
 
 /// What each route answers without a token, with a forged one, and with one's own.
@@ -122,11 +153,15 @@ struct Scene {
     targets: Vec<UserId>,
     /// For each who asks one who is banned.
     banned: Vec<UserId>,
+    /// For each who asks one who is in no room, to be added, talked to and blocked.
+    strangers: Vec<UserId>,
+    /// The direct chat of who is blocked, and who blocks them.
+    direct: (RoomId, UserId),
     askers: Vec<Asker>,
 }
 
 async fn scene(stack: &Stack) -> Scene {
-    let made = stack.provision(USERS + 2 * USERS + USERS, 2).await.unwrap();
+    let made = stack.provision(5 * USERS, 2).await.unwrap();
     let (room, side) = (made.rooms[0], made.rooms[1]);
     let mut clients = Vec::new();
     for token in &made.tokens {
@@ -134,16 +169,22 @@ async fn scene(stack: &Stack) -> Scene {
     }
     let users: Vec<UserId> = clients.iter().map(|client| client.welcome().unwrap().user).collect();
     for (nth, client) in clients.iter_mut().enumerate() {
-        if nth != 4 && nth != 5 {
+        if !(4..USERS).contains(&nth) && nth < 4 * USERS {
             client.join(room, None).await.unwrap();
             client.join(side, None).await.unwrap();
         }
     }
-    let (targets, banned) = (users[USERS..3 * USERS].to_vec(), users[3 * USERS..].to_vec());
+    let (targets, banned) = (users[USERS..3 * USERS].to_vec(), users[3 * USERS..4 * USERS].to_vec());
+    let strangers = users[4 * USERS..].to_vec();
     let mut texts = Vec::new();
-    for nth in 0..USERS {
+    for nth in 0..BLOCKED {
         texts.push(clients[USERS].send(room, &format!("t{nth}"), "text").await.unwrap().msg);
     }
+    let blocker = &mut clients[USERS];
+    let direct = blocker.direct(users[BLOCKED], None).await.unwrap();
+    texts.push(blocker.send(direct, "t", "text").await.unwrap().msg);
+    blocker.block(users[BLOCKED], true).await.unwrap();
+    let direct = (direct, users[USERS]);
     let owner = &mut clients[0];
     for (nth, role) in [(1, Role::Admin), (2, Role::Moderator)] {
         owner.set_role(room, users[nth], role).await.unwrap();
@@ -161,18 +202,28 @@ async fn scene(stack: &Stack) -> Scene {
         }
         askers.push(asker);
     }
-    Scene { room, side, texts, targets, banned, askers }
+    Scene { room, side, texts, targets, banned, strangers, direct, askers }
 }
 
 impl Scene {
     /// What is asked, so that it can be done if it may be.
     fn request(&self, t: &str, who: usize) -> Value {
         let nth = who.min(USERS - 1);
-        let (room, cid, msg) = (self.room, format!("{t}-{who}"), self.texts[nth]);
+        let (cid, msg) = (format!("{t}-{who}"), self.texts[nth]);
+        let (room, side) =
+            if who == BLOCKED { (self.direct.0, self.direct.0) } else { (self.room, self.side) };
         match t {
             "ping" => json!({ "t": t }),
             "create" => json!({ "t": t, "name": "Tea" }),
-            "leave" => json!({ "t": t, "room": self.side }),
+            "leave" => json!({ "t": t, "room": side }),
+            "forward" => json!({ "t": t, "room": room, "cid": cid, "from": room, "msg": msg }),
+            "search" => json!({ "t": t, "room": room, "query": "text" }),
+            "thread" => json!({ "t": t, "room": room, "msg": msg }),
+            "add" => json!({ "t": t, "room": room, "user": self.strangers[nth] }),
+            "settings" => json!({ "t": t, "room": room, "name": "Coffee" }),
+            "direct" if who == BLOCKED => json!({ "t": t, "user": self.direct.1 }),
+            "direct" => json!({ "t": t, "user": self.strangers[nth] }),
+            "block" => json!({ "t": t, "user": self.strangers[nth], "on": true }),
             "send" => json!({ "t": t, "room": room, "cid": cid, "body": "hi" }),
             "edit" => json!({ "t": t, "room": room, "cid": cid, "msg": msg, "body": "other" }),
             "delete" => json!({ "t": t, "room": room, "cid": cid, "msg": msg }),
@@ -193,9 +244,13 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else(topology: Topolog
     let stack = shared(topology).await;
     let mut scene = scene(stack).await;
     let mut wrong = Vec::new();
-    // A join of who is no member makes them one, and a deletion leaves nothing to react to: those two come last.
+    // A join of who is no member makes them one, a deletion leaves nothing to react to, and an end nothing at all: those come last.
     let mut rows: Vec<_> = TABLE.iter().collect();
-    rows.sort_by_key(|(t, _)| matches!(*t, "delete" | "join"));
+    rows.sort_by_key(|(t, _)| match *t {
+        "delete" | "join" => 1,
+        "end" => 2,
+        _ => 0,
+    });
     for (t, expected) in rows {
         for (who, expected) in expected.iter().enumerate() {
             let request = scene.request(t, who);

@@ -29,6 +29,8 @@ fn draft(room: RoomId, cid: &str) -> Draft {
         cid: cid.parse().unwrap(),
         kind: MessageKind::Text,
         about: None,
+        reply_to: None,
+        forwarded_from: None,
         body: "text".into(),
     }
 }
@@ -210,7 +212,17 @@ async fn a_script_refuses_wrong_numbers_before_it_writes(topology: Topology) {
 /// A change of `about` by `from`.
 fn change(about: &Draft, from: UserId, cid: &str, kind: MessageKind, body: &str) -> Draft {
     let (room, cid, about) = (about.room, cid.parse().unwrap(), Some(about.id));
-    Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() }
+    Draft {
+        room,
+        id: MessageId::new(),
+        from,
+        cid,
+        kind,
+        about,
+        reply_to: None,
+        forwarded_from: None,
+        body: body.into(),
+    }
 }
 
 async fn a_change_is_one_round_trip_and_one_place_in_the_order(topology: Topology) {

@@ -59,7 +59,15 @@ async fn send(client: &mut WsClient, room: RoomId, cid: &str, level: AckLevel) -
     let id = client.next_request();
     let (cid, body) = (cid.parse().unwrap(), "x".to_owned());
     client
-        .send_frame(&ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body, level })
+        .send_frame(&ClientFrame::Send {
+            id,
+            room,
+            cid,
+            kind: MessageKind::Text,
+            body,
+            reply_to: None,
+            level,
+        })
         .await
         .unwrap();
     id
@@ -189,7 +197,17 @@ async fn a_replica_that_stands_still_is_waited_for_in_bounds_and_beside_other_re
 
 fn draft(room: RoomId, cid: &str) -> Draft {
     let (id, from, cid) = (MessageId::new(), UserId::new(), cid.parse().unwrap());
-    Draft { room, id, from, cid, kind: MessageKind::Text, about: None, body: "x".into() }
+    Draft {
+        room,
+        id,
+        from,
+        cid,
+        kind: MessageKind::Text,
+        about: None,
+        reply_to: None,
+        forwarded_from: None,
+        body: "x".into(),
+    }
 }
 
 fn as_message(draft: &Draft, stored: &Appended) -> Message {

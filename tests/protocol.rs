@@ -119,9 +119,58 @@ async fn what_is_about_members(ada: &mut Recorder, bob: &mut Recorder, room: &Va
     bob.ask(json!({ "t": "join", "room": room })).await;
 }
 
+/// Settings, one who is added, direct chats, replies, forwards, and what is found of all that.
+async fn what_is_about_rooms(ada: &mut Recorder, bob: &mut Recorder, room: &Value, stranger: &mut Recorder) {
+    let ids = [&bob.heard[0]["user"], &stranger.heard[0]["user"]].map(Value::clone);
+    let [bobs, strangers] = &ids;
+    ada.ask(json!({ "t": "settings", "room": room, "name": "Chai", "slow_s": 5, "read_only": true, "invited": true }))
+        .await;
+    bob.type_of_event("settings").await;
+    ada.ask(json!({ "t": "settings", "room": room, "slow_s": 0 })).await;
+    ada.ask(json!({ "t": "settings", "room": room, "read_only": false })).await;
+    bob.until(|frame| frame["t"] == "settings" && frame["read_only"] == false).await;
+    let added = ada.ask(json!({ "t": "add", "room": room, "user": strangers })).await;
+    assert_eq!(added["t"], "ok", "{added}");
+    assert_eq!(stranger.type_of_event("added").await["name"], "Chai");
+    let direct = ada.ask(json!({ "t": "direct", "user": bobs, "for_s": 600 })).await["room"].clone();
+    assert_eq!(bob.type_of_event("added").await["room"], direct);
+    bob.ask(json!({ "t": "direct", "user": ada.heard[0]["user"] })).await;
+    let asked = ada
+        .ask(json!({ "t": "send", "room": room, "cid": "q-1", "body": "two teas?", "level": "archived" }))
+        .await;
+    let asked = &asked["msg"];
+    for cid in ["r-1", "r-2"] {
+        ada.ask(json!({ "t": "send", "room": room, "cid": cid, "body": "two", "reply_to": asked, "level": "archived" }))
+            .await;
+    }
+    let forward = json!({ "t": "forward", "room": direct, "cid": "f-1", "from": room, "msg": asked });
+    let ack = ada.ask(forward).await;
+    assert_eq!(ack["t"], "ack", "{ack}");
+    let forward = json!({ "t": "forward", "room": direct, "cid": "f-2", "from": room, "msg": asked, "level": "replica" });
+    ada.ask(forward).await;
+    bob.until(|frame| frame["t"] == "message" && frame["forwarded_from"].is_string()).await;
+    for (t, key, value) in [("search", "query", json!("two")), ("thread", "msg", asked.clone())] {
+        let mut ask = json!({ "t": t, "room": room, "limit": 1 });
+        ask[key] = value;
+        let found = bob.ask(ask.clone()).await;
+        assert!(found["messages"][0].is_object(), "{found}");
+        ask["cursor"] = found["next"].clone();
+        bob.ask(ask.clone()).await;
+        ask.as_object_mut().unwrap().retain(|name, _| name != "limit" && name != "cursor");
+        bob.ask(ask).await;
+    }
+    let first = bob.ask(json!({ "t": "rooms", "limit": 1 })).await;
+    bob.ask(json!({ "t": "rooms", "start_after": first["next"] })).await;
+    bob.ask(json!({ "t": "block", "user": strangers, "on": true })).await;
+    bob.ask(json!({ "t": "blocks" })).await;
+    let ended = ada.ask(json!({ "t": "end", "room": direct })).await;
+    assert_eq!(ended["t"], "ok", "{ended}");
+    bob.until(|frame| frame["t"] == "left" && frame["room"] == direct).await;
+}
+
 /// Two people use everything that there is: every frame of both sides, as text.
 async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
-    let made = stack.provision(2, 0).await.unwrap();
+    let made = stack.provision(3, 0).await.unwrap();
     let mut ada = Recorder::connect(stack, &made.tokens[0]).await;
     let room = ada.ask(json!({ "t": "create", "name": "Tea" })).await["room"].clone();
     let mut bob = Recorder::connect(stack, &made.tokens[1]).await;
@@ -164,6 +213,8 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     ada.type_of_event("left").await;
     bob.ask(json!({ "t": "join", "room": room })).await;
     what_is_about_members(&mut ada, &mut bob, &room).await;
+    let mut stranger = Recorder::connect(stack, &made.tokens[2]).await;
+    what_is_about_rooms(&mut ada, &mut bob, &room, &mut stranger).await;
     // Bob's last connection ends, and a new one begins.
     for gone in [&mut bob, &mut cid] {
         gone.socket.close(None).await.unwrap();
@@ -172,7 +223,7 @@ async fn conversation(stack: &mut Stack) -> (Vec<Value>, Vec<Value>) {
     stack.stop_server(0).await.unwrap();
     ada.type_of_event("bye").await;
     let (mut sent, mut heard) = (Vec::new(), Vec::new());
-    for recorder in [ada, bob, eve, cid] {
+    for recorder in [ada, bob, eve, cid, stranger] {
         sent.extend(recorder.sent);
         heard.extend(recorder.heard);
     }

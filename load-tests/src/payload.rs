@@ -165,6 +165,8 @@ mod tests {
             cid: "r1-7".parse().unwrap(),
             kind: Default::default(),
             about: None,
+            reply_to: None,
+            forwarded_from: None,
             body: body.to_owned(),
         };
         let bytes = format!("ep-1 42 1700000000000 {}", serde_json::to_string(&draft).unwrap());

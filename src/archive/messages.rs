@@ -15,8 +15,8 @@ use super::sqlite::{failed, user_id};
 use crate::service::ports::ArchiveError;
 
 /// What [`MessageRow`] is selected by.
-pub(super) const COLUMNS: &str =
-    "id, epoch, seq, ts_ms, user_id, cid, kind, about, body, changed_what, changed_ms, changed_by";
+pub(super) const COLUMNS: &str = "messages.id, epoch, seq, ts_ms, user_id, cid, kind, about, reply_to, \
+     forwarded_from, body, changed_what, changed_ms, changed_by";
 
 /// A message as it is kept.
 pub(super) struct MessageRow {
@@ -28,6 +28,8 @@ pub(super) struct MessageRow {
     cid: String,
     kind: String,
     about: Option<String>,
+    reply_to: Option<String>,
+    forwarded_from: Option<String>,
     body: String,
     changed_what: Option<String>,
     changed_ms: Option<i64>,
@@ -45,6 +47,8 @@ impl FromRow<'_, SqliteRow> for MessageRow {
             cid: row.try_get("cid")?,
             kind: row.try_get("kind")?,
             about: row.try_get("about")?,
+            reply_to: row.try_get("reply_to")?,
+            forwarded_from: row.try_get("forwarded_from")?,
             body: row.try_get("body")?,
             changed_what: row.try_get("changed_what")?,
             changed_ms: row.try_get("changed_ms")?,
@@ -73,6 +77,8 @@ pub(super) fn message(room: RoomId, row: MessageRow) -> Result<Message, ArchiveE
         cid: row.cid.parse().map_err(|_| wrong("client id", &row.cid))?,
         kind: serde_json::from_value(row.kind.clone().into()).map_err(|_| wrong("kind", &row.kind))?,
         about: row.about.as_deref().map(message_id).transpose()?,
+        reply_to: row.reply_to.as_deref().map(message_id).transpose()?,
+        forwarded_from: row.forwarded_from.as_deref().map(user_id).transpose()?,
         body: row.body,
     };
     let (epoch, seq, ts) = (Epoch(row.epoch), number(row.seq)?, number(row.ts_ms)?);
@@ -94,7 +100,8 @@ pub(super) async fn keep(
 /// An insert that leaves what is there as it is.
 fn insert(messages: &[Message]) -> QueryBuilder<Sqlite> {
     let mut insert = QueryBuilder::new(
-        "INSERT INTO messages (id, room_id, epoch, seq, ts_ms, user_id, cid, kind, about, body) ",
+        "INSERT INTO messages \
+         (id, room_id, epoch, seq, ts_ms, user_id, cid, kind, about, reply_to, forwarded_from, body) ",
     );
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     insert.push_values(messages, |mut row, message| {
@@ -108,6 +115,8 @@ fn insert(messages: &[Message]) -> QueryBuilder<Sqlite> {
             .push_bind(draft.cid.as_str())
             .push_bind(draft.kind.as_str())
             .push_bind(draft.about.map(|about| about.to_string()))
+            .push_bind(draft.reply_to.map(|answered| answered.to_string()))
+            .push_bind(draft.forwarded_from.map(|author| author.to_string()))
             .push_bind(&draft.body);
     });
     insert.push(" ON CONFLICT (id) DO NOTHING");

@@ -1,7 +1,9 @@
 //! The archive in SQL: accounts, rooms and memberships; messages and the audit log, which the event streams leave behind.
 //!
-//! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL.
+//! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL, but for those about the index of words.
 
+mod directory;
+mod find;
 mod marks;
 mod messages;
 mod migrations;

@@ -4,10 +4,13 @@ use chatlab_kit::ids::{RoomId, UserId};
 use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool, query::Query, sqlite::SqliteArguments};
 
 use super::sqlite::{failed, room_id, user_id};
-use crate::service::ports::{ArchiveError, MemberEntry, Role, RoomRecord, Standing};
+use crate::service::{
+    now_ms,
+    ports::{ArchiveError, MemberEntry, Role, RoomKind, RoomRecord, Standing},
+};
 
 /// Whether a statement changed something.
-async fn changed<'e>(
+pub(super) async fn changed<'e>(
     statement: Query<'_, Sqlite, SqliteArguments>,
     write: impl Executor<'e, Database = Sqlite>,
 ) -> Result<bool, ArchiveError> {
@@ -42,21 +45,32 @@ pub(super) async fn standing(
     room: &RoomId,
     user: &UserId,
 ) -> Result<Standing, ArchiveError> {
-    let row: Option<(Option<String>, Option<i64>)> = sqlx::query_as(
-        "SELECT members.role, bans.banned_ms FROM rooms \
-         LEFT JOIN members ON members.room_id = rooms.id AND members.user_id = $2 \
-         LEFT JOIN bans ON bans.room_id = rooms.id AND bans.user_id = $2 WHERE rooms.id = $1",
+    // Role, ban, kind, by invitation, whether one of the two of a direct chat blocks the other.
+    type Row = (Option<String>, Option<i64>, String, bool, bool);
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT members.role, bans.banned_ms, rooms.kind, rooms.invited, \
+         rooms.pair IS NOT NULL AND EXISTS (SELECT 1 FROM blocks WHERE \
+         (user_id = substr(rooms.pair, 1, 36) AND blocked_id = substr(rooms.pair, 38)) \
+         OR (user_id = substr(rooms.pair, 38) AND blocked_id = substr(rooms.pair, 1, 36))) \
+         FROM rooms LEFT JOIN members ON members.room_id = rooms.id AND members.user_id = $2 \
+         LEFT JOIN bans ON bans.room_id = rooms.id AND bans.user_id = $2 \
+         WHERE rooms.id = $1 AND (rooms.ends_ms IS NULL OR rooms.ends_ms > $3)",
     )
     .bind(room.to_string())
     .bind(user.to_string())
+    .bind(now_ms())
     .fetch_optional(read)
     .await
     .map_err(failed)?;
     Ok(match row {
         None => Standing::NoRoom,
-        Some((_, Some(_))) => Standing::Banned,
-        Some((None, None)) => Standing::Outside,
-        Some((Some(role), None)) => Standing::Member(parsed(&role)?),
+        Some((_, Some(_), ..)) => Standing::Banned,
+        Some((None, None, kind, invited, _)) if invited || kind == RoomKind::Direct.as_str() => {
+            Standing::Uninvited
+        }
+        Some((None, None, ..)) => Standing::Outside,
+        Some((Some(_), None, _, _, true)) => Standing::Shut,
+        Some((Some(role), None, ..)) => Standing::Member(parsed(&role)?),
     })
 }
 
@@ -89,9 +103,12 @@ pub(super) async fn remove_member(
     room: &RoomId,
     user: &UserId,
 ) -> Result<bool, ArchiveError> {
-    let query = sqlx::query("DELETE FROM members WHERE room_id = $1 AND user_id = $2")
-        .bind(room.to_string())
-        .bind(user.to_string());
+    let query = sqlx::query(
+        "DELETE FROM members WHERE room_id = $1 AND user_id = $2 \
+         AND EXISTS (SELECT 1 FROM rooms WHERE id = $1 AND kind = 'group')",
+    )
+    .bind(room.to_string())
+    .bind(user.to_string());
     changed(query, write).await
 }
 

@@ -29,13 +29,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
-/// Rows in one statement of a bulk insert: 10 values each stay far below SQLite's 32,766.
+/// Rows in one statement of a bulk insert: 12 values each stay far below SQLite's 32,766.
 pub(super) const BULK_ROWS: usize = 1000;
 
 /// SQLite has one writer at a time: ours wait in our own queue and not in its busy loop.
 pub struct SqliteArchive {
-    read: SqlitePool,
-    write: SqlitePool,
+    pub(super) read: SqlitePool,
+    pub(super) write: SqlitePool,
 }
 
 impl SqliteArchive {

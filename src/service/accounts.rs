@@ -10,9 +10,9 @@ use chatlab_sessions::{MAX_DEVICE_BYTES, Rotation, Session, Sessions};
 
 use super::{
     ServiceError, ServiceResult,
-    endings::{Ended, Endings},
     events::{Event, Events, Topic},
     limits::{Caller, Deed, Limits},
+    notices::{Ended, Notices},
     now_ms,
     passwords::Passwords,
     ports::{Archive, ArchiveError, UserRecord},
@@ -53,11 +53,11 @@ pub struct Accounts {
     tokens: Tokens,
     limits: Limits,
     events: Events,
-    endings: Arc<Endings>,
+    notices: Arc<Notices>,
 }
 
 impl Accounts {
-    /// Over the archive's users and the live sessions. Who ends a session tells `endings`.
+    /// Over the archive's users and the live sessions. Who ends a session tells `notices`.
     pub fn new(
         archive: Arc<dyn Archive>,
         sessions: Arc<dyn Sessions>,
@@ -65,9 +65,9 @@ impl Accounts {
         tokens: Tokens,
         limits: Limits,
         events: Events,
-        endings: Arc<Endings>,
+        notices: Arc<Notices>,
     ) -> Self {
-        Self { archive, sessions, passwords, tokens, limits, events, endings }
+        Self { archive, sessions, passwords, tokens, limits, events, notices }
     }
 
     /// Makes an account and logs in.
@@ -158,7 +158,7 @@ impl Accounts {
     /// # Errors
     /// `session_revoked` when it did.
     pub async fn still_live(&self, session: &SessionId) -> ServiceResult<()> {
-        if self.endings.doubts(session) { self.check_session(session).await } else { Ok(()) }
+        if self.notices.doubts(session) { self.check_session(session).await } else { Ok(()) }
     }
 
     /// New tokens for a session. Each refresh token is good once; one that comes again is in two hands, so the session ends for both.
@@ -173,7 +173,7 @@ impl Accounts {
             Rotation::Over => Err(over("the session was ended, log in again")),
             Rotation::Stolen => {
                 self.audit("session.refresh_reused", session.user);
-                self.endings.tell(&Ended::Session(session)).await;
+                self.notices.ended(&Ended::Session(session)).await;
                 Err(over("this refresh token was used before: the session is ended, log in again"))
             }
         }
@@ -187,7 +187,7 @@ impl Accounts {
         let ended = self.sessions.revoke(session).await?;
         if ended {
             self.audit("session.ended", session.user);
-            self.endings.tell(&Ended::Session(session.clone())).await;
+            self.notices.ended(&Ended::Session(session.clone())).await;
         }
         Ok(ended)
     }
@@ -199,7 +199,7 @@ impl Accounts {
     pub async fn log_out_everywhere(&self, user: UserId) -> ServiceResult<u64> {
         let ended = self.sessions.revoke_all(&user).await?;
         self.audit("sessions.ended", user);
-        self.endings.tell(&Ended::User(user)).await;
+        self.notices.ended(&Ended::User(user)).await;
         Ok(ended)
     }
 

@@ -35,8 +35,10 @@ pub enum Topic {
     MessageCreated,
     /// A room was made.
     ChatCreated,
-    /// A room was changed: a member's role, the end of a membership by somebody else, a ban.
+    /// A room was changed: its settings, a member's role, the end of a membership by somebody else, a ban.
     ChatUpdated,
+    /// A direct chat has ended.
+    ChatDeleted,
     /// A user became a member.
     UserJoinedChat,
     /// A user is no member any more.
@@ -51,10 +53,11 @@ pub enum Topic {
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MessageCreated,
         Self::ChatCreated,
         Self::ChatUpdated,
+        Self::ChatDeleted,
         Self::UserJoinedChat,
         Self::UserLeftChat,
         Self::UserOnline,
@@ -68,6 +71,7 @@ impl Topic {
             Self::MessageCreated => "message.created",
             Self::ChatCreated => "chat.created",
             Self::ChatUpdated => "chat.updated",
+            Self::ChatDeleted => "chat.deleted",
             Self::UserJoinedChat => "user.joined.chat",
             Self::UserLeftChat => "user.left.chat",
             Self::UserOnline => "user.online",

@@ -3,8 +3,9 @@
 //! | module | for |
 //! | --- | --- |
 //! | [`accounts`], [`limits`] | register, log in, authenticate, refresh, log out; how often that may be tried |
-//! | [`endings`] | an ended log-in's connections close on every instance |
-//! | [`chat`], [`rights`] | rooms and messages: create, join, leave, send, edit, delete, pin, react, mark, history; what a role allows |
+//! | [`notices`] | what instances tell each other about users: ended log-ins, memberships by others |
+//! | [`chat`], [`rights`] | rooms and messages, members and blocks; what a role allows |
+//! | [`pace`], [`expiry`] | slow mode; direct chats that have ended |
 //! | [`hub`] | live fan-out to the connections of this instance |
 //! | [`levels`], [`commits`] | how safe a message is before its sender is told; what the archive has committed |
 //! | [`events`], [`consume`], [`archivist`] | what happened, told by topic; working a topic in a group; writing it to the archive |
@@ -20,12 +21,14 @@ pub mod attendance;
 pub mod chat;
 pub mod commits;
 pub mod consume;
-pub mod endings;
 pub mod error;
 pub mod events;
+pub mod expiry;
 pub mod hub;
 pub mod levels;
 pub mod limits;
+pub mod notices;
+pub mod pace;
 pub mod passwords;
 pub mod ports;
 pub mod receipts;

@@ -1,12 +1,15 @@
 //! What the services ask of the archive: accounts, rooms and memberships that outlive Redis.
 
+mod directory;
+
 use async_trait::async_trait;
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     message::{Message, Seq},
 };
 
-pub use chatlab_kit::wire::{MemberEntry, Role};
+pub use chatlab_kit::wire::{MemberEntry, Role, RoomInfo, RoomKind};
+pub use directory::{Directory, Finding, Found, RoomChange};
 
 /// Why the archive could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -38,22 +41,6 @@ pub struct UserRecord {
     pub created_ms: i64,
 }
 
-/// What a room is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RoomKind {
-    /// Open to whoever knows its id.
-    Group,
-}
-
-impl RoomKind {
-    /// As stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Group => "group",
-        }
-    }
-}
-
 /// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRecord {
@@ -72,10 +59,14 @@ pub struct RoomRecord {
 /// How a user stands to a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// There is no such room.
+    /// There is no such room, or it has ended.
     NoRoom,
-    /// The room exists, the user is not in it.
+    /// The room exists, the user is not in it, and may come in.
     Outside,
+    /// The room exists, the user is not in it, and only others can let them in.
+    Uninvited,
+    /// A direct chat of theirs in which one blocks the other.
+    Shut,
     /// The room exists, and the user must not be in it.
     Banned,
     /// The user is a member, of this role.
@@ -99,7 +90,7 @@ pub struct AuditRecord {
 
 /// The port: users, rooms and members, and what the event streams leave behind. Every method is one transaction.
 #[async_trait]
-pub trait Archive: Send + Sync {
+pub trait Archive: Directory + Finding {
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
     async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
 
@@ -121,7 +112,7 @@ pub trait Archive: Send + Sync {
         joined_ms: i64,
     ) -> Result<bool, ArchiveError>;
 
-    /// Ends a membership, whatever the role; false when there was none.
+    /// Ends a membership of a group, whatever the role; false when there was none.
     async fn remove_member(&self, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError>;
 
     /// Gives a member another role than `now`; false when that is not their role.

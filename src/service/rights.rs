@@ -13,13 +13,19 @@ pub enum Right {
     Remove,
     /// Give roles.
     SetRole,
+    /// Let somebody in.
+    Add,
+    /// Change the room's settings.
+    Settings,
+    /// Write in a room that is read only, and without a pause in slow mode.
+    WriteFreely,
 }
 
 /// Whether a member of this role may do that.
 pub fn may(role: Role, right: Right) -> bool {
     let least = match right {
-        Right::DeleteOthers | Right::Pin | Right::Remove => Role::Moderator,
-        Right::SetRole => Role::Admin,
+        Right::DeleteOthers | Right::Pin | Right::Remove | Right::Add | Right::WriteFreely => Role::Moderator,
+        Right::SetRole | Right::Settings => Role::Admin,
     };
     role >= least
 }

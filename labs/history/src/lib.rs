@@ -248,6 +248,22 @@ pub trait History: Send + Sync {
         Ok(Some(Vec::new()))
     }
 
+    /// A message as it is now; none when it is not here.
+    ///
+    /// Only the reference looks messages up by their ids.
+    async fn message(&self, room: &RoomId, id: &MessageId) -> LabResult<Option<Message>> {
+        let _ = (room, id);
+        Ok(None)
+    }
+
+    /// Forgets all of a room that has ended: nothing is to be appended any more.
+    ///
+    /// Only the reference does it.
+    async fn forget(&self, room: &RoomId) -> LabResult<()> {
+        let _ = room;
+        Ok(())
+    }
+
     /// Puts the pins of a room down as somebody has found them where they are kept for longer: ids, and the sequences of their pins. Does
     /// nothing where they are known.
     async fn repin(&self, room: &RoomId, pins: &[(MessageId, Seq)]) -> LabResult<()> {

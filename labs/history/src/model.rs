@@ -71,6 +71,8 @@ impl Model {
             cid: cid.parse().ok()?,
             kind: MessageKind::Text,
             about: None,
+            reply_to: None,
+            forwarded_from: None,
             body: body.to_owned(),
         };
         if let Some(i) = self.named(m) {

@@ -68,6 +68,8 @@ impl HistoryWorkload {
             cid,
             kind: MessageKind::Text,
             about: None,
+            reply_to: None,
+            forwarded_from: None,
             body: body.to_owned(),
         })
     }

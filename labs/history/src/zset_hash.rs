@@ -243,6 +243,24 @@ impl History for ZsetHash {
         pins.collect::<LabResult<_>>().map(Some)
     }
 
+    async fn message(&self, room: &RoomId, id: &MessageId) -> LabResult<Option<Message>> {
+        let msg = RoomKeys::new(room).msg();
+        let mut get = redis::cmd("HGET");
+        let get = get.arg(&msg).arg(id.to_string());
+        let envelope: Option<Vec<u8>> = get.query_async(&mut self.redis.clone()).await?;
+        envelope.map(|bytes| message(&msg, &bytes)).transpose()
+    }
+
+    async fn forget(&self, room: &RoomId) -> LabResult<()> {
+        let keys = RoomKeys::new(room);
+        let mut unlink = redis::cmd("UNLINK");
+        // What remembers a sender's own ids goes by itself.
+        for key in [keys.meta(), keys.log(), keys.msg(), keys.pins(), keys.changes(), keys.marks()] {
+            unlink.arg(key);
+        }
+        Ok(unlink.query_async(&mut self.redis.clone()).await?)
+    }
+
     async fn repin(&self, room: &RoomId, pins: &[(MessageId, Seq)]) -> LabResult<()> {
         let listed: Vec<String> = pins.iter().map(|(id, seq)| format!("{id} {seq}")).collect();
         let _: bool = call(&REPIN, room, None).arg(listed.join(" ")).run(&mut self.redis.clone()).await?;

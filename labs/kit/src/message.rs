@@ -101,6 +101,12 @@ pub struct Draft {
     /// The message that this one is about: edits, deletes, pins, reacts to; none for what stands for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<MessageId>,
+    /// The message of the room that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Who wrote the text, where it was forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<UserId>,
     /// The text; of a reaction its emoji. Empty in a message that was deleted, in what deletes or pins one, and in the edits of one that was
     /// deleted later.
     #[schemars(length(max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
@@ -261,6 +267,8 @@ mod tests {
             cid: "c1".parse().unwrap(),
             kind: MessageKind::Edit,
             about: Some(MessageId::new()),
+            reply_to: Some(MessageId::new()),
+            forwarded_from: Some(UserId::new()),
             body: "hello world \"quoted\"".into(),
         };
         let bytes = format!("e1 7 1700 {}", serde_json::to_string(&draft).unwrap());

@@ -5,6 +5,7 @@
 mod client;
 mod code;
 mod role;
+mod room;
 pub mod schema;
 mod server;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use client::{ClientFrame, MarkRoom};
 pub use code::ErrorCode;
 pub use role::{NoRole, Role};
+pub use room::{DIRECT_MAX_S, NoRoomKind, RoomInfo, RoomKind, SLOW_S};
 pub use server::{MemberEntry, ResumeRoom, RoomMarks, ServerFrame};
 
 /// The version that a client names in `hello` and in the subprotocol [`SUBPROTOCOL`].
@@ -32,6 +34,12 @@ pub const MAX_ROOMS_PER_CONN: usize = 256;
 pub const MAX_WHO: usize = 200;
 /// The most rooms that one `mark` is about.
 pub const MAX_MARKS: usize = 100;
+/// The most rooms in one page of `rooms`.
+pub const MAX_ROOMS_PAGE: usize = 100;
+/// The most users that one user blocks.
+pub const MAX_BLOCKS: usize = 500;
+/// The longest query of `search`, in bytes of UTF-8.
+pub const MAX_QUERY_BYTES: usize = 200;
 /// The most sends of one connection that wait for a level above `memory`; one more is refused before it is stored.
 pub const MAX_LEVEL_WAITS: u32 = 128;
 /// How long `ack` is held back for the level `replica`, in milliseconds.

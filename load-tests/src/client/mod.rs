@@ -31,8 +31,10 @@ use tokio_tungstenite::{
 
 mod answers;
 mod requests;
+mod rooms;
 
 pub use answers::{Ack, ClientError, Joined, Page, Result, Upgrade, Welcome, Who};
+pub use rooms::NewSettings;
 
 /// The most events that wait to be taken; one more is [`ClientError::QueueFull`].
 pub const MAX_QUEUED_EVENTS: usize = 65_536;
@@ -406,6 +408,9 @@ fn reply_id(frame: &ServerFrame) -> Option<RequestId> {
         | ServerFrame::Page { id, .. }
         | ServerFrame::Pins { id, .. }
         | ServerFrame::Marks { id, .. }
+        | ServerFrame::Found { id, .. }
+        | ServerFrame::Rooms { id, .. }
+        | ServerFrame::Blocks { id, .. }
         | ServerFrame::Members { id, .. }
         | ServerFrame::Who { id, .. } => Some(*id),
         ServerFrame::Error { id, .. } => *id,

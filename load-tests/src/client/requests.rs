@@ -71,7 +71,32 @@ impl WsClient {
     /// As [`WsClient::send`].
     pub async fn send_at(&mut self, room: RoomId, cid: &str, body: &str, level: AckLevel) -> Result<Ack> {
         let (id, cid, body) = (self.next_request(), cid.parse()?, body.to_owned());
-        self.acked(id, &ClientFrame::Send { id, room, cid, kind: MessageKind::Text, body, level }).await
+        let (kind, reply_to) = (MessageKind::Text, None);
+        self.acked(id, &ClientFrame::Send { id, room, cid, kind, body, reply_to, level }).await
+    }
+
+    /// Sends a text that answers a message.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn reply(&mut self, room: RoomId, cid: &str, to: MessageId, body: &str) -> Result<Ack> {
+        let (id, cid, body) = (self.next_request(), cid.parse()?, body.to_owned());
+        let (kind, reply_to, level) = (MessageKind::Text, Some(to), AckLevel::Memory);
+        self.acked(id, &ClientFrame::Send { id, room, cid, kind, body, reply_to, level }).await
+    }
+
+    /// Sends the text of a message of the room `from` as one that says who wrote it.
+    ///
+    /// # Errors
+    /// As [`WsClient::send`].
+    pub async fn forward(
+        &mut self,
+        room: RoomId,
+        cid: &str,
+        (from, msg): (RoomId, MessageId),
+    ) -> Result<Ack> {
+        let (id, cid, level) = (self.next_request(), cid.parse()?, AckLevel::Memory);
+        self.acked(id, &ClientFrame::Forward { id, room, cid, from, msg, level }).await
     }
 
     /// Gives a message of one's own another text.
@@ -206,7 +231,7 @@ impl WsClient {
         self.done(id, &ClientFrame::Unban { id, room, user }).await
     }
 
-    async fn done(&mut self, id: RequestId, frame: &ClientFrame) -> Result<()> {
+    pub(super) async fn done(&mut self, id: RequestId, frame: &ClientFrame) -> Result<()> {
         match self.request(id, frame, "ok").await? {
             ServerFrame::Ok { .. } => Ok(()),
             other => Err(unexpected("ok", &other)),

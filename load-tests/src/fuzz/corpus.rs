@@ -29,7 +29,16 @@ pub(super) fn client_frames() -> Vec<Value> {
     let (kind, level, user) = (MessageKind::Text, AckLevel::Replica, UserId(uuid));
     let stored = "c-1".parse::<ClientMsgId>().ok().map(|cid| {
         [
-            ClientFrame::Send { id, room, cid: cid.clone(), kind, body: body.clone(), level },
+            ClientFrame::Send {
+                id,
+                room,
+                cid: cid.clone(),
+                kind,
+                body: body.clone(),
+                reply_to: Some(msg),
+                level,
+            },
+            ClientFrame::Forward { id, room, cid: cid.clone(), from: room, msg, level },
             ClientFrame::Edit { id, room, cid: cid.clone(), msg, body, level },
             ClientFrame::Delete { id, room, cid: cid.clone(), msg, level },
             ClientFrame::Pin { id, room, cid: cid.clone(), msg, on: true, level },
@@ -52,6 +61,23 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::Role { id, room, user, role: Role::Moderator },
         ClientFrame::Remove { id, room, user, ban: true },
         ClientFrame::Unban { id, room, user },
+        ClientFrame::Add { id, room, user },
+        ClientFrame::Settings {
+            id,
+            room,
+            name: Some("Chai".into()),
+            read_only: Some(false),
+            slow_s: Some(0),
+            invited: Some(false),
+        },
+        ClientFrame::Settings { id, room, name: None, read_only: None, slow_s: None, invited: None },
+        ClientFrame::Search { id, room, query: "hello th".into(), cursor: Some(9), limit: Some(5) },
+        ClientFrame::Thread { id, room, msg, cursor: Some(3), limit: Some(5) },
+        ClientFrame::Direct { id, user, for_s: Some(60) },
+        ClientFrame::End { id, room },
+        ClientFrame::Rooms { id, start_after: Some(room), limit: Some(5) },
+        ClientFrame::Block { id, user, on: true },
+        ClientFrame::Blocks { id },
         ClientFrame::Typing { id, room, on: true },
         ClientFrame::Leave { id, room },
     ];
@@ -83,10 +109,19 @@ pub(super) fn events() -> Vec<Value> {
         json!(["chat:role", { "room": ROOM, "user": ROOM, "role": "admin" }]),
         json!(["chat:remove", { "room": ROOM, "user": ROOM, "ban": true }]),
         json!(["chat:unban", { "room": ROOM, "user": ROOM }]),
+        json!(["chat:add", { "room": ROOM, "user": ROOM }]),
+        json!(["chat:settings", { "room": ROOM, "name": "Chai", "slow_s": 5, "read_only": true, "invited": true }]),
+        json!(["chat:search", { "room": ROOM, "query": "hello \"th", "cursor": 9, "limit": 5 }]),
+        json!(["chat:thread", { "room": ROOM, "msg": ROOM, "cursor": 3, "limit": 5 }]),
+        json!(["chat:direct", { "user": ROOM, "for_s": 60 }]),
+        json!(["chat:end", { "room": ROOM }]),
+        json!(["chat:list", { "start_after": ROOM, "limit": 5 }]),
+        json!(["user:block", { "user": ROOM, "on": true }]),
+        json!(["user:blocks", {}]),
+        json!(["message:forward", { "room": ROOM, "cid": "c-6", "from": ROOM, "msg": ROOM }]),
         json!(["user:get-online", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
         // What there is not, or not yet.
         json!(["user:status", { "status": "away", "text": "tea" }]),
-        json!(["message:forward", { "room": ROOM, "msg": ROOM, "to": ROOM }]),
         json!(["message", ROOM, "hello there", 3, null, [1, 2]]),
     ]
 }
@@ -106,6 +141,7 @@ mod tests {
             ClientFrame::Join { .. } => "join",
             ClientFrame::Leave { .. } => "leave",
             ClientFrame::Send { .. } => "send",
+            ClientFrame::Forward { .. } => "forward",
             ClientFrame::Edit { .. } => "edit",
             ClientFrame::Delete { .. } => "delete",
             ClientFrame::Pin { .. } => "pin",
@@ -118,6 +154,15 @@ mod tests {
             ClientFrame::Role { .. } => "role",
             ClientFrame::Remove { .. } => "remove",
             ClientFrame::Unban { .. } => "unban",
+            ClientFrame::Search { .. } => "search",
+            ClientFrame::Thread { .. } => "thread",
+            ClientFrame::Add { .. } => "add",
+            ClientFrame::Settings { .. } => "settings",
+            ClientFrame::Direct { .. } => "direct",
+            ClientFrame::End { .. } => "end",
+            ClientFrame::Rooms { .. } => "rooms",
+            ClientFrame::Block { .. } => "block",
+            ClientFrame::Blocks { .. } => "blocks",
             ClientFrame::Typing { .. } => "typing",
         }
     }
@@ -127,6 +172,6 @@ mod tests {
         let frames: Vec<ClientFrame> =
             client_frames().into_iter().map(|value| serde_json::from_value(value).unwrap()).collect();
         let names: BTreeSet<_> = frames.iter().map(name).collect();
-        assert_eq!(names.len(), 19, "{names:?}");
+        assert_eq!(names.len(), 29, "{names:?}");
     }
 }

@@ -116,8 +116,18 @@ fn answer(rooms: &Rooms, out: &Sender<Utf8Bytes>, user: UserId, frame: ClientFra
             let epoch = if entry.seq == 0 { Epoch(String::new()) } else { epoch() };
             ServerFrame::Ok { id, room, head: Some(Position { epoch, seq: entry.seq, id: None }) }
         }
-        ClientFrame::Send { id, room, cid, kind, body, level } => {
-            let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about: None, body };
+        ClientFrame::Send { id, room, cid, kind, body, reply_to, level } => {
+            let draft = Draft {
+                room,
+                id: MessageId::new(),
+                from: user,
+                cid,
+                kind,
+                about: None,
+                reply_to,
+                forwarded_from: None,
+                body,
+            };
             let entry = rooms.entry(room).or_default();
             entry.seq += 1;
             let envelope = format!("null {} {TS} {}", entry.seq, serde_json::to_string(&draft).ok()?);

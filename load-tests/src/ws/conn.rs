@@ -269,6 +269,7 @@ pub(super) fn text_of(shared: &Shared, room: u16, due: Due) -> Result<String, St
         cid: cid.parse().map_err(|e| format!("cid: {e}"))?,
         kind: MessageKind::Text,
         body,
+        reply_to: None,
         level: AckLevel::Memory,
     };
     serde_json::to_string(&frame).map_err(|e| format!("json: {e}"))

@@ -178,8 +178,18 @@ impl Server {
             ClientFrame::Who { id, room, .. } => {
                 vec![ServerFrame::Who { id, room, online: vec![], next: None }]
             }
-            ClientFrame::Send { id, room, cid, kind, body, level } => {
-                let draft = Draft { room, id: MessageId::new(), from: user, cid, kind, about: None, body };
+            ClientFrame::Send { id, room, cid, kind, body, reply_to, level } => {
+                let draft = Draft {
+                    room,
+                    id: MessageId::new(),
+                    from: user,
+                    cid,
+                    kind,
+                    about: None,
+                    reply_to,
+                    forwarded_from: None,
+                    body,
+                };
                 self.send(&mut hub, out, (id, level), draft)
             }
             ClientFrame::History { id, room, before, limit } => {

@@ -56,7 +56,17 @@ async fn a_message_is_kept_once_and_comes_back_as_it_was() {
         .map(|seq| {
             let (id, from) = (MessageId::new(), UserId::new());
             let (cid, body) = (format!("c-{seq}").parse().unwrap(), format!("nr {seq} ✓"));
-            let draft = Draft { room, id, from, cid, kind: MessageKind::System, about: None, body };
+            let draft = Draft {
+                room,
+                id,
+                from,
+                cid,
+                kind: MessageKind::System,
+                about: None,
+                reply_to: None,
+                forwarded_from: None,
+                body,
+            };
             Message {
                 epoch: Epoch("e".into()),
                 seq,
@@ -140,7 +150,17 @@ async fn what_changes_a_message_may_come_before_it() {
     let (author, owner) = (UserId::new(), UserId::new());
     let message = |seq, from, kind, about, body: &str| {
         let cid = format!("c-{seq}").parse().unwrap();
-        let draft = Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() };
+        let draft = Draft {
+            room,
+            id: MessageId::new(),
+            from,
+            cid,
+            kind,
+            about,
+            reply_to: None,
+            forwarded_from: None,
+            body: body.into(),
+        };
         Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions: Vec::new(), draft }
     };
     let first = message(1, author, MessageKind::Text, None, "first");
@@ -186,7 +206,17 @@ async fn reactions_and_pins_are_what_was_said_last() {
     let (room, ada, bob) = (RoomId::new(), UserId::new(), UserId::new());
     let message = |seq, from, kind, about, body: &str| {
         let cid = format!("c-{seq}").parse().unwrap();
-        let draft = Draft { room, id: MessageId::new(), from, cid, kind, about, body: body.into() };
+        let draft = Draft {
+            room,
+            id: MessageId::new(),
+            from,
+            cid,
+            kind,
+            about,
+            reply_to: None,
+            forwarded_from: None,
+            body: body.into(),
+        };
         let reactions = Vec::new();
         Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions, draft }
     };

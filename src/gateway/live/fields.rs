@@ -45,11 +45,16 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
     match name {
         "id" => check::<RequestId>(value),
         "v" => check::<u32>(value),
-        "token" | "name" | "body" | "emoji" => check::<String>(value),
+        "token" | "body" | "emoji" | "query" => check::<String>(value),
+        "name" => check::<Option<String>>(value),
+        "read_only" | "invited" => check::<Option<bool>>(value),
+        "slow_s" | "for_s" | "limit" => check::<Option<u32>>(value),
+        "cursor" => check::<Option<u64>>(value),
+        "reply_to" => check::<Option<MessageId>>(value),
         "on" | "ban" => check::<bool>(value),
         "user" => check::<UserId>(value),
         "role" => check::<Role>(value),
-        "room" => check::<RoomId>(value),
+        "room" | "from" => check::<RoomId>(value),
         "cid" => check::<ClientMsgId>(value),
         "msg" => check::<MessageId>(value),
         "kind" => check::<MessageKind>(value),
@@ -58,7 +63,6 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "before" => check::<Option<Seq>>(value),
         "start_after" => check::<Option<UserId>>(value),
         "rooms" => check::<Vec<MarkRoom>>(value),
-        "limit" => check::<Option<u32>>(value),
         _ => None,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use chatlab_kit::wire::{AckLevel, ClientFrame, ErrorCode, RequestId, ServerFrame};
+use chatlab_kit::{
+    ids::RoomId,
+    wire::{AckLevel, ClientFrame, ErrorCode, RequestId, ServerFrame},
+};
 
 use super::acks::{self, Sent};
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
             Connection, WaitPlace,
             frame::{Frame, Mark},
         },
+        ports::RoomChange,
     },
 };
 
@@ -33,6 +37,7 @@ pub(super) async fn handle(
         ClientFrame::Join { id, room, after } => return chat.join(connection, id, room, after).await,
         ClientFrame::Leave { id, room } => return chat.leave(connection, id, room).await,
         stores @ (ClientFrame::Send { .. }
+        | ClientFrame::Forward { .. }
         | ClientFrame::Edit { .. }
         | ClientFrame::Delete { .. }
         | ClientFrame::Pin { .. }
@@ -47,6 +52,23 @@ pub(super) async fn handle(
             let page = chat.page(connection, room, before, limit).await?;
             ServerFrame::Page { id, room, messages: page.messages, next: page.next }
         }
+        ClientFrame::Search { id, room, query, cursor, limit } => {
+            let found = chat.search(connection, room, &query, (cursor, limit)).await?;
+            ServerFrame::Found { id, room, messages: found.messages, next: found.next }
+        }
+        ClientFrame::Thread { id, room, msg, cursor, limit } => {
+            let found = chat.thread(connection, room, msg, (cursor, limit)).await?;
+            ServerFrame::Found { id, room, messages: found.messages, next: found.next }
+        }
+        ClientFrame::Direct { id, user, for_s } => return chat.direct(connection, id, user, for_s).await,
+        ClientFrame::Rooms { id, start_after, limit } => {
+            let page = chat.rooms(connection.user, start_after, limit).await?;
+            ServerFrame::Rooms { id, rooms: page.rooms, next: page.next }
+        }
+        ClientFrame::Block { id, user, on } => {
+            ServerFrame::Blocks { id, users: chat.block(connection, user, on).await? }
+        }
+        ClientFrame::Blocks { id } => ServerFrame::Blocks { id, users: chat.blocks(connection).await? },
         ClientFrame::Who { id, room, start_after, limit } => {
             let who = chat.who(connection, room, start_after, limit).await?;
             ServerFrame::Who { id, room, online: who.online, next: who.next }
@@ -55,25 +77,54 @@ pub(super) async fn handle(
             let roster = chat.roster(connection, room, start_after, limit).await?;
             ServerFrame::Members { id, room, members: roster.members, next: roster.next }
         }
-        ClientFrame::Role { id, room, user, role } => {
-            chat.set_role(connection, room, user, role).await?;
-            ServerFrame::Ok { id, room, head: None }
-        }
-        ClientFrame::Remove { id, room, user, ban } => {
-            chat.remove(connection, room, user, ban).await?;
-            ServerFrame::Ok { id, room, head: None }
-        }
-        ClientFrame::Unban { id, room, user } => {
-            chat.unban(connection, room, user).await?;
-            ServerFrame::Ok { id, room, head: None }
-        }
-        ClientFrame::Typing { id, room, on } => {
-            chat.typing(connection, room, on).await?;
+        does => {
+            let (id, room) = act(gateway, connection, does).await?;
             ServerFrame::Ok { id, room, head: None }
         }
     };
     connection.outbox.push(Frame::new(&reply, Mark::None)?);
     Ok(())
+}
+
+/// Does in a room what a frame asks for, of which there is nothing more to say than that it is done.
+async fn act(
+    gateway: &Gateway,
+    connection: &Connection,
+    frame: ClientFrame,
+) -> ServiceResult<(RequestId, RoomId)> {
+    let chat = &gateway.chat;
+    match frame {
+        ClientFrame::Role { id, room, user, role } => {
+            chat.set_role(connection, room, user, role).await?;
+            Ok((id, room))
+        }
+        ClientFrame::Add { id, room, user } => {
+            chat.add(connection, room, user).await?;
+            Ok((id, room))
+        }
+        ClientFrame::Remove { id, room, user, ban } => {
+            chat.remove(connection, room, user, ban).await?;
+            Ok((id, room))
+        }
+        ClientFrame::Unban { id, room, user } => {
+            chat.unban(connection, room, user).await?;
+            Ok((id, room))
+        }
+        ClientFrame::Settings { id, room, name, read_only, slow_s, invited } => {
+            let change = RoomChange { name, read_only, slow_s, invited };
+            chat.set_room(connection, room, change).await?;
+            Ok((id, room))
+        }
+        ClientFrame::End { id, room } => {
+            chat.end(connection, room).await?;
+            Ok((id, room))
+        }
+        ClientFrame::Typing { id, room, on } => {
+            chat.typing(connection, room, on).await?;
+            Ok((id, room))
+        }
+        other => Err(ServiceError::internal(format!("`{}` is no act", name_of(&other)))),
+    }
 }
 
 /// Stores the message that a frame asks for, whichever that is, and sees to its `ack`.
@@ -85,9 +136,14 @@ async fn store(
 ) -> ServiceResult<()> {
     let (chat, place) = (&gateway.chat, |level| place_for(connection, level));
     let (sent, place) = match frame {
-        ClientFrame::Send { id, room, cid, kind, body, level } => {
+        ClientFrame::Send { id, room, cid, kind, body, reply_to, level } => {
             let place = place(level)?;
-            let stored = chat.send(connection, room, cid.clone(), kind, body).await?;
+            let stored = chat.send(connection, room, cid.clone(), (kind, reply_to), body).await?;
+            (Sent { id, room, cid, stored, wanted: level }, place)
+        }
+        ClientFrame::Forward { id, room, cid, from, msg, level } => {
+            let place = place(level)?;
+            let stored = chat.forward(connection, room, cid.clone(), (from, msg)).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         ClientFrame::Edit { id, room, cid, msg, body, level } => {
@@ -144,6 +200,7 @@ pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Join { .. } => "join",
         ClientFrame::Leave { .. } => "leave",
         ClientFrame::Send { .. } => "send",
+        ClientFrame::Forward { .. } => "forward",
         ClientFrame::Edit { .. } => "edit",
         ClientFrame::Delete { .. } => "delete",
         ClientFrame::Pin { .. } => "pin",
@@ -151,11 +208,20 @@ pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Pins { .. } => "pins",
         ClientFrame::Mark { .. } => "mark",
         ClientFrame::History { .. } => "history",
+        ClientFrame::Search { .. } => "search",
+        ClientFrame::Thread { .. } => "thread",
         ClientFrame::Who { .. } => "who",
         ClientFrame::Members { .. } => "members",
         ClientFrame::Role { .. } => "role",
         ClientFrame::Remove { .. } => "remove",
         ClientFrame::Unban { .. } => "unban",
+        ClientFrame::Add { .. } => "add",
+        ClientFrame::Settings { .. } => "settings",
+        ClientFrame::Direct { .. } => "direct",
+        ClientFrame::End { .. } => "end",
+        ClientFrame::Rooms { .. } => "rooms",
+        ClientFrame::Block { .. } => "block",
+        ClientFrame::Blocks { .. } => "blocks",
         ClientFrame::Typing { .. } => "typing",
     }
 }
@@ -169,6 +235,7 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Join { id, .. }
         | ClientFrame::Leave { id, .. }
         | ClientFrame::Send { id, .. }
+        | ClientFrame::Forward { id, .. }
         | ClientFrame::Edit { id, .. }
         | ClientFrame::Delete { id, .. }
         | ClientFrame::Pin { id, .. }
@@ -176,11 +243,20 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Pins { id, .. }
         | ClientFrame::Mark { id, .. }
         | ClientFrame::History { id, .. }
+        | ClientFrame::Search { id, .. }
+        | ClientFrame::Thread { id, .. }
         | ClientFrame::Who { id, .. }
         | ClientFrame::Members { id, .. }
         | ClientFrame::Role { id, .. }
         | ClientFrame::Remove { id, .. }
         | ClientFrame::Unban { id, .. }
+        | ClientFrame::Add { id, .. }
+        | ClientFrame::Settings { id, .. }
+        | ClientFrame::Direct { id, .. }
+        | ClientFrame::End { id, .. }
+        | ClientFrame::Rooms { id, .. }
+        | ClientFrame::Block { id, .. }
+        | ClientFrame::Blocks { id }
         | ClientFrame::Typing { id, .. } => Some(*id),
     }
 }

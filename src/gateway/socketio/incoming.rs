@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// The events that a client may send, and the native requests that they are.
-const EVENTS: [(&str, &str); 17] = [
+const EVENTS: [(&str, &str); 27] = [
     ("message", "send"),
+    ("message:forward", "forward"),
     ("message:update", "edit"),
     ("message:delete", "delete"),
     ("message:pin", "pin"),
@@ -28,10 +29,19 @@ const EVENTS: [(&str, &str); 17] = [
     ("chat:join", "join"),
     ("chat:leave", "leave"),
     ("chat:history", "history"),
+    ("chat:search", "search"),
+    ("chat:thread", "thread"),
     ("chat:members", "members"),
     ("chat:role", "role"),
     ("chat:remove", "remove"),
     ("chat:unban", "unban"),
+    ("chat:add", "add"),
+    ("chat:settings", "settings"),
+    ("chat:direct", "direct"),
+    ("chat:end", "end"),
+    ("chat:list", "rooms"),
+    ("user:block", "block"),
+    ("user:blocks", "blocks"),
     ("user:get-online", "who"),
 ];
 

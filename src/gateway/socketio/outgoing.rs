@@ -16,19 +16,22 @@ use crate::{
 };
 
 /// Native frames that are told under another name.
-const EVENTS: [(&[u8], &str); 9] = [
+const EVENTS: [(&[u8], &str); 11] = [
     (b"message", "message"),
     (b"presence", "user:status"),
     (b"typing", "message:typing"),
     (b"receipt", "message:read"),
     (b"role", "chat:role"),
+    (b"settings", "chat:settings"),
+    (b"added", "chat:added"),
     (b"resync", "resync"),
     (b"left", "left"),
     (b"welcome", "welcome"),
     (b"error", "error"),
 ];
 /// Native frames that answer a request.
-const ANSWERS: [&[u8]; 8] = [b"ok", b"ack", b"page", b"pins", b"marks", b"who", b"members", b"error"];
+const ANSWERS: [&[u8]; 11] =
+    [b"ok", b"ack", b"page", b"pins", b"marks", b"found", b"who", b"members", b"rooms", b"blocks", b"error"];
 
 /// The words of Socket.IO.
 pub struct SocketIo;
@@ -163,6 +166,8 @@ mod tests {
             cid: "c1".parse().unwrap(),
             kind: MessageKind::Text,
             about: None,
+            reply_to: None,
+            forwarded_from: None,
             body: "hi \"there\" ]".into(),
         };
         let bytes = format!("e1 7 1700 {}", serde_json::to_string(&draft).unwrap());
@@ -183,6 +188,8 @@ mod tests {
             cid: "c1".parse().unwrap(),
             kind,
             about,
+            reply_to: None,
+            forwarded_from: None,
             body: r#","kind":"delete","#.into(),
         };
         let cases = [

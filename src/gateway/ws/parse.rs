@@ -12,9 +12,10 @@ use crate::{
 };
 
 /// Every type in `t`.
-const TYPES: [&str; 19] = [
-    "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "pin", "react", "pins", "mark",
-    "history", "who", "members", "role", "remove", "unban", "typing",
+const TYPES: [&str; 29] = [
+    "hello", "ping", "create", "join", "leave", "send", "forward", "edit", "delete", "pin", "react", "pins",
+    "mark", "history", "search", "thread", "who", "members", "role", "remove", "unban", "add", "settings",
+    "direct", "end", "rooms", "block", "blocks", "typing",
 ];
 
 /// Reads a frame. The fast way first; only a frame that fails is looked at twice.

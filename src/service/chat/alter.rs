@@ -20,8 +20,8 @@ impl Chat {
     /// Gives a message of the sender's own another text, by a message that says so in the room's order.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection, and for what somebody else wrote; `not_found` for what is not
-    /// there or was deleted; `conflict` after [`EDITS_MAX`] edits; `invalid` for the body.
+    /// `forbidden` in a room that was not joined on this connection, for members of one that is read only, and for what somebody else
+    /// wrote; `not_found` for what is not there or was deleted; `conflict` after [`EDITS_MAX`] edits; `invalid` for the body.
     pub async fn edit(
         &self,
         by: &Connection,
@@ -31,6 +31,8 @@ impl Chat {
         body: String,
     ) -> ServiceResult<Appended> {
         check_body(&body)?;
+        let rules = by.rules(&room).ok_or_else(not_joined)?;
+        self.is_free_to_write(by, &room, rules).await?;
         self.alter(by, message, draft(by, room, cid, MessageKind::Edit, message, body)).await
     }
 
@@ -52,8 +54,8 @@ impl Chat {
     /// Pins a message, or takes its pin away, by a message that says so in the room's order.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection, and where the sender's role does not allow it; `not_found` for what
-    /// is not there, was deleted, or is to lose a pin that it has not; `conflict` for what is pinned already, and for one more than
+    /// `forbidden` in a room that was not joined on this connection, and where the sender's role does not allow it (in a
+    /// direct chat both pin); `not_found` for what is not there, was deleted, or is to lose a pin that it has not; `conflict` for what is pinned already, and for one more than
     /// [`PINS_MAX`].
     pub async fn pin(
         &self,
@@ -63,10 +65,8 @@ impl Chat {
         message: MessageId,
         on: bool,
     ) -> ServiceResult<Appended> {
-        if !by.is_in(&room) {
-            return Err(not_joined());
-        }
-        if !rights::may(self.role(by, room).await?, Right::Pin) {
+        let rules = by.rules(&room).ok_or_else(not_joined)?;
+        if !rules.direct && !rights::may(self.role(by, room).await?, Right::Pin) {
             return Err(ServiceError::forbidden("msg: moderators and higher pin"));
         }
         let kind = if on { MessageKind::Pin } else { MessageKind::Unpin };
@@ -180,7 +180,17 @@ fn draft(
     about: MessageId,
     body: String,
 ) -> Draft {
-    Draft { room, id: MessageId::new(), from: by.user, cid, kind, about: Some(about), body }
+    Draft {
+        room,
+        id: MessageId::new(),
+        from: by.user,
+        cid,
+        kind,
+        about: Some(about),
+        reply_to: None,
+        forwarded_from: None,
+        body,
+    }
 }
 
 /// Whether a message that only the archive has can be done that to.
@@ -203,7 +213,7 @@ fn bears(message: &Message, draft: &Draft) -> ServiceResult<()> {
     Err(refused(why, draft.kind))
 }
 
-fn no_message() -> ServiceError {
+pub(super) fn no_message() -> ServiceError {
     ServiceError::new(ErrorCode::NotFound, "msg: there is no such message in the room, or it was deleted")
 }
 

@@ -91,6 +91,8 @@ impl Chat {
             Standing::Banned if ban => {
                 return Err(ServiceError::new(ErrorCode::Conflict, "user: is banned already"));
             }
+            // Who is added by others only may be banned as well.
+            Standing::Uninvited if ban => None,
             _ => return Err(no_member()),
         };
         let done = match (ban, now) {
@@ -128,7 +130,7 @@ impl Chat {
     }
 
     /// The sender's role, if it gives that right.
-    async fn must_have(&self, by: &Connection, room: RoomId, right: Right) -> ServiceResult<Role> {
+    pub(super) async fn must_have(&self, by: &Connection, room: RoomId, right: Right) -> ServiceResult<Role> {
         let role = self.role(by, room).await?;
         if rights::may(role, right) {
             Ok(role)

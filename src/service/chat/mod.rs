@@ -1,9 +1,12 @@
 //! Rooms and messages: who may do what, and in which bounds.
 
 mod alter;
+mod blocks;
+mod find;
 mod marks;
 mod members;
 mod pages;
+mod rooms;
 mod speak;
 
 use std::{sync::Arc, time::Duration};
@@ -12,7 +15,7 @@ use chatlab_history::History;
 use chatlab_kit::{
     ids::{RoomId, UserId},
     message::Position,
-    wire::{ErrorCode, MAX_ROOM_NAME, MAX_WHO, RequestId, ServerFrame},
+    wire::{ErrorCode, MAX_WHO, RequestId, ServerFrame},
 };
 use chatlab_pubsub::Fanout;
 
@@ -27,7 +30,9 @@ use super::{
         frame::{Frame, Mark},
         outbox::Closing,
     },
+    notices::Notices,
     now_ms,
+    pace::Pace,
     ports::{Archive, Role, RoomKind, RoomRecord, Standing},
     receipts::Receipts,
     typing::Typing,
@@ -47,6 +52,8 @@ pub struct Chat {
     typing: Arc<Typing>,
     receipts: Arc<Receipts>,
     announcer: Option<Arc<dyn Fanout>>,
+    pace: Pace,
+    notices: Arc<Notices>,
     events: Events,
 }
 
@@ -61,18 +68,18 @@ pub struct Who {
 
 impl Chat {
     /// Over the archive's rooms, the message history, the live connections, who is online, who writes and who has read. `announcer` is for a
-    /// fan-out that does not hear what the history's own script announces: it is told of every message beside. What happens is told
-    /// to `events`.
+    /// fan-out that does not hear what the history's own script announces: it is told of every message beside. `pace` is slow mode.
+    /// What happens is told to `events`, and to users who do not listen by `notices`.
     pub fn new(
         archive: Arc<dyn Archive>,
         history: Arc<dyn History>,
         hub: Arc<Hub>,
-        attendance: Arc<Attendance>,
-        (typing, receipts): (Arc<Typing>, Arc<Receipts>),
+        (attendance, typing, receipts): (Arc<Attendance>, Arc<Typing>, Arc<Receipts>),
         announcer: Option<Arc<dyn Fanout>>,
-        events: Events,
+        pace: Pace,
+        (events, notices): (Events, Arc<Notices>),
     ) -> Self {
-        Self { archive, history, hub, attendance, typing, receipts, announcer, events }
+        Self { archive, history, hub, attendance, typing, receipts, announcer, pace, notices, events }
     }
 
     /// Makes a room, whose maker listens at once. Queues `ok`.
@@ -90,12 +97,7 @@ impl Chat {
     /// # Errors
     /// `invalid` for the name.
     pub async fn make_room(&self, maker: UserId, name: &str) -> ServiceResult<RoomId> {
-        let characters = name.chars().count();
-        if !(1..=MAX_ROOM_NAME).contains(&characters) || name.chars().any(char::is_control) {
-            return Err(ServiceError::invalid(format!(
-                "name: 1 to {MAX_ROOM_NAME} characters, no control characters"
-            )));
-        }
+        rooms::check_name(name)?;
         let room = RoomRecord {
             id: RoomId::new(),
             name: name.to_owned(),
@@ -125,6 +127,8 @@ impl Chat {
         match self.archive.standing(&room, &by.user).await? {
             Standing::NoRoom => return Err(no_room()),
             Standing::Banned => return Err(banned()),
+            Standing::Shut => return Err(shut()),
+            Standing::Uninvited => return Err(ServiceError::forbidden("by invitation: members add others")),
             Standing::Member(_) => {}
             Standing::Outside => {
                 if self.archive.add_member(&room, &by.user, Role::Member, now_ms()).await? {
@@ -145,7 +149,7 @@ impl Chat {
         }
         match self.archive.standing(&room, &by.user).await {
             Ok(Standing::Member(_)) => {}
-            Ok(Standing::Outside | Standing::Banned | Standing::NoRoom) => self.hub.drop_out(by, room)?,
+            Ok(_) => self.hub.drop_out(by, room)?,
             Err(error) => {
                 tracing::warn!(%room, %error, "chat.join_not_checked");
                 by.outbox.close(Closing::new(ErrorCode::Unavailable, "the membership could not be checked"));
@@ -157,8 +161,11 @@ impl Chat {
     /// Ends the membership, on all the user's connections everywhere. Queues `ok`.
     ///
     /// # Errors
-    /// `not_found` for a room that does not exist or that the user is not in.
+    /// `not_found` for a room that does not exist or that the user is not in; `forbidden` for a direct chat.
     pub async fn leave(&self, by: &Connection, id: RequestId, room: RoomId) -> ServiceResult<()> {
+        if by.rules(&room).is_some_and(|rules| rules.direct) {
+            return Err(ServiceError::forbidden("a direct chat is ended, not left"));
+        }
         if !self.archive.remove_member(&room, &by.user).await? {
             // It may have ended elsewhere, with a notice that did not come here yet.
             self.hub.drop_out(by, room)?;
@@ -193,7 +200,7 @@ impl Chat {
         self.typing.set(room, by.user, on).await
     }
 
-    /// Which members are online, of a page of them.
+    /// Which members are online, of a page of them; who blocks the one who asks is not.
     ///
     /// # Errors
     /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
@@ -208,7 +215,10 @@ impl Chat {
         self.must_be_member(by, room).await?;
         let members = self.archive.members(&room, start_after.as_ref(), limit).await?;
         let next = members.last().copied().filter(|_| members.len() >= limit as usize);
-        Ok(Who { online: self.attendance.online(&members).await?, next })
+        let mut online = self.attendance.online(&members).await?;
+        let blockers = self.archive.blockers(&by.user, &online).await?;
+        online.retain(|user| !blockers.contains(user));
+        Ok(Who { online, next })
     }
 
     async fn must_be_member(&self, by: &Connection, room: RoomId) -> ServiceResult<()> {
@@ -221,8 +231,11 @@ impl Chat {
     async fn role(&self, by: &Connection, room: RoomId) -> ServiceResult<Role> {
         match self.archive.standing(&room, &by.user).await? {
             Standing::Member(role) => Ok(role),
-            Standing::Outside => Err(ServiceError::forbidden("not a member of the room")),
+            Standing::Outside | Standing::Uninvited => {
+                Err(ServiceError::forbidden("not a member of the room"))
+            }
             Standing::Banned => Err(banned()),
+            Standing::Shut => Err(shut()),
             Standing::NoRoom => Err(no_room()),
         }
     }
@@ -236,6 +249,18 @@ async fn announce_left(hub: Arc<Hub>, room: RoomId, user: UserId) {
         match hub.announce_left(&room, user).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%room, %error, attempt, "chat.leave_not_announced"),
+        }
+    }
+}
+
+/// As [`announce_left`], for settings.
+async fn announce_settings(hub: Arc<Hub>, room: RoomId) {
+    for attempt in 0..ANNOUNCE_ATTEMPTS {
+        // Between two tries, bounded by `ANNOUNCE_ATTEMPTS`.
+        tokio::time::sleep(ANNOUNCE_PAUSE * 2u32.pow(attempt)).await;
+        match hub.announce_settings(&room).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%room, %error, attempt, "chat.settings_not_announced"),
         }
     }
 }
@@ -256,6 +281,10 @@ fn not_joined() -> ServiceError {
 
 fn banned() -> ServiceError {
     ServiceError::forbidden("banned from the room")
+}
+
+fn shut() -> ServiceError {
+    ServiceError::forbidden("one of the two blocks the other")
 }
 
 fn no_room() -> ServiceError {

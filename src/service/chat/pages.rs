@@ -34,10 +34,7 @@ impl Chat {
         before: Option<Seq>,
         limit: Option<u32>,
     ) -> ServiceResult<Page> {
-        let limit = limit.unwrap_or(DEFAULT_PAGE) as usize;
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(ServiceError::invalid(format!("limit: 1 to {MAX_PAGE}")));
-        }
+        let limit = check_limit(limit)?;
         self.must_be_member(by, room).await?;
         by.space().await;
         let recent = self.history.page(&room, before, limit).await?;
@@ -63,6 +60,15 @@ impl Chat {
     }
 }
 
+/// How many messages a page is to have.
+pub(super) fn check_limit(limit: Option<u32>) -> ServiceResult<usize> {
+    let limit = limit.unwrap_or(DEFAULT_PAGE) as usize;
+    if (1..=MAX_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ServiceError::invalid(format!("limit: 1 to {MAX_PAGE}")))
+}
+
 /// The newest messages that fit into so many bytes of JSON, at least one.
 fn cut(mut messages: Vec<Message>, limit: usize, bytes: usize) -> ServiceResult<Page> {
     let mut older = messages.len() >= limit;
@@ -80,7 +86,7 @@ fn cut(mut messages: Vec<Message>, limit: usize, bytes: usize) -> ServiceResult<
 }
 
 /// The length of a message as JSON, which escapes may make six times that of its body.
-fn json_bytes(message: &Message) -> ServiceResult<usize> {
+pub(super) fn json_bytes(message: &Message) -> ServiceResult<usize> {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -113,6 +119,8 @@ mod tests {
             cid: "c".parse().unwrap(),
             kind: MessageKind::Text,
             about: None,
+            reply_to: None,
+            forwarded_from: None,
             body: body.into(),
         };
         Message { epoch: Epoch("e".into()), seq, ts: 1, changed: None, reactions: Vec::new(), draft }

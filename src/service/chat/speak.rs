@@ -5,39 +5,114 @@ use std::time::Instant;
 use chatlab_history::Appended;
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId},
-    message::{Draft, MAX_BODY_BYTES, MessageKind},
+    message::{Change, Draft, MAX_BODY_BYTES, Message, MessageKind},
     wire::ErrorCode,
 };
 use chatlab_pubsub::Fanout;
 
-use super::{Chat, not_joined};
-use crate::service::{ServiceError, ServiceResult, hub::Connection};
+use super::{Chat, alter::no_message, not_joined};
+use crate::service::{
+    ServiceError, ServiceResult,
+    hub::{Connection, Rules},
+    now_ms,
+    rights::{self, Right},
+};
 
 impl Chat {
     /// Stores a message, which announces it to every listener.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection; `invalid` for the body.
+    /// `forbidden` in a room that was not joined on this connection, and for members of one that is read only; `rate_limited` by slow
+    /// mode; `invalid` for the body.
     pub async fn send(
         &self,
         by: &Connection,
         room: RoomId,
         cid: ClientMsgId,
-        kind: MessageKind,
+        (kind, reply_to): (MessageKind, Option<MessageId>),
         body: String,
     ) -> ServiceResult<Appended> {
-        if !by.is_in(&room) {
-            return Err(not_joined());
-        }
+        let rules = by.rules(&room).ok_or_else(not_joined)?;
         if kind != MessageKind::Text {
             return Err(ServiceError::invalid("kind: only `text` can be sent"));
         }
         check_body(&body)?;
-        let draft = Draft { room, id: MessageId::new(), from: by.user, cid, kind, about: None, body };
+        let (id, from) = (MessageId::new(), by.user);
+        let draft = Draft { room, id, from, cid, kind, about: None, reply_to, forwarded_from: None, body };
+        self.say(by, rules, draft).await
+    }
+
+    /// Stores the text of a message of another room as one that says who wrote it.
+    ///
+    /// # Errors
+    /// As [`send`](Chat::send); `forbidden` for a message of a room that the user is no member of; `not_found` for what is not there or
+    /// was deleted; `invalid` for what is no text.
+    pub async fn forward(
+        &self,
+        by: &Connection,
+        room: RoomId,
+        cid: ClientMsgId,
+        (from, msg): (RoomId, MessageId),
+    ) -> ServiceResult<Appended> {
+        let rules = by.rules(&room).ok_or_else(not_joined)?;
+        self.must_be_member(by, from).await?;
+        let kept = match self.history.message(&from, &msg).await? {
+            Some(message) => Some(message),
+            None => self.archive.message(&from, &msg).await?.map(|(message, _)| message),
+        };
+        let kept =
+            kept.filter(|message| message.changed.is_none_or(|changed| changed.what != Change::Deleted));
+        let Some(Message { draft: Draft { kind, from, forwarded_from, body, .. }, .. }) = kept else {
+            return Err(no_message());
+        };
+        if kind != MessageKind::Text {
+            return Err(ServiceError::invalid("msg: only a text can be forwarded"));
+        }
+        let draft = Draft {
+            room,
+            id: MessageId::new(),
+            from: by.user,
+            cid,
+            kind,
+            about: None,
+            reply_to: None,
+            forwarded_from: Some(forwarded_from.unwrap_or(from)),
+            body,
+        };
+        self.say(by, rules, draft).await
+    }
+
+    async fn say(&self, by: &Connection, rules: Rules, draft: Draft) -> ServiceResult<Appended> {
+        if !self.is_free_to_write(by, &draft.room, rules).await? && rules.slow_s > 0 {
+            self.pace.admit(&draft.room, &by.user, rules.slow_s).await?;
+        }
         let started = Instant::now();
         let appended = self.history.append(&draft).await?;
         self.stored(&draft, &appended, started).await;
         Ok(appended)
+    }
+
+    /// Whether the pace of the room does not hold for the sender. Where every member is free to write, nothing is asked.
+    ///
+    /// # Errors
+    /// `forbidden` where only others write; `not_found` in a room that has ended.
+    pub(super) async fn is_free_to_write(
+        &self,
+        by: &Connection,
+        room: &RoomId,
+        rules: Rules,
+    ) -> ServiceResult<bool> {
+        if rules.ends_ms.is_some_and(|at| i64::try_from(at).unwrap_or(i64::MAX) <= now_ms()) {
+            return Err(ServiceError::new(ErrorCode::NotFound, "the chat has ended"));
+        }
+        if !rules.read_only && rules.slow_s == 0 {
+            return Ok(true);
+        }
+        let free = rights::may(self.role(by, *room).await?, Right::WriteFreely);
+        if rules.read_only && !free {
+            return Err(ServiceError::forbidden("the room is read only: moderators and higher write"));
+        }
+        Ok(free)
     }
 
     /// A message is in the history: tells those who must hear of it, and counts it.

@@ -1,13 +1,13 @@
-//! Closing connections from outside: all, or those of a log-in or a user.
+//! Connections from outside: closing all, or those of a log-in or a user; telling a user.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use chatlab_kit::{
     ids::{SessionId, UserId},
     wire::ErrorCode,
 };
 
-use super::{Hub, outbox::Closing};
+use super::{Hub, frame::Frame, outbox::Closing};
 
 impl Hub {
     /// Closes all connections for a reason.
@@ -28,6 +28,18 @@ impl Hub {
     pub fn close_user(&self, user: &UserId) {
         for entry in self.connections.iter().filter(|entry| entry.user == *user) {
             entry.outbox.close(Closing::new(ErrorCode::SessionRevoked, "all sessions were ended"));
+        }
+    }
+
+    /// Whether a user has a connection here.
+    pub fn has_user(&self, user: &UserId) -> bool {
+        self.connections.iter().any(|entry| entry.user == *user)
+    }
+
+    /// Queues a frame on all connections that a user has here.
+    pub fn tell_user(&self, user: &UserId, frame: &Arc<Frame>) {
+        for entry in self.connections.iter().filter(|entry| entry.user == *user) {
+            entry.outbox.push(frame.clone());
         }
     }
 

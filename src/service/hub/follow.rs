@@ -22,6 +22,7 @@ use super::{
     place::{Arrival, Recent, arrival},
     resync,
     room::{Notice, Room},
+    settings::settle,
 };
 use crate::service::ServiceResult;
 
@@ -275,7 +276,11 @@ impl Follower {
         }
         let (room, ports, stop) = (self.room.clone(), self.ports.clone(), self.stop.clone());
         let mut check = tokio::spawn(async move {
-            let _ = stop.run_until_cancelled(evict_former_members(&room, &ports)).await;
+            let check = async {
+                evict_former_members(&room, &ports).await;
+                settle(&room, &ports).await;
+            };
+            let _ = stop.run_until_cancelled(check).await;
         });
         if tokio::time::timeout(MEMBERS_WAIT, &mut check).await.is_err() {
             tracing::warn!(room = %self.room.id, "hub.members_late");
@@ -301,6 +306,7 @@ impl Follower {
         let room = self.room.id;
         let (frame, kind) = match serde_json::from_slice::<Notice>(payload) {
             Ok(Notice::Left(user)) => return self.left(user),
+            Ok(Notice::Settings {}) => return self.settings(),
             Ok(Notice::Presence { user, online }) => (presence_frame(room, user, online), Kind::Notice),
             Ok(Notice::Typing { user, on }) => (typing_frame(room, user, on), Kind::Typing(user)),
             Ok(Notice::Role { user, role }) => {
@@ -326,6 +332,14 @@ impl Follower {
             if let Err(error) = evict_if_left(&room, &ports, user).await {
                 tracing::error!(room = %room.id, %error, "hub.evict");
             }
+        });
+    }
+
+    /// Beside the messages: the archive is asked.
+    fn settings(&self) {
+        let (room, ports, stop) = (self.room.clone(), self.ports.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            let _ = stop.run_until_cancelled(settle(&room, &ports)).await;
         });
     }
 

@@ -19,6 +19,7 @@ pub mod outbox;
 mod place;
 mod queue;
 pub mod room;
+mod settings;
 
 use std::{
     collections::HashMap,
@@ -47,6 +48,7 @@ use outbox::{Closing, Outbox};
 use room::{Lease, Notice, Room};
 
 pub use chatlab_kit::wire::MAX_ROOMS_PER_CONN;
+pub use settings::Rules;
 
 /// How long a replay or a page waits for the client to read.
 const SPACE_STALL: Duration = Duration::from_secs(30);

@@ -19,6 +19,7 @@ use super::{
     Ports, follow,
     frame::Frame,
     members::{Kind, MemberKey, Members, Offer, SLICE},
+    settings::Settings,
 };
 use crate::service::{ServiceResult, lock};
 
@@ -49,6 +50,8 @@ pub enum Notice {
         /// The new one.
         role: Role,
     },
+    /// The settings have changed: they are in the archive.
+    Settings {},
     /// A member has read further, or more has come to them.
     Receipt {
         /// Who.
@@ -68,6 +71,8 @@ pub struct Room {
     started: OnceCell<()>,
     stop: CancellationToken,
     members: Mutex<Members>,
+    /// What holds in it.
+    pub settings: Settings,
 }
 
 impl Room {
@@ -79,6 +84,7 @@ impl Room {
             started: OnceCell::new(),
             stop: CancellationToken::new(),
             members: Mutex::new(Members::new(nowhere)),
+            settings: Settings::default(),
         }
     }
 
@@ -88,6 +94,7 @@ impl Room {
             .get_or_try_init(|| async {
                 // In this order: what is announced after the head was read is in the subscription.
                 let subscription = ports.fanout.subscribe(&self.id).await?;
+                self.settings.refresh(&self.id, ports).await?;
                 let head = self.head(ports).await?;
                 self.members().position = head;
                 let task = follow::Follower::new(self.clone(), ports.clone(), self.stop.clone());

@@ -23,7 +23,17 @@ const SCAN_COUNT: usize = 10_000;
 fn draft(room: RoomId, from: UserId) -> LabResult<Draft> {
     let id = MessageId::new();
     let cid = id.0.as_simple().to_string().parse().map_err(|e| LabError::Other(format!("client id: {e}")))?;
-    Ok(Draft { room, id, from, cid, kind: MessageKind::Text, about: None, body: BODY.to_owned() })
+    Ok(Draft {
+        room,
+        id,
+        from,
+        cid,
+        kind: MessageKind::Text,
+        about: None,
+        reply_to: None,
+        forwarded_from: None,
+        body: BODY.to_owned(),
+    })
 }
 
 /// Bytes a message by variant: `MEMORY USAGE key SAMPLES 0` of every key of a room but the remembered client ids, which

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AckLevel, MAX_MARKS, MAX_ROOM_NAME, MAX_WHO, RequestId, Role, VERSION};
+use super::{
+    AckLevel, DIRECT_MAX_S, MAX_MARKS, MAX_QUERY_BYTES, MAX_ROOM_NAME, MAX_ROOMS_PAGE, MAX_WHO, RequestId,
+    Role, VERSION,
+};
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{MAX_BODY_BYTES, MAX_EMOJI_BYTES, MAX_PAGE, MessageKind, Position, Seq},
@@ -67,7 +70,26 @@ pub enum ClientFrame {
         /// The text.
         #[schemars(length(min = 1, max = MAX_BODY_BYTES), extend("x-max-bytes" = MAX_BODY_BYTES))]
         body: String,
+        /// The message of the room that it answers. That there is one is not checked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
         /// How safe it is to be before `ack` comes; `memory` when missing.
+        #[serde(default, skip_serializing_if = "AckLevel::is_memory")]
+        level: AckLevel,
+    },
+    /// Sends the text of a message of another room, or of the same one, as one's own that says who wrote it; answered as `send` is.
+    Forward {
+        /// Request number.
+        id: RequestId,
+        /// Where to; it must have been joined on this connection.
+        room: RoomId,
+        /// The client's name for the message, unique for the sender in the room.
+        cid: ClientMsgId,
+        /// Where from: a room of the user's own.
+        from: RoomId,
+        /// Which message; a text that was not deleted.
+        msg: MessageId,
+        /// As for `send`.
         #[serde(default, skip_serializing_if = "AckLevel::is_memory")]
         level: AckLevel,
     },
@@ -169,6 +191,40 @@ pub enum ClientFrame {
         #[schemars(range(min = 1, max = MAX_PAGE))]
         limit: Option<u32>,
     },
+    /// Looks for messages of a room by words of their texts, the newest first; answered by `found`. All words must be in it; the last one may
+    /// be the beginning of one. Finds what the archive has: a message that was acknowledged at the level `archived` for certain.
+    Search {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// The words, in bytes of UTF-8.
+        #[schemars(length(min = 1, max = MAX_QUERY_BYTES), extend("x-max-bytes" = MAX_QUERY_BYTES))]
+        query: String,
+        /// `next` of the page before; none for the first page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cursor: Option<u64>,
+        /// How many; 50 when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_PAGE))]
+        limit: Option<u32>,
+    },
+    /// Asks for the messages that answer one, the oldest first; answered by `found`. Of what the archive has, as for `search`.
+    Thread {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// The message that they answer.
+        msg: MessageId,
+        /// `next` of the page before; none for the first page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cursor: Option<u64>,
+        /// How many; 50 when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_PAGE))]
+        limit: Option<u32>,
+    },
     /// Asks which members of a room are online, a page of members at a time; answered by `who`.
     Who {
         /// Request number.
@@ -230,6 +286,81 @@ pub enum ClientFrame {
         room: RoomId,
         /// Whose.
         user: UserId,
+    },
+    /// Makes somebody a member; answered by `ok`. By a moderator or higher. All their connections are told, by `added`.
+    Add {
+        /// Request number.
+        id: RequestId,
+        /// Which room; no direct chat.
+        room: RoomId,
+        /// Whom. Not who is banned, nor who blocks the one who asks.
+        user: UserId,
+    },
+    /// Changes settings of a room; answered by `ok`. By an admin or the owner. All listeners are told, by `settings`.
+    Settings {
+        /// Request number.
+        id: RequestId,
+        /// Which room; no direct chat.
+        room: RoomId,
+        /// Another name, without control characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = MAX_ROOM_NAME))]
+        name: Option<String>,
+        /// Whether only moderators and higher write.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read_only: Option<bool>,
+        /// In how many seconds a member may write once: 0 (no pause), 5, 10, 30, 60, 300, 900 or 3600.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slow_s: Option<u32>,
+        /// Whether nobody joins by themselves.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        invited: Option<bool>,
+    },
+    /// Opens the direct chat with another user and listens to it: the one that there is, or a new one; answered by `ok` with the room. Of a
+    /// new one the other is told, by `added`.
+    Direct {
+        /// Request number.
+        id: RequestId,
+        /// With whom.
+        user: UserId,
+        /// After how many seconds a new one ends by itself; never when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = DIRECT_MAX_S))]
+        for_s: Option<u32>,
+    },
+    /// Ends a direct chat, by either of the two; answered by `ok`. Both get `left`, and nobody can read it any more.
+    End {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+    },
+    /// Asks for the rooms that one is a member of, a page at a time; answered by `rooms`.
+    Rooms {
+        /// Request number.
+        id: RequestId,
+        /// `next` of the page before; none for the first page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_after: Option<RoomId>,
+        /// How many; as many as may be when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_ROOMS_PAGE))]
+        limit: Option<u32>,
+    },
+    /// Blocks a user, or no longer; answered by `blocks`. The two have no direct chat then: both get `left` in the one that they had. Who is
+    /// blocked cannot add the other to a room, and does not see them in `who`.
+    Block {
+        /// Request number.
+        id: RequestId,
+        /// Whom.
+        user: UserId,
+        /// Whether they are blocked.
+        on: bool,
+    },
+    /// Asks whom one blocks; answered by `blocks`.
+    Blocks {
+        /// Request number.
+        id: RequestId,
     },
     /// Says that this user is writing, or no longer; answered by `ok`. Holds for 6 s, so say it again while it goes on.
     Typing {

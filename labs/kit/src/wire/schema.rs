@@ -132,15 +132,17 @@ mod tests {
         assert_eq!(
             types(&document, "ClientFrame"),
             [
-                "hello", "ping", "create", "join", "leave", "send", "edit", "delete", "pin", "react", "pins",
-                "mark", "history", "who", "members", "role", "remove", "unban", "typing"
+                "hello", "ping", "create", "join", "leave", "send", "forward", "edit", "delete", "pin",
+                "react", "pins", "mark", "history", "search", "thread", "who", "members", "role", "remove",
+                "unban", "add", "settings", "direct", "end", "rooms", "block", "blocks", "typing"
             ]
         );
         assert_eq!(
             types(&document, "ServerFrame"),
             [
-                "welcome", "pong", "ok", "ack", "page", "pins", "marks", "message", "resync", "left",
-                "presence", "typing", "receipt", "who", "members", "role", "error", "bye"
+                "welcome", "pong", "ok", "ack", "page", "pins", "found", "rooms", "blocks", "marks",
+                "message", "resync", "left", "presence", "typing", "receipt", "who", "members", "role",
+                "settings", "added", "error", "bye"
             ]
         );
     }

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AckLevel, ErrorCode, MAX_MARKS, MAX_ROOMS_PER_CONN, MAX_WHO, RequestId, Role, VERSION};
+use super::{
+    AckLevel, ErrorCode, MAX_BLOCKS, MAX_MARKS, MAX_ROOMS_PAGE, MAX_ROOMS_PER_CONN, MAX_WHO, RequestId, Role,
+    RoomInfo, VERSION,
+};
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Epoch, MAX_PAGE, Message, PINS_MAX, Position, Seq},
@@ -32,17 +35,17 @@ pub enum ServerFrame {
         /// Request number.
         id: RequestId,
     },
-    /// Answers `create`, `join`, `leave`, `typing`, `role`, `remove` and `unban`.
+    /// Answers `create`, `join`, `direct`, `leave`, `end`, `typing`, `settings`, `add`, `role`, `remove` and `unban`.
     Ok {
         /// Request number.
         id: RequestId,
         /// Which room.
         room: RoomId,
-        /// After `create` and `join`: where the room's history stands. Everything after it follows.
+        /// After `create`, `join` and `direct`: where the room's history stands. Everything after it follows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         head: Option<Position>,
     },
-    /// Answers `send`, `edit`, `delete`, `pin` and `react`: the message is stored, and as safe as `level` says. Later requests may have been answered before.
+    /// Answers `send`, `forward`, `edit`, `delete`, `pin` and `react`: the message is stored, and as safe as `level` says. Later requests may have been answered before.
     Ack {
         /// Request number.
         id: RequestId,
@@ -89,6 +92,38 @@ pub enum ServerFrame {
         /// As they are now, the first pin first.
         #[schemars(length(max = PINS_MAX))]
         messages: Vec<Message>,
+    },
+    /// Answers `search` and `thread`.
+    Found {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// As they are now.
+        #[schemars(length(max = MAX_PAGE))]
+        messages: Vec<Message>,
+        /// `cursor` for the next page; none at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
+    /// Answers `rooms`.
+    Rooms {
+        /// Request number.
+        id: RequestId,
+        /// By id, so those that were made first come first.
+        #[schemars(length(max = MAX_ROOMS_PAGE))]
+        rooms: Vec<RoomInfo>,
+        /// `start_after` for the next page; none at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<RoomId>,
+    },
+    /// Answers `block` and `blocks`.
+    Blocks {
+        /// Request number.
+        id: RequestId,
+        /// Whom one blocks, by id.
+        #[schemars(length(max = MAX_BLOCKS))]
+        users: Vec<UserId>,
     },
     /// Answers `mark`.
     Marks {
@@ -181,6 +216,10 @@ pub enum ServerFrame {
         /// The new one.
         role: Role,
     },
+    /// A joined room has other settings. Beside the order of messages.
+    Settings(RoomInfo),
+    /// One is a member of a room by somebody else's doing, who added one or opened a direct chat. At most once: `rooms` has all.
+    Added(RoomInfo),
     /// A request could not be done, or a frame not understood.
     Error {
         /// Request number, where one could be read.

@@ -1,8 +1,9 @@
-//! Ended log-ins: their connections close on every instance, not only on the one that ended them.
+//! What instances tell each other about users, wherever those are connected: a log-in has ended, and its connections close on every
+//! instance; somebody was added to a room, and all their connections are told.
 //!
 //! An instance tells the others on a channel of their own, which is as every room's: at most once, and whoever may have missed
 //! something is told that. Then every session with a connection here is asked for. What is missed all the same, the connections'
-//! own checks find (every second heartbeat).
+//! own checks find (every second heartbeat). Who was added finds the room in the list of theirs.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -10,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use chatlab_kit::ids::{RoomId, SessionId, UserId};
+use chatlab_kit::{
+    ids::{RoomId, SessionId, UserId},
+    wire::ServerFrame,
+};
 use chatlab_pubsub::{Fanout, FeedItem, Subscription};
 use chatlab_sessions::Sessions;
 use futures_util::{StreamExt, stream};
@@ -19,8 +23,12 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    hub::{Hub, backoff},
+    hub::{
+        Hub, backoff,
+        frame::{Frame, Mark},
+    },
     lock,
+    ports::Archive,
 };
 
 /// No room has this id: they are made with the time in them.
@@ -42,30 +50,73 @@ pub enum Ended {
     User(UserId),
 }
 
-/// Tells of ended log-ins, and hears of them.
-pub struct Endings {
+/// What is said on the channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Ended(Ended),
+    /// A user is a member of a room by somebody else's doing.
+    Added {
+        added: UserId,
+        room: RoomId,
+    },
+}
+
+/// Tells the other instances, and hears of what they tell.
+pub struct Notices {
     fanout: Arc<dyn Fanout>,
     sessions: Arc<dyn Sessions>,
+    archive: Arc<dyn Archive>,
     hub: Arc<Hub>,
     recent: Mutex<VecDeque<Ended>>,
 }
 
-impl Endings {
-    /// Over the channels, the live log-ins and the connections of this instance.
-    pub fn new(fanout: Arc<dyn Fanout>, sessions: Arc<dyn Sessions>, hub: Arc<Hub>) -> Self {
-        Self { fanout, sessions, hub, recent: Mutex::default() }
+impl Notices {
+    /// Over the channels, the live log-ins, the rooms and the connections of this instance.
+    pub fn new(
+        fanout: Arc<dyn Fanout>,
+        sessions: Arc<dyn Sessions>,
+        archive: Arc<dyn Archive>,
+        hub: Arc<Hub>,
+    ) -> Self {
+        Self { fanout, sessions, archive, hub, recent: Mutex::default() }
     }
 
-    /// Closes the connections here, and has the others do the same. It has ended whether or not they hear of it now.
-    pub async fn tell(&self, ended: &Ended) {
+    /// Closes the connections of an ended log-in here, and has the others do the same. It has ended whether or not they hear of it now.
+    pub async fn ended(&self, ended: &Ended) {
         self.close(ended);
-        let said = match serde_json::to_vec(ended) {
+        self.tell(&Word::Ended(ended.clone())).await;
+    }
+
+    /// Tells a user, wherever they are connected, that they are a member of a room now.
+    pub async fn added(&self, user: UserId, room: RoomId) {
+        self.tell(&Word::Added { added: user, room }).await;
+    }
+
+    async fn tell(&self, word: &Word) {
+        let said = match serde_json::to_vec(word) {
             Ok(said) => Bytes::from(said),
-            Err(error) => return tracing::error!(%error, "endings.tell"),
+            Err(error) => return tracing::error!(%error, "notices.tell"),
         };
         if let Err(error) = self.fanout.notify(&CHANNEL, said.clone()).await {
-            tracing::warn!(%error, "endings.not_told");
+            tracing::warn!(%error, "notices.not_told");
             tokio::spawn(tell_again(self.fanout.clone(), said));
+        }
+    }
+
+    /// Tells the connections that a user has here.
+    async fn welcome(&self, user: UserId, room: RoomId) {
+        if !self.hub.has_user(&user) {
+            return;
+        }
+        let info = match self.archive.room(&room, Some(&user)).await {
+            Ok(Some(info)) => info,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(%room, %error, "notices.room_not_found"),
+        };
+        match Frame::new(&ServerFrame::Added(info), Mark::None) {
+            Ok(frame) => self.hub.tell_user(&user, &frame),
+            Err(error) => tracing::error!(%room, %error, "notices.frame"),
         }
     }
 
@@ -101,8 +152,9 @@ impl Endings {
             while let Some(item) = feed.recv().await {
                 match item {
                     FeedItem::Payload(said) => match serde_json::from_slice(&said) {
-                        Ok(ended) => self.close(&ended),
-                        Err(error) => tracing::warn!(%error, "endings.bad_notice"),
+                        Ok(Word::Ended(ended)) => self.close(&ended),
+                        Ok(Word::Added { added, room }) => self.welcome(added, room).await,
+                        Err(error) => tracing::warn!(%error, "notices.bad_notice"),
                     },
                     FeedItem::Gap => self.ask_for_all().await,
                 }
@@ -115,7 +167,7 @@ impl Endings {
         loop {
             match self.fanout.subscribe(&CHANNEL).await {
                 Ok(feed) => return feed,
-                Err(error) => tracing::warn!(%error, attempt, "endings.subscribe"),
+                Err(error) => tracing::warn!(%error, attempt, "notices.subscribe"),
             }
             attempt += 1;
             sleep(backoff(attempt)).await;
@@ -130,7 +182,7 @@ impl Endings {
                 match self.sessions.touch(&session).await {
                     Ok(Some(_)) => {}
                     Ok(None) => self.hub.close_session(&session),
-                    Err(error) => tracing::debug!(%error, "endings.not_asked"),
+                    Err(error) => tracing::debug!(%error, "notices.not_asked"),
                 }
             })
             .await;
@@ -142,7 +194,7 @@ async fn tell_again(fanout: Arc<dyn Fanout>, said: Bytes) {
         sleep(backoff(attempt)).await;
         match fanout.notify(&CHANNEL, said.clone()).await {
             Ok(()) => return,
-            Err(error) => tracing::warn!(%error, attempt, "endings.not_told"),
+            Err(error) => tracing::warn!(%error, attempt, "notices.not_told"),
         }
     }
 }
