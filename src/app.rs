@@ -11,25 +11,29 @@ use anyhow::Context;
 use async_trait::async_trait;
 use chatlab_audit::outbox::{Outbox, OutboxPolicy, Streams};
 use chatlab_cluster::replication::GroupWait;
+use chatlab_history::History;
 use chatlab_kit::{
     ids::{InstanceId, UserId},
     keys,
+    lab::VariantKind,
     redis::Redis,
     subscribe::Subscriptions,
     wire::ErrorCode,
 };
+use chatlab_pubsub::{Fanout, Sharded};
 use chatlab_sessions::Sessions;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archive::SqliteArchive,
-    config::ServerConfig,
+    config::{ServerConfig, Variants},
     gateway::{
         self, Gateway,
         accept::{self, Bounds},
         health::{Ping, Probes},
     },
+    seats,
     service::{
         accounts::Accounts,
         archivist::{Archivist, Auditor},
@@ -44,15 +48,56 @@ use crate::{
         passwords::Passwords,
         ports::Archive,
         tokens::Tokens,
+        vault::Vault,
     },
     telemetry,
 };
-use parts::{Delivery, Live, build, build_limits, build_pace, build_presence, check_seats};
+use parts::{Live, build_limits, build_pace, build_presence};
 
 /// How long requests that are under way get after the connections are gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// How long a stop waits until the users who left are taken out of presence and told of.
 const LAST_DEPARTURES: Duration = Duration::from_secs(3);
+
+/// What the server runs in each seat unless told otherwise.
+const REFERENCES: [(&str, &str); 5] = [
+    ("sessions", "hash_index"),
+    ("presence", "zset_lease"),
+    ("history", "zset_hash"),
+    ("ratelimit", "gcra"),
+    ("pubsub", "sharded"),
+];
+
+/// The name of the variant in a lab's seat.
+fn seated<'a>(variants: &'a Variants, lab: &str) -> &'a str {
+    let reference = || REFERENCES.iter().find(|(of, _)| *of == lab).map_or("", |(_, name)| name);
+    variants.of(lab).unwrap_or_else(reference)
+}
+
+/// Builds what is in a lab's seat.
+fn build<P>(variants: &Variants, lab: &str, make: impl FnOnce(&str) -> Option<P>) -> anyhow::Result<P> {
+    let name = seated(variants, lab);
+    make(name).with_context(|| match name {
+        "exercise" => {
+            format!("this program has no exercise of {lab}: `chatlab play {lab}` builds one that has")
+        }
+        name => format!("the lab {lab} has no variant `{name}`"),
+    })
+}
+
+/// Refuses what this server of Redis can't run, and warns of what is broken on purpose.
+async fn check_seats(variants: &Variants, redis: &Redis) -> anyhow::Result<()> {
+    for seats::Seated { lab, variant } in seats::all(variants)? {
+        if let Some(needs) = variant.needs {
+            let has = needs.met(redis).await?;
+            anyhow::ensure!(has, "{}={} needs {needs}, which this server lacks", lab.id(), variant.name);
+        }
+        if let VariantKind::Flawed { caught_by } = variant.kind {
+            tracing::warn!(lab = lab.id(), variant = variant.name, caught_by, "server.flawed_variant");
+        }
+    }
+    Ok(())
+}
 
 /// The server, connected to everything and ready to be [`serve`]d.
 pub struct App {
@@ -97,12 +142,41 @@ impl Base {
     }
 }
 
+/// How messages come from the history to the listeners.
+struct Delivery {
+    history: Arc<dyn History>,
+    fanout: Arc<dyn Fanout>,
+    /// For a fan-out that does not hear what the history's script announces.
+    announcer: Option<Arc<dyn Fanout>>,
+    subscriptions: Option<Subscriptions>,
+}
+
+impl Delivery {
+    async fn build(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Self> {
+        let variants = &config.variants;
+        let history = build(variants, "history", |name| {
+            let hot_messages = config.hot_messages;
+            let policy = chatlab_history::Policy { hot_messages, ..chatlab_history::Policy::default() };
+            chatlab_history::build(name, redis.clone(), policy)
+        })?;
+        if seated(variants, "pubsub") == "sharded" {
+            let subscriptions = Subscriptions::start(&config.redis).await.context("subscriptions")?;
+            let fanout = Arc::new(Sharded::new(redis.clone(), subscriptions.clone()));
+            return Ok(Self { history, fanout, announcer: None, subscriptions: Some(subscriptions) });
+        }
+        // Has channels or structures of its own, which the history's script does not write.
+        let fanout = build(variants, "pubsub", |name| chatlab_pubsub::build(name, redis.clone()))?;
+        Ok(Self { history, announcer: Some(fanout.clone()), fanout, subscriptions: None })
+    }
+}
+
 impl App {
-    /// Connects to Redis, opens the archive, and puts the chosen variants together.
+    /// Connects to Redis, opens the archive, and puts the chosen variants together. Texts are kept as `vault` seals them.
     ///
     /// # Errors
     /// When Redis or the database can't be reached, a setting is not valid, or a variant is not to be had.
-    pub async fn build(config: &ServerConfig) -> anyhow::Result<Self> {
+    pub async fn build(config: &ServerConfig, vault: Vault) -> anyhow::Result<Self> {
+        let vault = Arc::new(vault);
         let Base { redis, archive, sessions, tokens } = Base::open(config).await?;
         let recorder = telemetry::recorder()?;
         let archive: Arc<dyn Archive> = archive;
@@ -115,7 +189,7 @@ impl App {
         let consumers = consumers(&outbox, &events, &archive, &commits);
         let replication = Arc::new(GroupWait::new(redis.clone()));
         let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
-        let live = Live::new(&archive, &history, &fanout, &sessions, (presence, refresh), &events);
+        let live = Live::new(&archive, &history, &fanout, (&sessions, &vault), (presence, refresh), &events);
         let expiry = Expiry::new(archive.clone(), history.clone(), live.hub.clone());
         let pace = build_pace(config, &redis)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -135,7 +209,7 @@ impl App {
                 live.hub.clone(),
                 (live.attendance.clone(), live.typing.clone(), live.receipts.clone()),
                 announcer,
-                pace,
+                (pace, vault),
                 (events.clone(), live.notices.clone()),
             ),
             levels: Arc::new(levels),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -13,7 +13,7 @@ use anyhow::Context;
 use chatlab_kit::redis::RedisConfig;
 use rand::RngCore;
 
-use crate::service::tokens::MIN_SECRET_BYTES;
+use crate::service::{tokens::MIN_SECRET_BYTES, vault::Vault};
 
 /// How long an access token lives unless told otherwise, in seconds.
 pub const TOKEN_TTL_S: u64 = 12 * 60 * 60;
@@ -157,6 +157,19 @@ impl ServerConfig {
         );
         Ok(secret)
     }
+}
+
+/// The keys of a list that nobody else can read; none without a list.
+///
+/// # Errors
+/// When the file can't be read, is readable by others, or is no list of keys.
+pub fn vault(list: Option<&Path>) -> anyhow::Result<Vault> {
+    let Some(list) = list else { return Ok(Vault::default()) };
+    let named = || format!("message keys in {}", list.display());
+    let mode = std::fs::metadata(list).with_context(named)?.mode();
+    let (shown, others) = (list.display(), mode & 0o077 != 0);
+    anyhow::ensure!(!others, "message keys in {shown}: others can read them: chmod 600 {shown}");
+    Vault::parse(&std::fs::read_to_string(list).with_context(named)?).with_context(named)
 }
 
 /// Reads the file, or makes it. When two processes make it at once, one wins and both use that.

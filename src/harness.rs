@@ -165,7 +165,7 @@ impl Stack {
     }
 
     /// Where the accounts are.
-    fn db(&self) -> PathBuf {
+    pub fn db(&self) -> PathBuf {
         // In Redis' own folder, because that folder is removed even if this process is killed.
         self.managed.folder().join("chatlab.db")
     }

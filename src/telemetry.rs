@@ -92,6 +92,7 @@ fn describe() {
     counter!("chatlab_slow_consumers_total", Unit::Count, "Connections closed over a full queue");
     counter!("chatlab_gaps_total", Unit::Count, "Interrupted subscriptions");
     counter!("chatlab_catch_ups_total", Unit::Count, "Times a room read what it missed");
+    counter!("chatlab_texts_unopened_total", Unit::Count, "Sealed texts that no key opened");
     counter!("chatlab_resyncs_total", Unit::Count, "Times clients were told to start over");
     counter!("chatlab_events_done_total", Unit::Count, "Events worked, by group");
     counter!("chatlab_events_dead_total", Unit::Count, "Events that became dead letters, by group");

@@ -2,17 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use chatlab_history::History;
-use chatlab_kit::{ids::InstanceId, lab::VariantKind, redis::Redis, subscribe::Subscriptions, wire::SLOW_S};
+use chatlab_kit::{ids::InstanceId, redis::Redis, wire::SLOW_S};
 use chatlab_presence::Presence;
-use chatlab_pubsub::{Fanout, Sharded};
+use chatlab_pubsub::Fanout;
 use chatlab_ratelimit::{Limit, RateLimiter};
 use chatlab_sessions::Sessions;
 
+use super::build;
 use crate::{
-    config::{LOGIN_WINDOW_MS, ServerConfig, Variants},
-    seats,
+    config::{LOGIN_WINDOW_MS, ServerConfig},
     service::{
         attendance::Attendance,
         events::Events,
@@ -23,80 +22,9 @@ use crate::{
         ports::Archive,
         receipts::Receipts,
         typing::Typing,
+        vault::Vault,
     },
 };
-
-/// What the server runs in each seat unless told otherwise.
-const REFERENCES: [(&str, &str); 5] = [
-    ("sessions", "hash_index"),
-    ("presence", "zset_lease"),
-    ("history", "zset_hash"),
-    ("ratelimit", "gcra"),
-    ("pubsub", "sharded"),
-];
-
-/// The name of the variant in a lab's seat.
-fn seated<'a>(variants: &'a Variants, lab: &str) -> &'a str {
-    let reference = || REFERENCES.iter().find(|(of, _)| *of == lab).map_or("", |(_, name)| name);
-    variants.of(lab).unwrap_or_else(reference)
-}
-
-/// Builds what is in a lab's seat.
-pub(super) fn build<P>(
-    variants: &Variants,
-    lab: &str,
-    make: impl FnOnce(&str) -> Option<P>,
-) -> anyhow::Result<P> {
-    let name = seated(variants, lab);
-    make(name).with_context(|| match name {
-        "exercise" => {
-            format!("this program has no exercise of {lab}: `chatlab play {lab}` builds one that has")
-        }
-        name => format!("the lab {lab} has no variant `{name}`"),
-    })
-}
-
-/// Refuses what this server of Redis can't run, and warns of what is broken on purpose.
-pub(super) async fn check_seats(variants: &Variants, redis: &Redis) -> anyhow::Result<()> {
-    for seats::Seated { lab, variant } in seats::all(variants)? {
-        if let Some(needs) = variant.needs {
-            let has = needs.met(redis).await?;
-            anyhow::ensure!(has, "{}={} needs {needs}, which this server lacks", lab.id(), variant.name);
-        }
-        if let VariantKind::Flawed { caught_by } = variant.kind {
-            tracing::warn!(lab = lab.id(), variant = variant.name, caught_by, "server.flawed_variant");
-        }
-    }
-    Ok(())
-}
-
-/// How messages come from the history to the listeners.
-pub(super) struct Delivery {
-    pub(super) history: Arc<dyn History>,
-    pub(super) fanout: Arc<dyn Fanout>,
-    /// For a fan-out that does not hear what the history's script announces.
-    pub(super) announcer: Option<Arc<dyn Fanout>>,
-    pub(super) subscriptions: Option<Subscriptions>,
-}
-
-impl Delivery {
-    pub(super) async fn build(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Self> {
-        let variants = &config.variants;
-        let history = build(variants, "history", |name| {
-            let hot_messages = config.hot_messages;
-            let policy = chatlab_history::Policy { hot_messages, ..chatlab_history::Policy::default() };
-            chatlab_history::build(name, redis.clone(), policy)
-        })?;
-        if seated(variants, "pubsub") == "sharded" {
-            let subscriptions = Subscriptions::start(&config.redis).await.context("subscriptions")?;
-            let fanout = Arc::new(Sharded::new(redis.clone(), subscriptions.clone()));
-            return Ok(Self { history, fanout, announcer: None, subscriptions: Some(subscriptions) });
-        }
-        // Has channels or structures of its own, which the history's script does not write.
-        let fanout = build(variants, "pubsub", |name| chatlab_pubsub::build(name, redis.clone()))?;
-        Ok(Self { history, announcer: Some(fanout.clone()), fanout, subscriptions: None })
-    }
-}
 
 pub(super) fn build_presence(
     config: &ServerConfig,
@@ -148,7 +76,7 @@ impl Live {
         archive: &Arc<dyn Archive>,
         history: &Arc<dyn History>,
         fanout: &Arc<dyn Fanout>,
-        sessions: &Arc<dyn Sessions>,
+        (sessions, vault): (&Arc<dyn Sessions>, &Arc<Vault>),
         (presence, refresh): (Arc<dyn Presence>, Duration),
         events: &Events,
     ) -> Self {
@@ -158,6 +86,7 @@ impl Live {
             fanout: fanout.clone(),
             archive: archive.clone(),
             typing: typing.clone(),
+            vault: vault.clone(),
         }));
         let (archive, fanout) = (archive.clone(), fanout.clone());
         Self {

@@ -14,6 +14,7 @@ pub mod events;
 pub mod experiment;
 pub mod fuzz;
 pub mod hint;
+pub mod keys;
 pub mod list;
 pub mod load;
 pub mod next;
@@ -77,6 +78,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run the chat server
     Serve(Box<serve::Args>),
+    /// The keys that messages are encrypted with
+    Keys(keys::Args),
     /// The server's event topics: who reads them, how far, and what was given up
     Events(events::Args),
     /// Start, stop and look at Redis servers of chatlab's own
@@ -131,6 +134,7 @@ impl Cli {
         match self.verb {
             Verb::Demo(args) => demo::run(args, global).await,
             Verb::Serve(args) => serve::run(*args, global).await,
+            Verb::Keys(args) => keys::run(args),
             Verb::Events(args) => events::run(args, global).await,
             Verb::Redis(args) => redis::run(args, global).await,
             Verb::List(args) => list::run(args, global).await,

@@ -48,6 +48,9 @@ pub struct Args {
     /// How long an access token lives, in seconds
     #[arg(long, default_value_t = config::TOKEN_TTL_S, value_name = "SECONDS")]
     token_ttl_s: u64,
+    /// The list of keys that messages are encrypted with, see `chatlab keys` [default: they are not encrypted]
+    #[arg(long, value_name = "FILE", env = "CHATLAB_MESSAGE_KEYS")]
+    message_keys: Option<PathBuf>,
     /// An origin that browsers may connect from besides the server's own; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
@@ -103,6 +106,7 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
     }
     // Before a Redis is started: a misspelt name is told at once.
     seats::all(&Variants::new(args.variant.iter().cloned()))?;
+    let vault = config::vault(args.message_keys.as_deref())?;
     let (redis, own) = match args.redis.config()? {
         Some(redis) => (redis, None),
         None => {
@@ -120,7 +124,7 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
     }
     // First, so that a taken port is told before anything is connected.
     let listener = TcpListener::bind(&listen).await.with_context(|| format!("listen on {listen}"))?;
-    let Some(app) = shutdown.run_until_cancelled(App::build(&config)).await else {
+    let Some(app) = shutdown.run_until_cancelled(App::build(&config, vault)).await else {
         return Ok(ExitCode::SUCCESS);
     };
     let address = listener.local_addr()?;

@@ -12,6 +12,7 @@
 //! | [`attendance`] | who is online, and telling their rooms |
 //! | [`typing`], [`receipts`] | who is writing and who has read, and telling the room |
 //! | [`ports`] | what is asked of the archive; Redis is behind the labs' ports |
+//! | [`vault`] | what is kept of texts is encrypted |
 //! | [`error`] | the one error, with stable codes |
 //! | [`sparse`] | few lines in the log about what happens often |
 
@@ -36,6 +37,7 @@ pub mod rights;
 pub mod sparse;
 pub mod tokens;
 pub mod typing;
+pub mod vault;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -127,7 +127,7 @@ impl World {
     }
 }
 
-fn seeds(usual: u64) -> RangeInclusive<u64> {
+pub fn seeds(usual: u64) -> RangeInclusive<u64> {
     let Ok(wanted) = std::env::var("CHATLAB_SEEDS") else { return 1..=usual };
     let (first, last) = wanted.split_once('-').unwrap_or(("1", &wanted));
     first.parse().expect("a seed")..=last.parse().expect("a seed")

@@ -117,6 +117,7 @@ impl Chat {
             // One that neither has is on its way to the archive, or lost: there is nothing to show of it.
             messages.extend(message);
         }
+        self.vault.open_all(&mut messages);
         Ok(messages)
     }
 
@@ -128,10 +129,11 @@ impl Chat {
 
     /// Appends what is about another message. The usual one, of one's own and in Redis, takes one round trip; the others are told by its
     /// refusal, and are tried again with what the archive says: each question at most once.
-    async fn alter(&self, by: &Connection, about: MessageId, draft: Draft) -> ServiceResult<Appended> {
+    async fn alter(&self, by: &Connection, about: MessageId, mut draft: Draft) -> ServiceResult<Appended> {
         if !by.is_in(&draft.room) {
             return Err(not_joined());
         }
+        self.vault.seal(&mut draft)?;
         let started = Instant::now();
         let (mut others, mut older, mut listed) = (false, None, false);
         loop {

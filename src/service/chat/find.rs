@@ -28,7 +28,8 @@ impl Chat {
     /// Messages of a room by words of their texts, the newest first.
     ///
     /// # Errors
-    /// `forbidden` for who is no member; `not_found`; `invalid` for the query and the limit.
+    /// `forbidden` for who is no member; `not_found`; `invalid` for the query and the limit, and where
+    /// messages are encrypted.
     pub async fn search(
         &self,
         by: &Connection,
@@ -38,6 +39,10 @@ impl Chat {
     ) -> ServiceResult<FoundPage> {
         let (words, limit) = (words(query)?, check_limit(limit)?);
         self.must_be_member(by, room).await?;
+        if self.vault.seals() {
+            let message = "query: messages are encrypted on this server, and so their words are not kept";
+            return Err(ServiceError::invalid(message));
+        }
         by.space().await;
         cut(self.archive.search(&room, &words, cursor, limit as u32).await?, limit)
     }
@@ -56,7 +61,8 @@ impl Chat {
         let limit = check_limit(limit)?;
         self.must_be_member(by, room).await?;
         by.space().await;
-        let replies = self.archive.replies(&room, &to, cursor.unwrap_or_default(), limit as u32).await?;
+        let mut replies = self.archive.replies(&room, &to, cursor.unwrap_or_default(), limit as u32).await?;
+        self.vault.open_all(&mut replies);
         cut(replies.into_iter().map(|message| (message.seq, message)).collect(), limit)
     }
 }

@@ -36,6 +36,7 @@ use super::{
     ports::{Archive, Role, RoomKind, RoomRecord, Standing},
     receipts::Receipts,
     typing::Typing,
+    vault::Vault,
 };
 
 /// How often the notice of a leave is tried again.
@@ -53,6 +54,7 @@ pub struct Chat {
     receipts: Arc<Receipts>,
     announcer: Option<Arc<dyn Fanout>>,
     pace: Pace,
+    vault: Arc<Vault>,
     notices: Arc<Notices>,
     events: Events,
 }
@@ -68,7 +70,8 @@ pub struct Who {
 
 impl Chat {
     /// Over the archive's rooms, the message history, the live connections, who is online, who writes and who has read. `announcer` is for a
-    /// fan-out that does not hear what the history's own script announces: it is told of every message beside. `pace` is slow mode.
+    /// fan-out that does not hear what the history's own script announces: it is told of every message beside. `pace` is slow mode; what is kept
+    /// of texts is sealed by `vault`.
     /// What happens is told to `events`, and to users who do not listen by `notices`.
     pub fn new(
         archive: Arc<dyn Archive>,
@@ -76,10 +79,10 @@ impl Chat {
         hub: Arc<Hub>,
         (attendance, typing, receipts): (Arc<Attendance>, Arc<Typing>, Arc<Receipts>),
         announcer: Option<Arc<dyn Fanout>>,
-        pace: Pace,
+        (pace, vault): (Pace, Arc<Vault>),
         (events, notices): (Events, Arc<Notices>),
     ) -> Self {
-        Self { archive, history, hub, attendance, typing, receipts, announcer, pace, notices, events }
+        Self { archive, history, hub, attendance, typing, receipts, announcer, pace, vault, notices, events }
     }
 
     /// Makes a room, whose maker listens at once. Queues `ok`.

@@ -38,7 +38,9 @@ impl Chat {
         self.must_be_member(by, room).await?;
         by.space().await;
         let recent = self.history.page(&room, before, limit).await?;
-        cut(self.with_older(&room, before, limit, recent).await?, limit, PAGE_BYTES)
+        let mut messages = self.with_older(&room, before, limit, recent).await?;
+        self.vault.open_all(&mut messages);
+        cut(messages, limit, PAGE_BYTES)
     }
 
     /// A page of what Redis still has, filled up with what only the archive has.

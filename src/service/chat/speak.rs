@@ -5,7 +5,7 @@ use std::time::Instant;
 use chatlab_history::Appended;
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId},
-    message::{Change, Draft, MAX_BODY_BYTES, Message, MessageKind},
+    message::{Change, Draft, MAX_BODY_BYTES, MessageKind},
     wire::ErrorCode,
 };
 use chatlab_pubsub::Fanout;
@@ -62,9 +62,9 @@ impl Chat {
         };
         let kept =
             kept.filter(|message| message.changed.is_none_or(|changed| changed.what != Change::Deleted));
-        let Some(Message { draft: Draft { kind, from, forwarded_from, body, .. }, .. }) = kept else {
-            return Err(no_message());
-        };
+        let mut kept = kept.ok_or_else(no_message)?;
+        self.vault.open(&mut kept);
+        let Draft { kind, from, forwarded_from, body, .. } = kept.draft;
         if kind != MessageKind::Text {
             return Err(ServiceError::invalid("msg: only a text can be forwarded"));
         }
@@ -82,10 +82,11 @@ impl Chat {
         self.say(by, rules, draft).await
     }
 
-    async fn say(&self, by: &Connection, rules: Rules, draft: Draft) -> ServiceResult<Appended> {
+    async fn say(&self, by: &Connection, rules: Rules, mut draft: Draft) -> ServiceResult<Appended> {
         if !self.is_free_to_write(by, &draft.room, rules).await? && rules.slow_s > 0 {
             self.pace.admit(&draft.room, &by.user, rules.slow_s).await?;
         }
+        self.vault.seal(&mut draft)?;
         let started = Instant::now();
         let appended = self.history.append(&draft).await?;
         self.stored(&draft, &appended, started).await;

@@ -24,7 +24,7 @@ use super::{
     room::{Notice, Room},
     settings::settle,
 };
-use crate::service::ServiceResult;
+use crate::service::{ServiceError, ServiceResult};
 
 /// The first pause before Redis is asked again; doubles from attempt to attempt.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -148,13 +148,23 @@ impl Follower {
     }
 
     fn deliver_live(&mut self, envelope: &Envelope<'_>) {
-        match Frame::live(self.room.id, envelope) {
+        match self.frame(envelope) {
             Ok(frame) => {
                 self.asked = false;
                 self.deliver(frame, envelope.seq);
             }
             Err(error) => tracing::error!(room = %self.room.id, %error, "hub.bad_payload"),
         }
+    }
+
+    /// Spliced as it came; a text that may be sealed is looked at.
+    fn frame(&self, envelope: &Envelope<'_>) -> ServiceResult<Arc<Frame>> {
+        if !self.ports.vault.seals() {
+            return Frame::live(self.room.id, envelope).map_err(ServiceError::internal);
+        }
+        let mut message = envelope.message().map_err(ServiceError::internal)?;
+        self.ports.vault.open(&mut message);
+        Frame::stored(message)
     }
 
     fn deliver(&mut self, frame: Arc<Frame>, seq: u64) {
@@ -183,7 +193,8 @@ impl Follower {
             match since {
                 Ok(Since::Continued { messages, more }) => {
                     attempt = 0;
-                    for message in messages {
+                    for mut message in messages {
+                        self.ports.vault.open(&mut message);
                         let (at, seq) = (position_of(&message), message.seq);
                         if arrival(&self.position, &at.epoch.0, seq) != Arrival::Next {
                             return self.start_over().await;

@@ -40,7 +40,7 @@ use chatlab_kit::{
 use chatlab_pubsub::Fanout;
 use dashmap::DashMap;
 
-use super::{ServiceError, ServiceResult, lock, ports::Archive, typing::Typing};
+use super::{ServiceError, ServiceResult, lock, ports::Archive, typing::Typing, vault::Vault};
 pub(super) use follow::backoff;
 use frame::{Frame, Mark, position_of};
 use members::{GoLive, MemberKey};
@@ -161,6 +161,8 @@ pub struct Ports {
     pub archive: Arc<dyn Archive>,
     /// Who writes; not any more, when they are no member.
     pub typing: Arc<Typing>,
+    /// What opens the texts that are kept.
+    pub vault: Arc<Vault>,
 }
 
 /// All rooms and connections of this instance.
@@ -362,7 +364,8 @@ impl Hub {
         messages: Vec<chatlab_kit::message::Message>,
         mut last: Position,
     ) -> ServiceResult<Option<Position>> {
-        for message in messages {
+        for mut message in messages {
+            self.ports.vault.open(&mut message);
             connection.space().await;
             last = position_of(&message);
             let passed = room.members().pass(key, Frame::stored(message)?);
