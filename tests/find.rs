@@ -43,6 +43,7 @@ async fn texts_are_found_by_their_words_as_they_are_now(topology: Topology) {
         ("\"two\" -> tea", vec![code_, tea]),
         ("body : tea", vec![]),
         ("tea) OR (room : x*", vec![]),
+        ("\0tea\u{1}cups", vec![code_, tea]),
         ("coffee", vec![]),
     ] {
         assert_eq!(found(ada.search(room, query, (None, None)).await.unwrap()), expected, "{query}");

@@ -34,6 +34,9 @@ const MANY: u64 = ((MAX_QUEUED_BYTES + ON_THE_WAY) / BODY) as u64;
 /// By so much the server's memory may grow for one slow reader: its queue, and what the allocator keeps beside.
 const GROWTH_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
 
+/// More than a frame about somebody takes, far less than a message here, in bytes.
+const A_NOTICE: f64 = 1024.0;
+
 struct Metrics(String);
 
 impl Metrics {
@@ -186,8 +189,9 @@ async fn who_stops_reading_is_closed_and_comes_back_complete_and_costs_the_other
     let highest = party.say_until_closed().await;
     assert!(highest <= MAX_QUEUED_BYTES as f64 && highest > MAX_QUEUED_BYTES as f64 * 0.9, "{highest}");
     let after = Metrics::of(&party.stack).await;
-    // What waited is freed at once, not when it is read.
-    assert_eq!(after.get("chatlab_queued_bytes_highest"), 0.0);
+    // What waited is freed at once, not when it is read. That the user is gone may be on its way to the others.
+    let waits = after.get("chatlab_queued_bytes_highest");
+    assert!(waits < A_NOTICE, "{waits} bytes wait");
     let grown = after.get("process_resident_memory_bytes") - before;
     assert!(grown <= GROWTH_BYTES, "memory grew by {grown} bytes");
     party.say().await;

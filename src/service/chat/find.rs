@@ -83,7 +83,8 @@ fn cut(found: Vec<Found>, limit: usize) -> ServiceResult<FoundPage> {
     Ok(FoundPage { messages, next: next.filter(|_| more) })
 }
 
-/// What is looked for. A word is what has a letter or a digit in it: the index knows of nothing else.
+/// What is looked for. A word is what has a letter or a digit in it: the index knows of nothing else. Control characters part words as
+/// spaces do; a zero would end the whole expression.
 fn words(query: &str) -> ServiceResult<Vec<String>> {
     if query.len() > MAX_QUERY_BYTES {
         return Err(ServiceError::invalid(format!(
@@ -91,7 +92,8 @@ fn words(query: &str) -> ServiceResult<Vec<String>> {
             query.len()
         )));
     }
-    let all = query.split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
+    let parts = query.split(|c: char| c.is_whitespace() || c.is_control());
+    let all = parts.filter(|word| word.contains(char::is_alphanumeric));
     let words: Vec<String> = all.map(str::to_owned).collect();
     if (1..=MAX_WORDS).contains(&words.len()) {
         return Ok(words);
@@ -106,6 +108,7 @@ mod tests {
     #[test]
     fn a_query_is_a_few_words() {
         assert_eq!(words("  tea\tÇay  -  7 ").unwrap(), ["tea", "Çay", "7"]);
+        assert_eq!(words("\0tea\0cup\u{7f}").unwrap(), ["tea", "cup"]);
         let many = "a ".repeat(MAX_WORDS + 1);
         for bad in ["", " ", "- *", many.as_str(), &"x".repeat(MAX_QUERY_BYTES + 1)] {
             assert!(words(bad).is_err(), "{bad:?}");

@@ -73,22 +73,21 @@ impl Settings {
 /// Reads a room's settings until they are there, and tells the listeners when they are others than before.
 pub(super) async fn settle(room: &Room, ports: &Ports) {
     let mut attempt = 0;
-    let news = loop {
-        match room.settings.refresh(&room.id, ports).await {
-            Ok(news) => break news,
-            Err(error) => {
-                attempt += 1;
-                tracing::warn!(room = %room.id, %error, attempt, "hub.settings");
-                // Between two tries; the caller ends it with the room.
-                tokio::time::sleep(backoff(attempt)).await;
-            }
-        }
-    };
-    let Some(info) = news else { return };
-    match Frame::new(&ServerFrame::Settings(info), Mark::None) {
-        Ok(frame) => room.dispatch(&[(frame, Kind::Notice)], None).await,
-        Err(error) => tracing::error!(room = %room.id, %error, "hub.frame"),
+    while let Err(error) = look(room, ports).await {
+        attempt += 1;
+        tracing::warn!(room = %room.id, %error, attempt, "hub.settings");
+        // Between two tries; the caller ends it with the room.
+        tokio::time::sleep(backoff(attempt)).await;
     }
+}
+
+/// Reads them once, and tells.
+async fn look(room: &Room, ports: &Ports) -> ServiceResult<()> {
+    if let Some(info) = room.settings.refresh(&room.id, ports).await? {
+        let frame = Frame::new(&ServerFrame::Settings(info), Mark::None)?;
+        room.dispatch(&[(frame, Kind::Notice)], None).await;
+    }
+    Ok(())
 }
 
 impl Connection {
@@ -99,14 +98,14 @@ impl Connection {
 }
 
 impl Hub {
-    /// Has all instances read a room's settings again; this one has when it returns.
+    /// Has all instances read a room's settings again; this one has when it returns without an error.
     ///
     /// # Errors
-    /// `unavailable`: the others were not told.
+    /// `unavailable`: some do not know yet.
     pub async fn announce_settings(&self, room: &RoomId) -> ServiceResult<()> {
         let here: Option<Arc<Room>> = self.rooms.get(room).map(|entry| entry.clone());
         if let Some(here) = here {
-            settle(&here, &self.ports).await;
+            look(&here, &self.ports).await?;
         }
         let notice = serde_json::to_vec(&Notice::Settings {}).map_err(ServiceError::internal)?;
         Ok(self.ports.fanout.notify(room, Bytes::from(notice)).await?)
