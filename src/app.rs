@@ -36,6 +36,7 @@ use crate::{
     seats,
     service::{
         accounts::Accounts,
+        addresses::Addresses,
         archivist::{Archivist, Auditor},
         chat::Chat,
         commits::Commits,
@@ -190,10 +191,10 @@ impl App {
         let replication = Arc::new(GroupWait::new(redis.clone()));
         let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
         let live = Live::new(&archive, &history, &fanout, (&sessions, &vault), (presence, refresh), &events);
-        let expiry = Expiry::new(archive.clone(), history.clone(), live.hub.clone());
         let pace = build_pace(config, &redis)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let gateway = Gateway {
+            addresses: Arc::new(Addresses::load(archive.clone(), live.hub.clone()).await?),
             accounts: Accounts::new(
                 archive.clone(),
                 sessions,
@@ -235,7 +236,7 @@ impl App {
         Ok(Self {
             gateway: Arc::new(gateway),
             notices: live.notices,
-            expiry,
+            expiry: live.expiry,
             subscriptions,
             outbox,
             events,
@@ -282,6 +283,8 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
     beside.spawn(async move { telling.tell().await });
     beside.spawn(async move { notices.tend().await });
     beside.spawn(async move { expiry.tend().await });
+    let addresses = gateway.addresses.clone();
+    beside.spawn(async move { addresses.tend().await });
     let consuming = CancellationToken::new();
     let _consume_until_drop = consuming.clone().drop_guard();
     let mut readers = JoinSet::new();

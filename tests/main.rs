@@ -5,6 +5,7 @@
 // Helpers of tests are not `#[test]` functions themselves, which is where these are allowed by default.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod addresses;
 mod architecture;
 mod attacks;
 mod authorization;

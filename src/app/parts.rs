@@ -15,6 +15,7 @@ use crate::{
     service::{
         attendance::Attendance,
         events::Events,
+        expiry::Expiry,
         hub::{Hub, Ports},
         limits::{Limited, Limits},
         notices::Notices,
@@ -69,6 +70,7 @@ pub(super) struct Live {
     pub(super) typing: Arc<Typing>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) notices: Arc<Notices>,
+    pub(super) expiry: Expiry,
 }
 
 impl Live {
@@ -90,6 +92,7 @@ impl Live {
         }));
         let (archive, fanout) = (archive.clone(), fanout.clone());
         Self {
+            expiry: Expiry::new(archive.clone(), history.clone(), hub.clone()),
             receipts: Arc::new(Receipts::new(fanout.clone())),
             notices: Arc::new(Notices::new(fanout.clone(), sessions.clone(), archive.clone(), hub.clone())),
             attendance: Arc::new(Attendance::new(presence, archive, fanout, refresh, events.clone())),

@@ -7,7 +7,7 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-const FILES: [(i64, &str, &str); 8] = [
+const FILES: [(i64, &str, &str); 9] = [
     (1, "accounts and rooms", include_str!("migrations/0001_accounts_and_rooms.sql")),
     (2, "messages and audit", include_str!("migrations/0002_messages_and_audit.sql")),
     (3, "changed messages", include_str!("migrations/0003_changed_messages.sql")),
@@ -16,6 +16,7 @@ const FILES: [(i64, &str, &str); 8] = [
     (6, "settings and direct rooms", include_str!("migrations/0006_settings_and_direct_rooms.sql")),
     (7, "replies and forwards", include_str!("migrations/0007_replies_and_forwards.sql")),
     (8, "search", include_str!("migrations/0008_search.sql")),
+    (9, "addresses", include_str!("migrations/0009_addresses.sql")),
 ];
 
 /// All of them, in order.

@@ -2,6 +2,7 @@
 //!
 //! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL, but for those about the index of words.
 
+mod addresses;
 mod directory;
 mod find;
 mod marks;

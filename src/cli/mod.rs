@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub mod admin;
 pub mod bench;
 pub mod check;
 pub mod console;
@@ -78,6 +79,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run the chat server
     Serve(Box<serve::Args>),
+    /// What an operator changes while the server runs
+    Admin(admin::Args),
     /// The keys that messages are encrypted with
     Keys(keys::Args),
     /// The server's event topics: who reads them, how far, and what was given up
@@ -134,6 +137,7 @@ impl Cli {
         match self.verb {
             Verb::Demo(args) => demo::run(args, global).await,
             Verb::Serve(args) => serve::run(*args, global).await,
+            Verb::Admin(args) => admin::run(args, global).await,
             Verb::Keys(args) => keys::run(args),
             Verb::Events(args) => events::run(args, global).await,
             Verb::Redis(args) => redis::run(args, global).await,

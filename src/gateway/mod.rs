@@ -23,11 +23,11 @@ pub mod ws;
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::{DefaultBodyLimit, Request},
+    Extension, Router,
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
 use chatlab_kit::wire::ErrorCode;
@@ -36,9 +36,10 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 use tracing::Instrument;
 
 use crate::service::{
-    ServiceError, accounts::Accounts, attendance::Attendance, chat::Chat, hub::Hub, levels::Levels,
-    receipts::Receipts, typing::Typing,
+    ServiceError, accounts::Accounts, addresses::Addresses, attendance::Attendance, chat::Chat, hub::Hub,
+    levels::Levels, receipts::Receipts, typing::Typing,
 };
+use accept::Peer;
 use fault::{Fault, RequestId};
 use health::Probes;
 
@@ -51,6 +52,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Gateway {
     /// Register, log in, authenticate.
     pub accounts: Accounts,
+    /// From where nobody may come in.
+    pub addresses: Arc<Addresses>,
     /// Rooms and messages.
     pub chat: Chat,
     /// How safe what was sent is.
@@ -99,10 +102,24 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(origin::cors(gateway.allow_origins.clone()))
         .layer(middleware::from_fn_with_state(gateway.clone(), origin::refuse_foreign))
         .merge(socketio::routes())
+        .layer(middleware::from_fn_with_state(gateway.clone(), refuse_denied))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(fault::panicked))
         .layer(middleware::from_fn(frame_response))
         .with_state(gateway)
+}
+
+/// Middleware: nothing is done for who comes from a denied address.
+async fn refuse_denied(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(Peer(from)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match gateway.addresses.admit(from) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => Fault(refusal).into_response(),
+    }
 }
 
 async fn about() -> &'static str {

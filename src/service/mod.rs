@@ -3,6 +3,7 @@
 //! | module | for |
 //! | --- | --- |
 //! | [`accounts`], [`limits`] | register, log in, authenticate, refresh, log out; how often that may be tried |
+//! | [`addresses`] | from where nobody may come in |
 //! | [`notices`] | what instances tell each other about users: ended log-ins, memberships by others |
 //! | [`chat`], [`rights`] | rooms and messages, members and blocks; what a role allows |
 //! | [`pace`], [`expiry`] | slow mode; direct chats that have ended |
@@ -17,6 +18,7 @@
 //! | [`sparse`] | few lines in the log about what happens often |
 
 pub mod accounts;
+pub mod addresses;
 pub mod archivist;
 pub mod attendance;
 pub mod chat;

@@ -104,19 +104,10 @@ impl Notices {
         }
     }
 
-    /// Tells the connections that a user has here.
-    async fn welcome(&self, user: UserId, room: RoomId) {
-        if !self.hub.has_user(&user) {
-            return;
-        }
-        let info = match self.archive.room(&room, Some(&user)).await {
-            Ok(Some(info)) => info,
-            Ok(None) => return,
-            Err(error) => return tracing::warn!(%room, %error, "notices.room_not_found"),
-        };
-        match Frame::new(&ServerFrame::Added(info), Mark::None) {
-            Ok(frame) => self.hub.tell_user(&user, &frame),
-            Err(error) => tracing::error!(%room, %error, "notices.frame"),
+    /// Tells the connections that a user has here. Beside what else is heard: the archive is asked.
+    fn welcome(&self, user: UserId, room: RoomId) {
+        if self.hub.has_user(&user) {
+            tokio::spawn(tell_added(self.archive.clone(), self.hub.clone(), user, room));
         }
     }
 
@@ -153,7 +144,7 @@ impl Notices {
                 match item {
                     FeedItem::Payload(said) => match serde_json::from_slice(&said) {
                         Ok(Word::Ended(ended)) => self.close(&ended),
-                        Ok(Word::Added { added, room }) => self.welcome(added, room).await,
+                        Ok(Word::Added { added, room }) => self.welcome(added, room),
                         Err(error) => tracing::warn!(%error, "notices.bad_notice"),
                     },
                     FeedItem::Gap => self.ask_for_all().await,
@@ -186,6 +177,18 @@ impl Notices {
                 }
             })
             .await;
+    }
+}
+
+async fn tell_added(archive: Arc<dyn Archive>, hub: Arc<Hub>, user: UserId, room: RoomId) {
+    let info = match archive.room(&room, Some(&user)).await {
+        Ok(Some(info)) => info,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(%room, %error, "notices.room_not_found"),
+    };
+    match Frame::new(&ServerFrame::Added(info), Mark::None) {
+        Ok(frame) => hub.tell_user(&user, &frame),
+        Err(error) => tracing::error!(%room, %error, "notices.frame"),
     }
 }
 

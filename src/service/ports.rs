@@ -1,5 +1,6 @@
 //! What the services ask of the archive: accounts, rooms and memberships that outlive Redis.
 
+mod addresses;
 mod directory;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use chatlab_kit::{
     message::{Message, Seq},
 };
 
+pub use addresses::{AddressBook, AddressRange, RangeVerdict};
 pub use chatlab_kit::wire::{MemberEntry, Role, RoomInfo, RoomKind};
 pub use directory::{Directory, Finding, Found, RoomChange};
 
@@ -90,7 +92,7 @@ pub struct AuditRecord {
 
 /// The port: users, rooms and members, and what the event streams leave behind. Every method is one transaction.
 #[async_trait]
-pub trait Archive: Directory + Finding {
+pub trait Archive: AddressBook + Directory + Finding {
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
     async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
 

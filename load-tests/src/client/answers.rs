@@ -1,5 +1,7 @@
 //! What the client's methods answer, and how they fail.
 
+use std::net::IpAddr;
+
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Epoch, Message, Position, Seq},
@@ -112,11 +114,13 @@ pub struct Upgrade {
     pub subprotocol: Option<String>,
     /// The receive buffer that the system is asked for, in bytes: a small one, and a client that does not read is soon behind.
     pub recv_buffer: Option<u32>,
+    /// The address of this machine that it comes from; the system's choice without one.
+    pub from: Option<IpAddr>,
 }
 
 impl Default for Upgrade {
     fn default() -> Self {
-        Self { origin: None, subprotocol: Some(SUBPROTOCOL.to_owned()), recv_buffer: None }
+        Self { origin: None, subprotocol: Some(SUBPROTOCOL.to_owned()), recv_buffer: None, from: None }
     }
 }
 

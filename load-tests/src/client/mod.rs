@@ -103,10 +103,10 @@ impl WsClient {
             }
         }
         let opening = async {
-            let Some(bytes) = upgrade.recv_buffer else {
+            if upgrade.recv_buffer.is_none() && upgrade.from.is_none() {
                 return connect_async_with_config(request, Some(socket_config()), true).await;
-            };
-            let stream = MaybeTlsStream::Plain(buffered(request.uri(), bytes).await?);
+            }
+            let stream = MaybeTlsStream::Plain(dial(request.uri(), upgrade).await?);
             client_async_with_config(request, stream, Some(socket_config())).await
         };
         let (socket, _) = tokio::time::timeout(DEFAULT_TIMEOUT, opening)
@@ -388,13 +388,18 @@ impl WsClient {
     }
 }
 
-/// A TCP connection with a receive buffer of that size, set before it is opened: it decides what is offered as a window.
-async fn buffered(uri: &Uri, bytes: u32) -> std::io::Result<TcpStream> {
+/// A TCP connection as it was asked for. Its receive buffer is set before it is opened: it decides what is offered as a window.
+async fn dial(uri: &Uri, upgrade: &Upgrade) -> std::io::Result<TcpStream> {
     let host = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
     let mut found = tokio::net::lookup_host(host).await?;
     let address = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_recv_buffer_size(bytes)?;
+    if let Some(bytes) = upgrade.recv_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(from) = upgrade.from {
+        socket.bind((from, 0).into())?;
+    }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

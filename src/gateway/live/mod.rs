@@ -27,7 +27,7 @@ use axum::{extract::WebSocketUpgrade, http::HeaderMap};
 use chatlab_kit::wire::{ErrorCode, MAX_FRAME_BYTES, ServerFrame};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Gateway, origin};
+use super::{Gateway, accept::Peer, origin};
 use crate::service::{
     ServiceError, ServiceResult,
     chat::PAGE_BYTES,
@@ -62,6 +62,13 @@ pub(super) fn admit(gateway: &Gateway, headers: &HeaderMap) -> ServiceResult<Tas
         return Err(ServiceError::new(ErrorCode::RateLimited, "too many connections"));
     }
     Ok(gateway.sockets.token())
+}
+
+/// Notes from where a connection is.
+pub(super) fn comes_from(outbox: &Outbox, peer: Option<Peer>) {
+    if let Some(Peer(from)) = peer {
+        let _ = outbox.from.set(from);
+    }
 }
 
 /// The bounds of every WebSocket.

@@ -138,6 +138,10 @@ pub async fn serve(
     if gateway.stopping.is_cancelled() {
         return close(outbox, ErrorCode::GoingAway, "the server is stopping");
     }
+    // Whoever was registered before the ranges changed was closed then.
+    if let Some(Err(error)) = outbox.from.get().map(|from| gateway.addresses.admit(*from)) {
+        return refuse(outbox, &error);
+    }
     if let Err(error) = Box::pin(gateway.accounts.still_live(&bearer.session)).await {
         return refuse(outbox, &error);
     }

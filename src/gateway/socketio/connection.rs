@@ -17,7 +17,9 @@ use super::{
 use crate::{
     gateway::{
         Gateway,
+        accept::Peer,
         live::{
+            self,
             fields::Refusal,
             reader::{self, End},
             source::{self, Heard, Source, Stream},
@@ -41,13 +43,19 @@ pub fn new_sid() -> String {
 }
 
 /// Serves a connection that begins on a WebSocket; `_tracked` is what a shutdown waits for.
-pub async fn websocket(socket: WebSocket, gateway: Arc<Gateway>, _tracked: TaskTrackerToken) {
+pub async fn websocket(
+    socket: WebSocket,
+    gateway: Arc<Gateway>,
+    from: Option<Peer>,
+    _tracked: TaskTrackerToken,
+) {
     let (mut sink, stream) = socket.split();
     let open = open_packet(&gateway, &new_sid(), &[]);
     if sink.send(Message::Text(open.into())).await.is_err() {
         return;
     }
     let outbox = Arc::new(Outbox::default());
+    live::comes_from(&outbox, from);
     let mut source = Socket { stream, outbox: outbox.clone() };
     let mut writer = tokio::spawn(writer::run::<SocketIo>(sink, outbox.clone(), Written::default()));
     let end = match connect(&mut source, &gateway, &outbox).await {

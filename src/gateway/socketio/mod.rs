@@ -20,7 +20,7 @@ mod polling;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{
         Query, State, WebSocketUpgrade, rejection::QueryRejection, ws::rejection::WebSocketUpgradeRejection,
@@ -33,7 +33,7 @@ use chatlab_kit::wire::ErrorCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Gateway, fault::Fault, live, origin};
+use super::{Gateway, accept::Peer, fault::Fault, live, origin};
 use crate::service::ServiceError;
 
 pub use polling::Sessions;
@@ -55,20 +55,22 @@ pub fn routes() -> Router<Arc<Gateway>> {
 
 async fn get_request(
     State(gateway): State<Arc<Gateway>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let from = peer.map(|Extension(peer)| peer);
     let answer = match (check(asked, &["polling", "websocket"]), upgrade) {
         (Err(error), _) => Err(error),
         (Ok(asked), Ok(upgrade)) if asked.transport == "websocket" => {
-            websocket(&gateway, &headers, asked.sid, upgrade)
+            websocket(&gateway, &headers, (asked.sid, from), upgrade)
         }
         (Ok(asked), _) if asked.transport == "websocket" => {
             Err(ServiceError::invalid("this transport takes a WebSocket upgrade"))
         }
         (Ok(Asked { sid: Some(sid), .. }), _) => polling::poll(&gateway, &sid).await,
-        (Ok(Asked { sid: None, .. }), _) => polling::open(&gateway, &headers),
+        (Ok(Asked { sid: None, .. }), _) => polling::open(&gateway, &headers, from),
     };
     shared(&gateway, &headers, answer.unwrap_or_else(|error| Fault(error).into_response()))
 }
@@ -108,7 +110,7 @@ fn check(asked: Result<Query<Asked>, QueryRejection>, transports: &[&str]) -> Re
 fn websocket(
     gateway: &Arc<Gateway>,
     headers: &HeaderMap,
-    sid: Option<String>,
+    (sid, from): (Option<String>, Option<Peer>),
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ServiceError> {
     let upgrade = live::bounded(upgrade);
@@ -118,7 +120,7 @@ fn websocket(
     }
     let tracked = live::admit(gateway, headers)?;
     let gateway = gateway.clone();
-    Ok(upgrade.on_upgrade(move |socket| connection::websocket(socket, gateway, tracked)))
+    Ok(upgrade.on_upgrade(move |socket| connection::websocket(socket, gateway, from, tracked)))
 }
 
 fn unknown_session() -> ServiceError {

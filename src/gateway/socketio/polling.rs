@@ -30,6 +30,7 @@ use super::{
 use crate::{
     gateway::{
         Gateway, REQUEST_TIMEOUT,
+        accept::Peer,
         live::{
             self,
             fields::Refusal,
@@ -111,7 +112,7 @@ enum Brought {
 }
 
 /// `GET` without a session: opens one.
-pub fn open(gateway: &Arc<Gateway>, headers: &HeaderMap) -> Answer {
+pub fn open(gateway: &Arc<Gateway>, headers: &HeaderMap, from: Option<Peer>) -> Answer {
     let tracked = live::admit(gateway, headers)?;
     let stranger = gateway.polled.strangers.clone().try_acquire_owned();
     let stranger = stranger.map_err(|_| {
@@ -127,6 +128,7 @@ pub fn open(gateway: &Arc<Gateway>, headers: &HeaderMap) -> Answer {
         said: CancellationToken::new(),
         over: CancellationToken::new(),
     });
+    live::comes_from(&session.outbox, from);
     let sid = connection::new_sid();
     gateway.polled.by_sid.insert(sid.clone(), session.clone());
     let open = open_packet(gateway, &sid, &["websocket"]);

@@ -26,6 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     Gateway,
+    accept::Peer,
     fault::{self, Fault},
     live::{
         self,
@@ -48,6 +49,7 @@ pub async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) 
             return fault::with_status(status, ServiceError::invalid("this path takes a WebSocket upgrade"));
         }
     };
+    let from = request.extensions().get::<Peer>().copied();
     // Before the upgrade, so that a shutdown in between waits for this one too.
     let tracked = match live::admit(&gateway, request.headers()) {
         Ok(tracked) => tracked,
@@ -64,6 +66,7 @@ pub async fn upgrade(State(gateway): State<Arc<Gateway>>, mut request: Request) 
         };
         match opened {
             Some((source, outbox, permit)) => {
+                live::comes_from(&outbox, from);
                 // A task of its own, so that the upgrade's state is not kept for as long as the connection.
                 tokio::spawn(connection(source, outbox, gateway, (tracked, permit)));
             }

@@ -1,6 +1,6 @@
 //! Connections from outside: closing all, or those of a log-in or a user; telling a user.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use chatlab_kit::{
     ids::{SessionId, UserId},
@@ -14,6 +14,15 @@ impl Hub {
     pub fn close_all(&self, closing: &Closing) {
         for entry in &self.connections {
             entry.outbox.close(closing.clone());
+        }
+    }
+
+    /// Closes the connections from some addresses.
+    pub fn close_where(&self, closing: &Closing, from: impl Fn(IpAddr) -> bool) {
+        for entry in &self.connections {
+            if entry.outbox.from.get().is_some_and(|address| from(*address)) {
+                entry.outbox.close(closing.clone());
+            }
         }
     }
 

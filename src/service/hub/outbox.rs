@@ -1,6 +1,7 @@
 //! What waits to be written to one connection: bounded in bytes, never dropped silently.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll},
 };
@@ -84,6 +85,8 @@ pub struct Queued {
 pub struct Outbox {
     /// Whose connection it is, once that is known.
     pub owner: OnceLock<UserId>,
+    /// From where that is.
+    pub from: OnceLock<IpAddr>,
     wire: OnceLock<Box<dyn Wire>>,
     state: Mutex<State>,
     writer: Notify,
