@@ -21,6 +21,9 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Longer than a cluster takes to put a replica in a dead master's place.
 pub const PROMOTED: Duration = Duration::from_secs(40);
 
+/// How long nothing must come for it to be believed that nothing does.
+pub const SILENCE: Duration = Duration::from_millis(300);
+
 /// Runs an `async fn(Topology)` as two tests, one on a single node and one on the cluster.
 #[macro_export]
 macro_rules! on_both {
@@ -79,6 +82,18 @@ pub async fn next_event(client: &mut WsClient) -> Result<ServerFrame, ClientErro
         match client.next_event(left).await {
             Ok(ServerFrame::Presence { .. }) => {}
             other => return other,
+        }
+    }
+}
+
+/// Takes events until one is as wanted.
+pub async fn until_event(client: &mut WsClient, wanted: impl Fn(&ServerFrame) -> bool) -> ServerFrame {
+    let deadline = tokio::time::Instant::now() + SOON;
+    loop {
+        let event =
+            client.next_event(deadline.saturating_duration_since(tokio::time::Instant::now())).await.unwrap();
+        if wanted(&event) {
+            return event;
         }
     }
 }

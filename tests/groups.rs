@@ -1,6 +1,6 @@
 //! Members of a room: their roles, and the end of a membership by somebody else.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chatlab::harness::Stack;
 use chatlab_kit::{
@@ -12,23 +12,9 @@ use chatlab_load::client::WsClient;
 use serde_json::json;
 
 use crate::{
-    common::{SOON, code, party, shared, user},
+    common::{SILENCE, SOON, code, party, shared, until_event, user},
     socketio::raw::Raw,
 };
-
-/// How long nothing must come for it to be believed that nothing does.
-const SILENCE: Duration = Duration::from_millis(300);
-
-/// Takes events until one is as wanted.
-async fn until(client: &mut WsClient, wanted: impl Fn(&ServerFrame) -> bool) -> ServerFrame {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let event = client.next_event(deadline.saturating_duration_since(Instant::now())).await.unwrap();
-        if wanted(&event) {
-            return event;
-        }
-    }
-}
 
 /// `n` users in a room of the first of them, spread over the processes.
 async fn room_of(stack: &Stack, n: usize) -> (Vec<WsClient>, Vec<String>, RoomId) {
@@ -48,7 +34,7 @@ async fn roles_are_given_downwards(topology: Topology) {
     owner.set_role(room, users[1], Role::Admin).await.unwrap();
     // Told to everybody, on every process; it holds from the answer on.
     for client in [&mut *admin, member] {
-        let told = until(client, |event| matches!(event, ServerFrame::Role { .. })).await;
+        let told = until_event(client, |event| matches!(event, ServerFrame::Role { .. })).await;
         assert_eq!(told, ServerFrame::Role { room, user: users[1], role: Role::Admin });
     }
     admin.set_role(room, users[2], Role::Moderator).await.unwrap();
@@ -104,7 +90,7 @@ async fn who_is_removed_may_come_back_and_who_is_banned_may_not(topology: Topolo
     moderator.remove(room, users[2], false).await.unwrap();
     let left = ServerFrame::Left { room, user: users[2] };
     for client in [&mut *gone, &mut phone, &mut *other] {
-        until(client, |event| *event == left).await;
+        until_event(client, |event| *event == left).await;
     }
     assert_eq!(code(gone.send(room, "c1", "x").await), ErrorCode::Forbidden);
     assert_eq!(code(gone.history(room, None, None).await), ErrorCode::Forbidden);
@@ -118,7 +104,7 @@ async fn who_is_removed_may_come_back_and_who_is_banned_may_not(topology: Topolo
 
     moderator.remove(room, users[2], true).await.unwrap();
     for client in [&mut *gone, &mut phone, &mut *other] {
-        until(client, |event| *event == left).await;
+        until_event(client, |event| *event == left).await;
     }
     other.send(room, "c2", "after").await.unwrap();
     for client in [&mut *gone, &mut phone] {

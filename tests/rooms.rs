@@ -1,6 +1,6 @@
 //! Rooms as such: settings and what they hold people to, letting somebody in, direct chats and their end, blocks.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chatlab::harness::Stack;
 use chatlab_kit::{
@@ -12,26 +12,12 @@ use chatlab_load::client::{NewSettings, WsClient};
 use serde_json::json;
 
 use crate::{
-    common::{SOON, code, party, shared, user},
+    common::{SILENCE, SOON, code, party, shared, until_event, user},
     socketio::raw::Raw,
 };
 
-/// How long nothing must come for it to be believed that nothing does.
-const SILENCE: Duration = Duration::from_millis(300);
-
-/// Takes events until one is as wanted.
-async fn until(client: &mut WsClient, wanted: impl Fn(&ServerFrame) -> bool) -> ServerFrame {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let event = client.next_event(deadline.saturating_duration_since(Instant::now())).await.unwrap();
-        if wanted(&event) {
-            return event;
-        }
-    }
-}
-
 async fn settings(client: &mut WsClient, wanted: impl Fn(&RoomInfo) -> bool) {
-    until(client, |event| matches!(event, ServerFrame::Settings(info) if wanted(info))).await;
+    until_event(client, |event| matches!(event, ServerFrame::Settings(info) if wanted(info))).await;
 }
 
 async fn no_message(client: &mut WsClient) {
@@ -118,7 +104,7 @@ async fn who_is_not_let_in_stays_outside(topology: Topology) {
     assert_eq!(code(moderator.add(room, UserId::new()).await), ErrorCode::NotFound);
     moderator.add(room, user(asked)).await.unwrap();
     assert_eq!(code(moderator.add(room, user(asked)).await), ErrorCode::Conflict);
-    let told = until(asked, |event| matches!(event, ServerFrame::Added(_))).await;
+    let told = until_event(asked, |event| matches!(event, ServerFrame::Added(_))).await;
     let (listed, next) = asked.rooms(None, None).await.unwrap();
     assert_eq!((told, next), (ServerFrame::Added(listed[0].clone()), None));
     assert_eq!((listed.len(), listed[0].room, listed[0].name.as_str()), (1, room, "Chai"));
@@ -139,7 +125,7 @@ async fn two_have_one_direct_chat_until_it_ends(topology: Topology) {
     assert_eq!(code(ada.direct(users[1], Some(0)).await), ErrorCode::Invalid);
     assert_eq!(code(ada.direct(UserId::new(), None).await), ErrorCode::NotFound);
     let room = ada.direct(users[1], None).await.unwrap();
-    let added = until(bob, |event| matches!(event, ServerFrame::Added(_))).await;
+    let added = until_event(bob, |event| matches!(event, ServerFrame::Added(_))).await;
     let ServerFrame::Added(info) = added else { unreachable!() };
     assert_eq!((info.room, info.kind, info.with), (room, RoomKind::Direct, Some(users[0])));
     assert_eq!(bob.direct(users[0], None).await.unwrap(), room);
@@ -163,7 +149,7 @@ async fn two_have_one_direct_chat_until_it_ends(topology: Topology) {
 
     bob.end(room).await.unwrap();
     for (client, who) in [(&mut *ada, users[0]), (&mut *bob, users[1])] {
-        until(client, |event| *event == ServerFrame::Left { room, user: who }).await;
+        until_event(client, |event| *event == ServerFrame::Left { room, user: who }).await;
         assert_eq!(code(client.send(room, "c2", "x").await), ErrorCode::Forbidden);
         assert_eq!(code(client.history(room, None, None).await), ErrorCode::NotFound);
         assert_eq!(code(client.join(room, None).await), ErrorCode::NotFound);
@@ -184,7 +170,7 @@ async fn a_chat_for_a_while_ends_by_itself(topology: Topology) {
     assert_eq!(bob.direct(users[0], Some(600)).await.unwrap(), room, "the first one's time holds");
     ada.send(room, "c1", "hi").await.unwrap();
     for (client, who) in [(&mut *ada, users[0]), (&mut *bob, users[1])] {
-        until(client, |event| *event == ServerFrame::Left { room, user: who }).await;
+        until_event(client, |event| *event == ServerFrame::Left { room, user: who }).await;
         assert_eq!(code(client.history(room, None, None).await), ErrorCode::NotFound);
     }
     assert_ne!(ada.direct(users[1], None).await.unwrap(), room);
@@ -208,7 +194,7 @@ async fn nothing_comes_past_a_block(topology: Topology) {
     assert_eq!(ada.block(users[1], true).await.unwrap(), [users[1]]);
     assert_eq!(ada.block(users[1], true).await.unwrap(), [users[1]], "the same again");
     for (client, who) in [(&mut *ada, users[0]), (&mut phone, users[0]), (&mut *bob, users[1])] {
-        until(client, |event| *event == ServerFrame::Left { room, user: who }).await;
+        until_event(client, |event| *event == ServerFrame::Left { room, user: who }).await;
     }
     for refused in [
         bob.send(room, "c1", "x").await.map(drop),
