@@ -10,7 +10,7 @@ use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::raw::{Polled, Raw, http, refusal};
+use super::raw::{PING, Polled, Raw, http, refusal};
 use crate::common::{options, own, shared};
 
 async fn requests_that_are_none_are_refused(topology: Topology) {
@@ -141,7 +141,7 @@ async fn who_does_not_answer_pings_is_let_go(topology: Topology) {
     let mut raw = Raw::open(&stack).await;
     raw.send(&format!("40{}", json!({ "token": made.tokens[1] }))).await;
     for answered in 0..4 {
-        while raw.next().await.unwrap() != "2" {}
+        while raw.next_or_ping().await.unwrap() != PING {}
         if answered < 3 {
             raw.send("3").await;
         }
@@ -157,7 +157,7 @@ async fn who_does_not_answer_pings_is_let_go(topology: Topology) {
             Ok(packets) if packets.iter().any(|packet| packet.starts_with("42[\"bye\"")) => break packets,
             Ok(packets) => {
                 assert!(
-                    packets.iter().all(|packet| packet == "2" || packet.starts_with("42")),
+                    packets.iter().all(|packet| packet == PING || packet.starts_with("42")),
                     "{packets:?}"
                 );
             }
@@ -218,7 +218,7 @@ async fn a_change_of_transports_that_fails_costs_nothing(topology: Topology) {
     let mut raw = Raw::dial(stack, &query, None).await.unwrap();
     raw.send("2probe").await;
     assert_eq!(raw.next().await.unwrap(), "3probe");
-    assert_eq!(session.poll().await.unwrap(), ["6"], "so that the client can stop polling");
+    session.until("6").await;
     let mut second = Raw::dial(stack, &query, None).await.unwrap();
     second.next().await.unwrap_err();
     session.post(&[r#"420["chat:create",{"name":"Tea"}]"#]).await.unwrap();

@@ -13,6 +13,8 @@ use tokio_tungstenite::{
 use crate::common::SOON;
 
 const SEPARATOR: char = '\u{1e}';
+/// The packet that asks for a sign of life.
+pub const PING: &str = "2";
 
 /// A WebSocket to the endpoint.
 pub struct Raw(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -49,8 +51,18 @@ impl Raw {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next packet, or the close code and reason.
+    /// The next packet that is no ping, or the close code and reason: the first ping comes at any moment.
     pub async fn next(&mut self) -> Result<String, Option<(u16, String)>> {
+        loop {
+            let packet = self.next_or_ping().await?;
+            if packet != PING {
+                return Ok(packet);
+            }
+        }
+    }
+
+    /// The next packet, or the close code and reason.
+    pub async fn next_or_ping(&mut self) -> Result<String, Option<(u16, String)>> {
         loop {
             match timeout(SOON, self.0.next()).await.expect("nothing came") {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),

@@ -12,6 +12,7 @@ use crate::{
     gateway::{Gateway, fault},
     service::{
         ServiceError, ServiceResult,
+        chat::By,
         hub::{
             Connection, WaitPlace,
             frame::{Frame, Mark},
@@ -27,7 +28,7 @@ pub(super) async fn handle(
     frame: ClientFrame,
     request: &fault::RequestId,
 ) -> ServiceResult<()> {
-    let chat = &gateway.chat;
+    let (chat, by) = (&gateway.chat, By::Live(connection));
     let reply = match frame {
         ClientFrame::Hello { .. } => {
             return Err(ServiceError::new(ErrorCode::BadState, "hello was said already"));
@@ -43,21 +44,19 @@ pub(super) async fn handle(
         | ClientFrame::Pin { .. }
         | ClientFrame::React { .. }) => return store(gateway, connection, stores, request).await,
         ClientFrame::Pins { id, room } => {
-            ServerFrame::Pins { id, room, messages: chat.pins(connection, room).await? }
+            ServerFrame::Pins { id, room, messages: chat.pins(by, room).await? }
         }
-        ClientFrame::Mark { id, rooms } => {
-            ServerFrame::Marks { id, rooms: chat.mark(connection, &rooms).await? }
-        }
+        ClientFrame::Mark { id, rooms } => ServerFrame::Marks { id, rooms: chat.mark(by, &rooms).await? },
         ClientFrame::History { id, room, before, limit } => {
-            let page = chat.page(connection, room, before, limit).await?;
+            let page = chat.page(by, room, before, limit).await?;
             ServerFrame::Page { id, room, messages: page.messages, next: page.next }
         }
         ClientFrame::Search { id, room, query, cursor, limit } => {
-            let found = chat.search(connection, room, &query, (cursor, limit)).await?;
+            let found = chat.search(by, room, &query, (cursor, limit)).await?;
             ServerFrame::Found { id, room, messages: found.messages, next: found.next }
         }
         ClientFrame::Thread { id, room, msg, cursor, limit } => {
-            let found = chat.thread(connection, room, msg, (cursor, limit)).await?;
+            let found = chat.thread(by, room, msg, (cursor, limit)).await?;
             ServerFrame::Found { id, room, messages: found.messages, next: found.next }
         }
         ClientFrame::Direct { id, user, for_s } => return chat.direct(connection, id, user, for_s).await,
@@ -66,15 +65,15 @@ pub(super) async fn handle(
             ServerFrame::Rooms { id, rooms: page.rooms, next: page.next }
         }
         ClientFrame::Block { id, user, on } => {
-            ServerFrame::Blocks { id, users: chat.block(connection, user, on).await? }
+            ServerFrame::Blocks { id, users: chat.block(by, user, on).await? }
         }
-        ClientFrame::Blocks { id } => ServerFrame::Blocks { id, users: chat.blocks(connection).await? },
+        ClientFrame::Blocks { id } => ServerFrame::Blocks { id, users: chat.blocks(by).await? },
         ClientFrame::Who { id, room, start_after, limit } => {
-            let who = chat.who(connection, room, start_after, limit).await?;
+            let who = chat.who(by, room, start_after, limit).await?;
             ServerFrame::Who { id, room, online: who.online, next: who.next }
         }
         ClientFrame::Members { id, room, start_after, limit } => {
-            let roster = chat.roster(connection, room, start_after, limit).await?;
+            let roster = chat.roster(by, room, start_after, limit).await?;
             ServerFrame::Members { id, room, members: roster.members, next: roster.next }
         }
         does => {
@@ -92,35 +91,35 @@ async fn act(
     connection: &Connection,
     frame: ClientFrame,
 ) -> ServiceResult<(RequestId, RoomId)> {
-    let chat = &gateway.chat;
+    let (chat, by) = (&gateway.chat, By::Live(connection));
     match frame {
         ClientFrame::Role { id, room, user, role } => {
-            chat.set_role(connection, room, user, role).await?;
+            chat.set_role(by, room, user, role).await?;
             Ok((id, room))
         }
         ClientFrame::Add { id, room, user } => {
-            chat.add(connection, room, user).await?;
+            chat.add(by, room, user).await?;
             Ok((id, room))
         }
         ClientFrame::Remove { id, room, user, ban } => {
-            chat.remove(connection, room, user, ban).await?;
+            chat.remove(by, room, user, ban).await?;
             Ok((id, room))
         }
         ClientFrame::Unban { id, room, user } => {
-            chat.unban(connection, room, user).await?;
+            chat.unban(by, room, user).await?;
             Ok((id, room))
         }
         ClientFrame::Settings { id, room, name, read_only, slow_s, invited } => {
             let change = RoomChange { name, read_only, slow_s, invited };
-            chat.set_room(connection, room, change).await?;
+            chat.set_room(by, room, change).await?;
             Ok((id, room))
         }
         ClientFrame::End { id, room } => {
-            chat.end(connection, room).await?;
+            chat.end(by, room).await?;
             Ok((id, room))
         }
         ClientFrame::Typing { id, room, on } => {
-            chat.typing(connection, room, on).await?;
+            chat.typing(by, room, on).await?;
             Ok((id, room))
         }
         other => Err(ServiceError::internal(format!("`{}` is no act", name_of(&other)))),
@@ -134,36 +133,36 @@ async fn store(
     frame: ClientFrame,
     request: &fault::RequestId,
 ) -> ServiceResult<()> {
-    let (chat, place) = (&gateway.chat, |level| place_for(connection, level));
+    let (chat, by, place) = (&gateway.chat, By::Live(connection), |level| place_for(connection, level));
     let (sent, place) = match frame {
         ClientFrame::Send { id, room, cid, kind, body, reply_to, level } => {
             let place = place(level)?;
-            let stored = chat.send(connection, room, cid.clone(), (kind, reply_to), body).await?;
+            let stored = chat.send(by, room, cid.clone(), (kind, reply_to), body).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         ClientFrame::Forward { id, room, cid, from, msg, level } => {
             let place = place(level)?;
-            let stored = chat.forward(connection, room, cid.clone(), (from, msg)).await?;
+            let stored = chat.forward(by, room, cid.clone(), (from, msg)).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         ClientFrame::Edit { id, room, cid, msg, body, level } => {
             let place = place(level)?;
-            let stored = chat.edit(connection, room, cid.clone(), msg, body).await?;
+            let stored = chat.edit(by, room, cid.clone(), msg, body).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         ClientFrame::Delete { id, room, cid, msg, level } => {
             let place = place(level)?;
-            let stored = chat.delete(connection, room, cid.clone(), msg).await?;
+            let stored = chat.delete(by, room, cid.clone(), msg).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         ClientFrame::Pin { id, room, cid, msg, on, level } => {
             let place = place(level)?;
-            let stored = chat.pin(connection, room, cid.clone(), msg, on).await?;
+            let stored = chat.pin(by, room, cid.clone(), msg, on).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         ClientFrame::React { id, room, cid, msg, emoji, on, level } => {
             let place = place(level)?;
-            let stored = chat.react(connection, room, cid.clone(), msg, (emoji, on)).await?;
+            let stored = chat.react(by, room, cid.clone(), msg, (emoji, on)).await?;
             (Sent { id, room, cid, stored, wanted: level }, place)
         }
         other => return Err(ServiceError::internal(format!("`{}` stores nothing", name_of(&other)))),

@@ -9,10 +9,9 @@ use chatlab_kit::{
     wire::ErrorCode,
 };
 
-use super::{Chat, not_joined, speak::check_body};
+use super::{By, Chat, speak::check_body};
 use crate::service::{
     ServiceError, ServiceResult,
-    hub::Connection,
     rights::{self, Right},
 };
 
@@ -20,18 +19,18 @@ impl Chat {
     /// Gives a message of the sender's own another text, by a message that says so in the room's order.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection, for members of one that is read only, and for what somebody else
+    /// `forbidden` in a room that was not joined (on the connection, for who has one), for members of one that is read only, and for what somebody else
     /// wrote; `not_found` for what is not there or was deleted; `conflict` after [`EDITS_MAX`] edits; `invalid` for the body.
     pub async fn edit(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         cid: ClientMsgId,
         message: MessageId,
         body: String,
     ) -> ServiceResult<Appended> {
         check_body(&body)?;
-        let rules = by.rules(&room).ok_or_else(not_joined)?;
+        let rules = self.rules(by, &room).await?;
         self.is_free_to_write(by, &room, rules).await?;
         self.alter(by, message, draft(by, room, cid, MessageKind::Edit, message, body)).await
     }
@@ -39,11 +38,11 @@ impl Chat {
     /// Takes the text out of a message, by a message that says so in the room's order.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection, and for what somebody else wrote, unless the sender's role
+    /// `forbidden` in a room that was not joined (on the connection, for who has one), and for what somebody else wrote, unless the sender's role
     /// allows it; `not_found` for what is not there or was deleted.
     pub async fn delete(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         cid: ClientMsgId,
         message: MessageId,
@@ -54,18 +53,18 @@ impl Chat {
     /// Pins a message, or takes its pin away, by a message that says so in the room's order.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection, and where the sender's role does not allow it (in a
+    /// `forbidden` in a room that was not joined (on the connection, for who has one), and where the sender's role does not allow it (in a
     /// direct chat both pin); `not_found` for what is not there, was deleted, or is to lose a pin that it has not; `conflict` for what is pinned already, and for one more than
     /// [`PINS_MAX`].
     pub async fn pin(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         cid: ClientMsgId,
         message: MessageId,
         on: bool,
     ) -> ServiceResult<Appended> {
-        let rules = by.rules(&room).ok_or_else(not_joined)?;
+        let rules = self.rules(by, &room).await?;
         if !rules.direct && !rights::may(self.role(by, room).await?, Right::Pin) {
             return Err(ServiceError::forbidden("msg: moderators and higher pin"));
         }
@@ -76,12 +75,12 @@ impl Chat {
     /// Reacts to a message with an emoji, or takes that back, by a message that says so in the room's order.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection; `invalid` for what is no emoji; `not_found` for what is not there,
+    /// `forbidden` in a room that was not joined (on the connection, for who has one); `invalid` for what is no emoji; `not_found` for what is not there,
     /// was deleted, or bears no such reaction to take back; `conflict` for a second one of the same, and for one more than
     /// [`REACTIONS_MAX`].
     pub async fn react(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         cid: ClientMsgId,
         message: MessageId,
@@ -98,7 +97,7 @@ impl Chat {
     ///
     /// # Errors
     /// `forbidden` for who is no member; `not_found`.
-    pub async fn pins(&self, by: &Connection, room: RoomId) -> ServiceResult<Vec<Message>> {
+    pub async fn pins(&self, by: By<'_>, room: RoomId) -> ServiceResult<Vec<Message>> {
         self.must_be_member(by, room).await?;
         by.space().await;
         let pins = match self.history.pins(&room).await? {
@@ -129,10 +128,8 @@ impl Chat {
 
     /// Appends what is about another message. The usual one, of one's own and in Redis, takes one round trip; the others are told by its
     /// refusal, and are tried again with what the archive says: each question at most once.
-    async fn alter(&self, by: &Connection, about: MessageId, mut draft: Draft) -> ServiceResult<Appended> {
-        if !by.is_in(&draft.room) {
-            return Err(not_joined());
-        }
+    async fn alter(&self, by: By<'_>, about: MessageId, mut draft: Draft) -> ServiceResult<Appended> {
+        self.must_be_there(by, draft.room).await?;
         self.vault.seal(&mut draft)?;
         let started = Instant::now();
         let (mut others, mut older, mut listed) = (false, None, false);
@@ -150,7 +147,7 @@ impl Chat {
                     let kept = self.archive.message(&draft.room, &about).await?;
                     let (message, edits) = kept.ok_or_else(no_message)?;
                     bears(&message, &draft)?;
-                    if draft.kind.changes_text() && message.draft.from != by.user {
+                    if draft.kind.changes_text() && message.draft.from != by.user() {
                         others = self.may_change_others(by, &draft).await?;
                     }
                     older = Some(edits);
@@ -165,7 +162,7 @@ impl Chat {
     }
 
     /// True, or why not.
-    async fn may_change_others(&self, by: &Connection, draft: &Draft) -> ServiceResult<bool> {
+    async fn may_change_others(&self, by: By<'_>, draft: &Draft) -> ServiceResult<bool> {
         let deletes = draft.kind == MessageKind::Delete;
         if deletes && rights::may(self.role(by, draft.room).await?, Right::DeleteOthers) {
             return Ok(true);
@@ -175,7 +172,7 @@ impl Chat {
 }
 
 fn draft(
-    by: &Connection,
+    by: By<'_>,
     room: RoomId,
     cid: ClientMsgId,
     kind: MessageKind,
@@ -185,7 +182,7 @@ fn draft(
     Draft {
         room,
         id: MessageId::new(),
-        from: by.user,
+        from: by.user(),
         cid,
         kind,
         about: Some(about),

@@ -5,11 +5,10 @@ use chatlab_kit::{
     wire::{ErrorCode, MAX_BLOCKS},
 };
 
-use super::Chat;
+use super::{By, Chat};
 use crate::service::{
     ServiceError, ServiceResult,
     events::{Event, Topic},
-    hub::Connection,
 };
 
 impl Chat {
@@ -18,21 +17,21 @@ impl Chat {
     ///
     /// # Errors
     /// `invalid` for oneself; `not_found` for who is no user; `conflict` over [`MAX_BLOCKS`].
-    pub async fn block(&self, by: &Connection, user: UserId, on: bool) -> ServiceResult<Vec<UserId>> {
-        if user == by.user {
+    pub async fn block(&self, by: By<'_>, user: UserId, on: bool) -> ServiceResult<Vec<UserId>> {
+        if user == by.user() {
             return Err(ServiceError::invalid("user: nobody blocks themselves"));
         }
         if !on {
-            self.archive.unblock(&by.user, &user).await?;
-        } else if !self.archive.block(&by.user, &user, MAX_BLOCKS as u32).await? {
+            self.archive.unblock(&by.user(), &user).await?;
+        } else if !self.archive.block(&by.user(), &user, MAX_BLOCKS as u32).await? {
             let message = format!("{MAX_BLOCKS} users are blocked already");
             return Err(ServiceError::new(ErrorCode::Conflict, message));
         }
         let action = if on { "user.blocked" } else { "user.unblocked" };
-        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user), None) };
+        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user()), None) };
         self.events.tell(Topic::AuditLog, event);
-        if on && let Some(room) = self.archive.direct_of(&by.user, &user).await? {
-            self.has_no_place(room, &[by.user, user]).await;
+        if on && let Some(room) = self.archive.direct_of(&by.user(), &user).await? {
+            self.has_no_place(room, &[by.user(), user]).await;
         }
         self.blocks(by).await
     }
@@ -47,7 +46,7 @@ impl Chat {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn blocks(&self, by: &Connection) -> ServiceResult<Vec<UserId>> {
-        Ok(self.archive.blocks(&by.user, MAX_BLOCKS as u32).await?)
+    pub async fn blocks(&self, by: By<'_>) -> ServiceResult<Vec<UserId>> {
+        Ok(self.archive.blocks(&by.user(), MAX_BLOCKS as u32).await?)
     }
 }

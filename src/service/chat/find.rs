@@ -7,10 +7,10 @@ use chatlab_kit::{
 };
 
 use super::{
-    Chat, PAGE_BYTES,
+    By, Chat, PAGE_BYTES,
     pages::{check_limit, json_bytes},
 };
-use crate::service::{ServiceError, ServiceResult, hub::Connection, ports::Found};
+use crate::service::{ServiceError, ServiceResult, ports::Found};
 
 /// The most words of a query.
 const MAX_WORDS: usize = 8;
@@ -32,7 +32,7 @@ impl Chat {
     /// messages are encrypted.
     pub async fn search(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         query: &str,
         (cursor, limit): (Option<u64>, Option<u32>),
@@ -53,7 +53,7 @@ impl Chat {
     /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
     pub async fn thread(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         to: MessageId,
         (cursor, limit): (Option<u64>, Option<u32>),

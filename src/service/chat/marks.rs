@@ -6,15 +6,15 @@ use chatlab_kit::{
     wire::{MAX_MARKS, MarkRoom, RoomMarks},
 };
 
-use super::Chat;
-use crate::service::{ServiceError, ServiceResult, hub::Connection};
+use super::{By, Chat};
+use crate::service::{ServiceError, ServiceResult};
 
 impl Chat {
     /// Moves a user's marks forward in some rooms, tells the rooms, and says how much is unread there.
     ///
     /// # Errors
     /// `invalid` for the number of rooms; `forbidden` and `not_found` for a room that is not the user's own, before anything is marked.
-    pub async fn mark(&self, by: &Connection, rooms: &[MarkRoom]) -> ServiceResult<Vec<RoomMarks>> {
+    pub async fn mark(&self, by: By<'_>, rooms: &[MarkRoom]) -> ServiceResult<Vec<RoomMarks>> {
         if !(1..=MAX_MARKS).contains(&rooms.len()) {
             return Err(ServiceError::invalid(format!("rooms: 1 to {MAX_MARKS}")));
         }
@@ -24,12 +24,12 @@ impl Chat {
         let mut marks = Vec::with_capacity(rooms.len());
         for MarkRoom { room, read, delivered } in rooms {
             let to = Marks { read: read.unwrap_or_default(), delivered: delivered.unwrap_or_default() };
-            let marked = self.history.mark(room, &by.user, to).await?.ok_or_else(|| {
+            let marked = self.history.mark(room, &by.user(), to).await?.ok_or_else(|| {
                 ServiceError::invalid("this server runs a history that keeps no marks: nothing can be marked")
             })?;
             let Marked { head, at: Marks { read, delivered }, unread, moved } = marked;
             if moved {
-                self.receipts.moved(*room, by.user, marked.at).await;
+                self.receipts.moved(*room, by.user(), marked.at).await;
             }
             marks.push(RoomMarks { room: *room, head, read, delivered, unread });
         }

@@ -5,13 +5,12 @@ use chatlab_kit::{
     wire::ErrorCode,
 };
 
-use super::{Chat, members_in_a_page};
+use super::{By, Chat, banned, members_in_a_page, no_room, shut};
 use crate::service::{
     ServiceError, ServiceResult,
     events::{Event, Topic},
-    hub::Connection,
     now_ms,
-    ports::{MemberEntry, Role, Standing},
+    ports::{MemberEntry, Role, RoomKind, Standing},
     rights::{self, Right},
 };
 
@@ -25,13 +24,60 @@ pub struct Roster {
 }
 
 impl Chat {
+    /// Makes a user a member of a room, if they are none.
+    ///
+    /// # Errors
+    /// `not_found`; `forbidden` for who is banned, for a room by invitation, and for a direct chat of others.
+    pub async fn enter(&self, user: UserId, room: RoomId) -> ServiceResult<()> {
+        match self.archive.standing(&room, &user).await? {
+            Standing::NoRoom => return Err(no_room()),
+            Standing::Banned => return Err(banned()),
+            Standing::Shut => return Err(shut()),
+            Standing::Uninvited => return Err(ServiceError::forbidden("by invitation: members add others")),
+            Standing::Member(_) => {}
+            Standing::Outside => {
+                if self.archive.add_member(&room, &user, Role::Member, now_ms()).await? {
+                    let event = Event::new("user.joined.chat", Some(user), Some(room));
+                    self.events.tell_and_audit(Topic::UserJoinedChat, event);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a user's own membership of a group, on all their connections everywhere.
+    ///
+    /// # Errors
+    /// `not_found` for a room that does not exist or that the user is not in; `forbidden` for a direct chat.
+    pub async fn quit(&self, user: UserId, room: RoomId) -> ServiceResult<()> {
+        let info = self.archive.room(&room, None).await?;
+        if info.is_some_and(|info| info.kind == RoomKind::Direct) {
+            return Err(ended_not_left());
+        }
+        if !self.end_membership(user, room).await? {
+            return Err(not_a_member());
+        }
+        self.has_left(room, user).await;
+        Ok(())
+    }
+
+    /// False when there was none.
+    pub(super) async fn end_membership(&self, user: UserId, room: RoomId) -> ServiceResult<bool> {
+        let ended = self.archive.remove_member(&room, &user).await?;
+        if ended {
+            let event = Event::new("user.left.chat", Some(user), Some(room));
+            self.events.tell_and_audit(Topic::UserLeftChat, event);
+        }
+        Ok(ended)
+    }
+
     /// A page of a room's members.
     ///
     /// # Errors
     /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
     pub async fn roster(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         start_after: Option<UserId>,
         limit: Option<u32>,
@@ -48,13 +94,7 @@ impl Chat {
     /// # Errors
     /// `forbidden` unless the sender's role may give roles, and outranks both the old one and the new one; `not_found` for who is no
     /// member; `conflict` when their role changes in the same moment.
-    pub async fn set_role(
-        &self,
-        by: &Connection,
-        room: RoomId,
-        user: UserId,
-        role: Role,
-    ) -> ServiceResult<()> {
+    pub async fn set_role(&self, by: By<'_>, room: RoomId, user: UserId, role: Role) -> ServiceResult<()> {
         let own = self.must_have(by, room, Right::SetRole).await?;
         let now = self.archive.standing(&room, &user).await?;
         let Standing::Member(now) = now else { return Err(no_member()) };
@@ -65,7 +105,7 @@ impl Chat {
             return Err(changed());
         }
         let detail = format!("{user}: {} → {}", now.as_str(), role.as_str());
-        let event = Event { detail, ..Event::new("member.role", Some(by.user), Some(room)) };
+        let event = Event { detail, ..Event::new("member.role", Some(by.user()), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         if let Err(error) = self.hub.announce_role(&room, user, role).await {
             // It holds all the same: every act asks the archive.
@@ -79,9 +119,9 @@ impl Chat {
     /// # Errors
     /// `forbidden` unless the sender's role may remove members, and outranks theirs; `not_found` for who is no member (unless they are to be
     /// banned) or no user; `conflict` when their role changes in the same moment, or they are banned already; `invalid` for oneself.
-    pub async fn remove(&self, by: &Connection, room: RoomId, user: UserId, ban: bool) -> ServiceResult<()> {
+    pub async fn remove(&self, by: By<'_>, room: RoomId, user: UserId, ban: bool) -> ServiceResult<()> {
         let own = self.must_have(by, room, Right::Remove).await?;
-        if user == by.user {
+        if user == by.user() {
             return Err(ServiceError::invalid("user: to go oneself is `leave`"));
         }
         let now = match self.archive.standing(&room, &user).await? {
@@ -96,7 +136,7 @@ impl Chat {
             _ => return Err(no_member()),
         };
         let done = match (ban, now) {
-            (true, now) => self.archive.ban(&room, &user, now, (&by.user, now_ms())).await?,
+            (true, now) => self.archive.ban(&room, &user, now, (&by.user(), now_ms())).await?,
             (false, Some(now)) => self.archive.expel(&room, &user, now).await?,
             (false, None) => false,
         };
@@ -104,7 +144,7 @@ impl Chat {
             return Err(changed());
         }
         let action = if ban { "member.banned" } else { "member.removed" };
-        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user), Some(room)) };
+        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user()), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         if now.is_some() {
             let left = Event::new("user.left.chat", Some(user), Some(room));
@@ -118,19 +158,19 @@ impl Chat {
     ///
     /// # Errors
     /// `forbidden` unless the sender's role may remove members; `not_found` for who is not banned.
-    pub async fn unban(&self, by: &Connection, room: RoomId, user: UserId) -> ServiceResult<()> {
+    pub async fn unban(&self, by: By<'_>, room: RoomId, user: UserId) -> ServiceResult<()> {
         self.must_have(by, room, Right::Remove).await?;
         if !self.archive.unban(&room, &user).await? {
             return Err(ServiceError::new(ErrorCode::NotFound, "user: is not banned"));
         }
         let event =
-            Event { detail: user.to_string(), ..Event::new("member.unbanned", Some(by.user), Some(room)) };
+            Event { detail: user.to_string(), ..Event::new("member.unbanned", Some(by.user()), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         Ok(())
     }
 
     /// The sender's role, if it gives that right.
-    pub(super) async fn must_have(&self, by: &Connection, room: RoomId, right: Right) -> ServiceResult<Role> {
+    pub(super) async fn must_have(&self, by: By<'_>, room: RoomId, right: Right) -> ServiceResult<Role> {
         let role = self.role(by, room).await?;
         if rights::may(role, right) {
             Ok(role)
@@ -138,6 +178,14 @@ impl Chat {
             Err(ServiceError::forbidden("your role does not allow it"))
         }
     }
+}
+
+pub(super) fn ended_not_left() -> ServiceError {
+    ServiceError::forbidden("a direct chat is ended, not left")
+}
+
+pub(super) fn not_a_member() -> ServiceError {
+    ServiceError::new(ErrorCode::NotFound, "not a member of such a room")
 }
 
 fn no_member() -> ServiceError {

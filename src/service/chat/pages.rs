@@ -5,8 +5,8 @@ use chatlab_kit::{
     message::{MAX_PAGE, Message, Seq},
 };
 
-use super::Chat;
-use crate::service::{ServiceError, ServiceResult, hub::Connection};
+use super::{By, Chat};
+use crate::service::{ServiceError, ServiceResult};
 
 /// The messages in a page when the client does not say how many.
 pub const DEFAULT_PAGE: u32 = 50;
@@ -29,7 +29,7 @@ impl Chat {
     /// `forbidden` for who is no member; `not_found`; `invalid` for the limit.
     pub async fn page(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         before: Option<Seq>,
         limit: Option<u32>,

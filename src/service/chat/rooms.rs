@@ -1,19 +1,18 @@
 //! Rooms as such: the list of one's own, their settings, letting somebody in; direct chats and their end.
 
-use std::sync::Arc;
-
 use chatlab_kit::{
-    ids::{RoomId, UserId},
-    wire::{DIRECT_MAX_S, ErrorCode, MAX_ROOM_NAME, MAX_ROOMS_PAGE, RequestId, SLOW_S},
+    ids::{ClientMsgId, RoomId, UserId},
+    wire::{DIRECT_MAX_S, ErrorCode, MAX_ROOM_NAME, MAX_ROOMS_PAGE, SLOW_S},
 };
 
-use super::{Chat, announce_left, banned, no_room, ok_frame, shut};
+use sha2::{Digest, Sha256};
+
+use super::{By, Chat, announce::Announcement, banned, no_room, shut};
 use crate::service::{
     ServiceError, ServiceResult,
     events::{Event, Topic},
-    hub::Connection,
     now_ms,
-    ports::{Role, RoomChange, RoomInfo, RoomKind, Standing},
+    ports::{ArchiveError, Role, RoomChange, RoomInfo, RoomKind, RoomRecord, Standing},
     rights::Right,
 };
 
@@ -38,6 +37,18 @@ pub(super) fn check_name(name: &str) -> ServiceResult<()> {
     Err(ServiceError::invalid(format!("name: 1 to {MAX_ROOM_NAME} characters, no control characters")))
 }
 
+/// The id of the one room that a user makes by a key. Nobody else's key gives it: theirs is hashed with their own id.
+fn keyed(maker: UserId, key: &ClientMsgId) -> RoomId {
+    let hash = Sha256::new().chain_update(maker.0.as_bytes()).chain_update(key.as_str()).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    RoomId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+fn other_room() -> ServiceError {
+    ServiceError::new(ErrorCode::Conflict, "idempotency-key: was used to make a room of another name")
+}
+
 impl Chat {
     /// A page of the rooms that a user is a member of.
     ///
@@ -59,11 +70,50 @@ impl Chat {
         Ok(RoomPage { rooms, next })
     }
 
+    /// A room as one of its members sees it.
+    ///
+    /// # Errors
+    /// `forbidden` for who is no member; `not_found`.
+    pub async fn room(&self, by: By<'_>, room: RoomId) -> ServiceResult<RoomInfo> {
+        self.must_be_member(by, room).await?;
+        self.archive.room(&room, Some(&by.user())).await?.ok_or_else(no_room)
+    }
+
+    /// Makes a room that nobody listens to yet. With a `key` the maker makes one room by it, however often they ask.
+    ///
+    /// # Errors
+    /// `invalid` for the name; `conflict` when the room of that key has another name.
+    pub async fn make_room(
+        &self,
+        maker: UserId,
+        name: &str,
+        key: Option<&ClientMsgId>,
+    ) -> ServiceResult<RoomId> {
+        check_name(name)?;
+        let id = key.map_or_else(RoomId::new, |key| keyed(maker, key));
+        if key.is_some()
+            && let Some(made) = self.archive.room(&id, None).await?
+        {
+            return if made.name == name { Ok(id) } else { Err(other_room()) };
+        }
+        let (name, kind, created_ms) = (name.to_owned(), RoomKind::Group, now_ms());
+        let room = RoomRecord { id, name, kind, created_by: maker, created_ms };
+        match self.archive.add_room(&room).await {
+            // The same request came twice in a moment.
+            Err(ArchiveError::Conflict) if key.is_some() => return Ok(id),
+            added => added?,
+        }
+        let detail = room.name;
+        let event = Event { detail, ..Event::new("chat.created", Some(maker), Some(room.id)) };
+        self.events.tell_and_audit(Topic::ChatCreated, event);
+        Ok(id)
+    }
+
     /// Changes settings of a group, and tells the room.
     ///
     /// # Errors
     /// `forbidden` unless the sender's role may; `invalid` for the settings, and for a direct chat.
-    pub async fn set_room(&self, by: &Connection, room: RoomId, change: RoomChange) -> ServiceResult<()> {
+    pub async fn set_room(&self, by: By<'_>, room: RoomId, change: RoomChange) -> ServiceResult<()> {
         if change == RoomChange::default() {
             return Err(ServiceError::invalid(
                 "nothing is to be changed: name, read_only, slow_s or invited",
@@ -81,12 +131,9 @@ impl Chat {
             return Err(no_room());
         }
         let detail = format!("{change:?}");
-        let event = Event { detail, ..Event::new("chat.settings", Some(by.user), Some(room)) };
+        let event = Event { detail, ..Event::new("chat.settings", Some(by.user()), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
-        if let Err(error) = self.hub.announce_settings(&room).await {
-            tracing::warn!(%room, %error, "chat.settings_not_announced");
-            tokio::spawn(super::announce_settings(self.hub.clone(), room));
-        }
+        self.announce(Announcement::Settings(room)).await;
         Ok(())
     }
 
@@ -95,7 +142,7 @@ impl Chat {
     /// # Errors
     /// `forbidden` unless the sender's role may let somebody in, and for who blocks the sender; `conflict` for who is a member or banned;
     /// `not_found` for who is no user.
-    pub async fn add(&self, by: &Connection, room: RoomId, user: UserId) -> ServiceResult<()> {
+    pub async fn add(&self, by: By<'_>, room: RoomId, user: UserId) -> ServiceResult<()> {
         self.must_be_group(room).await?;
         self.must_have(by, room, Right::Add).await?;
         let conflict = |what| ServiceError::new(ErrorCode::Conflict, what);
@@ -105,13 +152,13 @@ impl Chat {
             Standing::NoRoom => return Err(no_room()),
             Standing::Outside | Standing::Uninvited => {}
         }
-        if !self.archive.blockers(&by.user, &[user]).await?.is_empty() {
+        if !self.archive.blockers(&by.user(), &[user]).await?.is_empty() {
             return Err(ServiceError::forbidden("user: blocks you"));
         }
         if !self.archive.add_member(&room, &user, Role::Member, now_ms()).await? {
             return Err(conflict("user: has just been added or banned: look again"));
         }
-        let detail = format!("added by {}", by.user);
+        let detail = format!("added by {}", by.user());
         let event = Event { detail, ..Event::new("user.joined.chat", Some(user), Some(room)) };
         self.events.tell_and_audit(Topic::UserJoinedChat, event);
         self.notices.added(user, room).await;
@@ -129,44 +176,36 @@ impl Chat {
         }
     }
 
-    /// Opens the direct chat with somebody, and listens to it. Queues `ok`.
+    /// The direct chat with somebody: the one that there is, or a new one, of which the other is told.
     ///
     /// # Errors
     /// `invalid` for oneself and for the time; `not_found` for who is no user; `forbidden` when one blocks the other.
-    pub async fn direct(
-        &self,
-        by: &Arc<Connection>,
-        id: RequestId,
-        user: UserId,
-        for_s: Option<u32>,
-    ) -> ServiceResult<()> {
-        if user == by.user {
+    pub async fn open_direct(&self, by: UserId, user: UserId, for_s: Option<u32>) -> ServiceResult<RoomId> {
+        if user == by {
             return Err(ServiceError::invalid("user: a direct chat is with somebody else"));
         }
         if for_s.is_some_and(|seconds| !(1..=DIRECT_MAX_S).contains(&seconds)) {
             return Err(ServiceError::invalid(format!("for_s: 1 to {DIRECT_MAX_S} seconds")));
         }
-        by.has_place(None)?;
-        if self.are_apart(&by.user, &user).await? {
+        if self.are_apart(&by, &user).await? {
             return Err(shut());
         }
         let ends_ms = for_s.map(|seconds| now_ms() + i64::from(seconds) * 1_000);
-        let (room, made) = self.archive.direct(&by.user, &user, RoomId::new(), ends_ms).await?;
+        let (room, made) = self.archive.direct(&by, &user, RoomId::new(), ends_ms).await?;
         if made {
-            let event = Event::new("chat.created", Some(by.user), Some(room));
+            let event = Event::new("chat.created", Some(by), Some(room));
             self.events.tell_and_audit(Topic::ChatCreated, event);
             self.notices.added(user, room).await;
         }
-        self.hub.join(by, room, None, |head| ok_frame(id, room, head)).await?;
-        self.still_member(by, room).await
+        Ok(room)
     }
 
     /// Ends a direct chat of the user's.
     ///
     /// # Errors
     /// `forbidden` for who is none of the two, and for a group; `not_found` for what there is not, or has ended.
-    pub async fn end(&self, by: &Connection, room: RoomId) -> ServiceResult<()> {
-        match self.archive.standing(&room, &by.user).await? {
+    pub async fn end(&self, by: By<'_>, room: RoomId) -> ServiceResult<()> {
+        match self.archive.standing(&room, &by.user()).await? {
             Standing::NoRoom => return Err(no_room()),
             Standing::Banned => return Err(banned()),
             Standing::Outside | Standing::Uninvited => {
@@ -174,16 +213,16 @@ impl Chat {
             }
             Standing::Member(_) | Standing::Shut => {}
         }
-        let info = self.archive.room(&room, Some(&by.user)).await?.ok_or_else(no_room)?;
+        let info = self.archive.room(&room, Some(&by.user())).await?.ok_or_else(no_room)?;
         let Some(other) = info.with else {
             return Err(ServiceError::forbidden("only a direct chat is ended"));
         };
         if !self.archive.end_room(&room).await? {
             return Err(no_room());
         }
-        let event = Event::new("chat.ended", Some(by.user), Some(room));
+        let event = Event::new("chat.ended", Some(by.user()), Some(room));
         self.events.tell_and_audit(Topic::ChatDeleted, event);
-        self.has_no_place(room, &[by.user, other]).await;
+        self.has_no_place(room, &[by.user(), other]).await;
         Ok(())
     }
 
@@ -191,10 +230,7 @@ impl Chat {
     pub(super) async fn has_no_place(&self, room: RoomId, users: &[UserId]) {
         for user in users {
             self.typing.forget(room, *user);
-            if let Err(error) = self.hub.announce_left(&room, *user).await {
-                tracing::warn!(%room, %error, "chat.end_not_announced");
-                tokio::spawn(announce_left(self.hub.clone(), room, *user));
-            }
+            self.announce(Announcement::Left(room, *user)).await;
         }
     }
 }

@@ -5,15 +5,15 @@ use std::time::Instant;
 use chatlab_history::Appended;
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId},
-    message::{Change, Draft, MAX_BODY_BYTES, MessageKind},
+    message::{Change, Draft, MAX_BODY_BYTES, Message, MessageKind},
     wire::ErrorCode,
 };
 use chatlab_pubsub::Fanout;
 
-use super::{Chat, alter::no_message, not_joined};
+use super::{By, Chat, alter::no_message};
 use crate::service::{
     ServiceError, ServiceResult,
-    hub::{Connection, Rules},
+    hub::Rules,
     now_ms,
     rights::{self, Right},
 };
@@ -22,22 +22,22 @@ impl Chat {
     /// Stores a message, which announces it to every listener.
     ///
     /// # Errors
-    /// `forbidden` in a room that was not joined on this connection, and for members of one that is read only; `rate_limited` by slow
+    /// `forbidden` in a room that was not joined (on the connection, for who has one), and for members of one that is read only; `rate_limited` by slow
     /// mode; `invalid` for the body.
     pub async fn send(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         cid: ClientMsgId,
         (kind, reply_to): (MessageKind, Option<MessageId>),
         body: String,
     ) -> ServiceResult<Appended> {
-        let rules = by.rules(&room).ok_or_else(not_joined)?;
+        let rules = self.rules(by, &room).await?;
         if kind != MessageKind::Text {
             return Err(ServiceError::invalid("kind: only `text` can be sent"));
         }
         check_body(&body)?;
-        let (id, from) = (MessageId::new(), by.user);
+        let (id, from) = (MessageId::new(), by.user());
         let draft = Draft { room, id, from, cid, kind, about: None, reply_to, forwarded_from: None, body };
         self.say(by, rules, draft).await
     }
@@ -49,21 +49,16 @@ impl Chat {
     /// was deleted; `invalid` for what is no text.
     pub async fn forward(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: RoomId,
         cid: ClientMsgId,
         (from, msg): (RoomId, MessageId),
     ) -> ServiceResult<Appended> {
-        let rules = by.rules(&room).ok_or_else(not_joined)?;
-        self.must_be_member(by, from).await?;
-        let kept = match self.history.message(&from, &msg).await? {
-            Some(message) => Some(message),
-            None => self.archive.message(&from, &msg).await?.map(|(message, _)| message),
-        };
-        let kept =
-            kept.filter(|message| message.changed.is_none_or(|changed| changed.what != Change::Deleted));
-        let mut kept = kept.ok_or_else(no_message)?;
-        self.vault.open(&mut kept);
+        let rules = self.rules(by, &room).await?;
+        let kept = self.message(by, from, msg).await?;
+        if kept.changed.is_some_and(|changed| changed.what == Change::Deleted) {
+            return Err(no_message());
+        }
         let Draft { kind, from, forwarded_from, body, .. } = kept.draft;
         if kind != MessageKind::Text {
             return Err(ServiceError::invalid("msg: only a text can be forwarded"));
@@ -71,7 +66,7 @@ impl Chat {
         let draft = Draft {
             room,
             id: MessageId::new(),
-            from: by.user,
+            from: by.user(),
             cid,
             kind,
             about: None,
@@ -82,9 +77,24 @@ impl Chat {
         self.say(by, rules, draft).await
     }
 
-    async fn say(&self, by: &Connection, rules: Rules, mut draft: Draft) -> ServiceResult<Appended> {
+    /// A message of a room as it is now, also a deleted one.
+    ///
+    /// # Errors
+    /// `forbidden` for who is no member; `not_found`.
+    pub async fn message(&self, by: By<'_>, room: RoomId, msg: MessageId) -> ServiceResult<Message> {
+        self.must_be_member(by, room).await?;
+        let kept = match self.history.message(&room, &msg).await? {
+            Some(message) => Some(message),
+            None => self.archive.message(&room, &msg).await?.map(|(message, _)| message),
+        };
+        let mut kept = kept.ok_or_else(no_message)?;
+        self.vault.open(&mut kept);
+        Ok(kept)
+    }
+
+    async fn say(&self, by: By<'_>, rules: Rules, mut draft: Draft) -> ServiceResult<Appended> {
         if !self.is_free_to_write(by, &draft.room, rules).await? && rules.slow_s > 0 {
-            self.pace.admit(&draft.room, &by.user, rules.slow_s).await?;
+            self.pace.admit(&draft.room, &by.user(), rules.slow_s).await?;
         }
         self.vault.seal(&mut draft)?;
         let started = Instant::now();
@@ -99,7 +109,7 @@ impl Chat {
     /// `forbidden` where only others write; `not_found` in a room that has ended.
     pub(super) async fn is_free_to_write(
         &self,
-        by: &Connection,
+        by: By<'_>,
         room: &RoomId,
         rules: Rules,
     ) -> ServiceResult<bool> {
