@@ -183,7 +183,7 @@ impl App {
         let archive: Arc<dyn Archive> = archive;
         let Delivery { history, fanout, announcer, subscriptions } = Delivery::build(config, &redis).await?;
         let (presence, refresh) = build_presence(config, &redis)?;
-        let limits = build_limits(config, &redis)?;
+        let (limits, requests) = build_limits(config, &redis)?;
         let outbox: Arc<dyn Outbox> = Arc::new(Streams::new(redis.clone(), OutboxPolicy::default()));
         let (events, waiting) = Events::new();
         let commits = Arc::new(Commits::new(archive.clone()));
@@ -213,6 +213,7 @@ impl App {
                 (pace, vault),
                 (events.clone(), live.notices.clone()),
             ),
+            requests,
             levels: Arc::new(levels),
             hub: live.hub,
             attendance: live.attendance,

@@ -1,6 +1,7 @@
-//! The official Socket.IO clients that tests talk to the server with: where they are, and getting them.
+//! What others made to talk to servers like ours, for the tests: the official Socket.IO clients, and Schemathesis, which fuzzes what an
+//! OpenAPI document describes. Where they are, and getting them.
 //!
-//! They are what `tests/socketio/package-lock.json` and `requirements.txt` pin, in chatlab's cache folder, got once.
+//! They are what the lock file and `requirements.txt` in `tests/socketio` and `tests/rest` pin, in chatlab's cache folder, got once.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,13 @@ use chatlab_kit::prereq::{NODE, NPM, PYTHON_VENV, Program, cache_dir, run_shell}
 
 /// What they need of the system.
 pub const PROGRAMS: [&Program; 3] = [&NODE, &NPM, &PYTHON_VENV];
+/// Installs what `requirements.txt` pins.
+const PIP: &str =
+    "python3 -m venv venv && venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt";
 /// Says that a folder is complete, and for which pins.
 const READY: &str = "ready";
 
-/// Both clients, ready to run.
+/// Both Socket.IO clients, ready to run.
 #[derive(Debug)]
 pub struct OfficialClients {
     /// Runs `client.js`.
@@ -23,24 +27,29 @@ pub struct OfficialClients {
     pub python: PathBuf,
 }
 
-/// The folder of the scripts and of the pins.
+/// The folder of a kind of tests, with its scripts and pins.
+fn tests(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// The folder of the scripts for the official clients.
 pub fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/socketio")
+    tests("socketio")
 }
 
 struct Place {
     folder: PathBuf,
-    pins: &'static str,
+    pins: PathBuf,
 }
 
 impl Place {
-    fn of(name: &str, pins: &'static str) -> Self {
+    fn of(name: &str, pins: PathBuf) -> Self {
         Self { folder: cache_dir().join("test-clients").join(name), pins }
     }
 
     fn wanted(&self) -> anyhow::Result<String> {
-        let path = scripts().join(self.pins);
-        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+        let path = &self.pins;
+        std::fs::read_to_string(path).with_context(|| path.display().to_string())
     }
 
     fn is_ready(&self) -> anyhow::Result<bool> {
@@ -55,7 +64,7 @@ impl Place {
         }
         std::fs::create_dir_all(&self.folder)?;
         for file in files {
-            std::fs::copy(scripts().join(file), self.folder.join(file))?;
+            std::fs::copy(self.pins.with_file_name(file), self.folder.join(file))?;
         }
         eprintln!("running in {}: {line}", self.folder.display());
         let folder = self.folder.display().to_string().replace('\'', r"'\''");
@@ -67,11 +76,27 @@ impl Place {
 }
 
 fn of_node() -> Place {
-    Place::of("node", "package-lock.json")
+    Place::of("node", scripts().join("package-lock.json"))
 }
 
 fn of_python() -> Place {
-    Place::of("python", "requirements.txt")
+    Place::of("python", scripts().join("requirements.txt"))
+}
+
+fn of_schemathesis() -> Place {
+    Place::of("schemathesis", tests("rest").join("requirements.txt"))
+}
+
+/// Schemathesis, if it is there as it is pinned.
+///
+/// # Errors
+/// What to type.
+pub fn schemathesis() -> anyhow::Result<PathBuf> {
+    let place = of_schemathesis();
+    if !place.is_ready()? {
+        bail!("Schemathesis is not in {}: `cargo lab test --yes rest` gets it", place.folder.display());
+    }
+    Ok(place.folder.join("venv/bin/schemathesis"))
 }
 
 /// The clients, if they are there as they are pinned.
@@ -95,7 +120,7 @@ pub fn find() -> anyhow::Result<OfficialClients> {
     })
 }
 
-/// Gets the clients, unless they are there. The [`PROGRAMS`] must be.
+/// Gets all of them, unless they are there. The [`PROGRAMS`] must be.
 ///
 /// # Errors
 /// The last words of what failed.
@@ -105,9 +130,13 @@ pub fn get() -> anyhow::Result<()> {
             .fill(&["package.json", "package-lock.json"], "npm ci --omit=dev --no-audit --no-fund")
             .context("the packages for tests/socketio/client.js")?;
     }
-    if !of_python().is_ready()? {
-        let line = "python3 -m venv venv && venv/bin/python -m pip install --disable-pip-version-check -r requirements.txt";
-        of_python().fill(&["requirements.txt"], line).context("the packages for tests/socketio/client.py")?;
+    for (place, what) in [
+        (of_python(), "the packages for tests/socketio/client.py"),
+        (of_schemathesis(), "the packages of Schemathesis"),
+    ] {
+        if !place.is_ready()? {
+            place.fill(&["requirements.txt"], PIP).context(what)?;
+        }
     }
     Ok(())
 }

@@ -24,12 +24,14 @@ pub const MAX_CONNECTIONS: usize = 100_000;
 /// How long a shutdown waits for connections to take their leave, in milliseconds.
 pub const DRAIN_MS: u64 = 10_000;
 
-/// Log-ins, and registrations, of one name in any window of [`LOGIN_WINDOW_MS`].
+/// Log-ins, and registrations, of one name in any window of [`LIMIT_WINDOW_MS`].
 pub const LOGINS_PER_NAME: u32 = 60;
-/// Log-ins, and registrations, from one address in any window of [`LOGIN_WINDOW_MS`].
+/// Log-ins, and registrations, from one address in any window of [`LIMIT_WINDOW_MS`].
 pub const LOGINS_PER_ADDRESS: u32 = 600;
-/// The window of the limits on log-ins, in milliseconds.
-pub const LOGIN_WINDOW_MS: u64 = 60_000;
+/// Requests over HTTP of one user in any window of [`LIMIT_WINDOW_MS`].
+pub const REQUESTS_PER_USER: u32 = 1_200;
+/// The window of these limits, in milliseconds.
+pub const LIMIT_WINDOW_MS: u64 = 60_000;
 /// How long after its last sign of life a server process is taken for dead, in milliseconds. It gives one three to four
 /// times within that.
 pub const PRESENCE_LEASE_MS: u64 = 10_000;
@@ -103,10 +105,12 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Which variants to run instead of the references.
     pub variants: Variants,
-    /// Log-ins, and registrations, of one name in any window of [`LOGIN_WINDOW_MS`].
+    /// Log-ins, and registrations, of one name in any window of [`LIMIT_WINDOW_MS`].
     pub logins_per_name: u32,
     /// The same from one address.
     pub logins_per_address: u32,
+    /// Requests over HTTP of one user in any window of [`LIMIT_WINDOW_MS`].
+    pub requests_per_user: u32,
     /// How long after its last sign of life a server process is taken for dead, in milliseconds.
     pub presence_lease_ms: u64,
     /// The newest messages of a room that stay in Redis; older ones are the archive's.
@@ -129,6 +133,7 @@ impl ServerConfig {
             variants: Variants::default(),
             logins_per_name: LOGINS_PER_NAME,
             logins_per_address: LOGINS_PER_ADDRESS,
+            requests_per_user: REQUESTS_PER_USER,
             presence_lease_ms: PRESENCE_LEASE_MS,
             hot_messages: chatlab_history::HOT_MESSAGES,
             drain_ms: DRAIN_MS,

@@ -1,7 +1,8 @@
-//! Who may do what, as a table: every request of the protocol by everybody who may ask, and every route with and without a token.
+//! Who may do what, as a table: every request of the protocol by everybody who may ask, by each interface, and every route with and
+//! without a token.
 //! A request or a route without a row fails the test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chatlab::harness::Stack;
 use chatlab_kit::{
@@ -10,11 +11,12 @@ use chatlab_kit::{
     wire::Role,
 };
 use chatlab_load::{client::WsClient, http::HttpClient};
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio_tungstenite::{connect_async, tungstenite::Message as WsMessage};
 
-use crate::common::{SOON, shared};
+use crate::{
+    common::shared,
+    interfaces::{ALL, Asker, Interface, is_everywhere, rest},
+};
 
 /// Who asks. The first four are members; who is blocked asks about the direct chat with the one who blocks them.
 const WHO: [&str; 8] =
@@ -85,6 +87,12 @@ const ROUTES: &[(&str, &str, [u16; 3])] = &[
     ("GET", "/v1/sessions", [401, 401, 200]),
     // Of somebody else.
     ("DELETE", "/v1/sessions/{id}", [401, 401, 404]),
+    // Of a room that there is not.
+    ("GET", "/v1/rooms/{room}", [401, 401, 404]),
+    ("GET", "/v1/rooms/{room}/messages/{msg}", [401, 401, 404]),
+    // Without saying which rooms.
+    ("GET", "/v1/events", [401, 401, 400]),
+    ("GET", "/v1/events/poll", [401, 401, 400]),
     ("GET", "/ws", [400, 400, 400]),
     ("GET", "/health", [200, 200, 200]),
     ("GET", "/health/liveness", [200, 200, 200]),
@@ -94,53 +102,6 @@ const ROUTES: &[(&str, &str, [u16; 3])] = &[
     ("POST", "/v1/logout", [401, 401, 204]),
     ("DELETE", "/v1/sessions", [401, 401, 401]),
 ];
-
-/// Somebody who asks, by frames as they are.
-struct Asker {
-    socket: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
-    next: u64,
-}
-
-impl Asker {
-    async fn connect(stack: &Stack, token: Option<&str>) -> Self {
-        let (socket, _) = connect_async(stack.ws_url(0)).await.unwrap();
-        let mut asker = Self { socket, next: 1 };
-        if let Some(token) = token {
-            asker.say(&json!({ "t": "hello", "v": 1, "token": token })).await;
-            asker.hears(|frame| frame["t"] == "welcome").await;
-        }
-        asker
-    }
-
-    async fn say(&mut self, frame: &Value) {
-        self.socket.send(WsMessage::text(frame.to_string())).await.unwrap();
-    }
-
-    async fn hears(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let next = tokio::time::timeout(SOON, self.socket.next()).await.expect("an answer");
-            if let Some(Ok(WsMessage::Text(text))) = next {
-                let frame: Value = serde_json::from_str(&text).unwrap();
-                if wanted(&frame) {
-                    return frame;
-                }
-            } else if !matches!(next, Some(Ok(WsMessage::Ping(_)))) {
-                panic!("{next:?}");
-            }
-        }
-    }
-
-    /// The type of the answer, or the code of its error, also of the last one.
-    async fn ask(&mut self, mut frame: Value) -> String {
-        let id = self.next;
-        self.next += 1;
-        frame["id"] = id.into();
-        self.say(&frame).await;
-        let answer = self.hears(|frame| frame["id"] == id || frame["t"] == "bye").await;
-        let code = answer.get("code").unwrap_or(&answer["t"]);
-        code.as_str().unwrap().to_owned()
-    }
-}
 
 /// A room with everybody in it who may be, and what is to be asked about.
 struct Scene {
@@ -160,7 +121,7 @@ struct Scene {
     askers: Vec<Asker>,
 }
 
-async fn scene(stack: &Stack) -> Scene {
+async fn scene(stack: &Stack, interface: Interface) -> Scene {
     let made = stack.provision(5 * USERS, 2).await.unwrap();
     let (room, side) = (made.rooms[0], made.rooms[1]);
     let mut clients = Vec::new();
@@ -194,10 +155,10 @@ async fn scene(stack: &Stack) -> Scene {
     }
     let mut askers = Vec::new();
     for (nth, token) in made.tokens[..USERS].iter().enumerate() {
-        let mut asker = Asker::connect(stack, Some(token)).await;
+        let mut asker = Asker::connect(interface, stack, 0, Some(token)).await;
         if nth < 4 {
             for of in [room, side] {
-                assert_eq!(asker.ask(json!({ "t": "join", "room": of })).await, "ok");
+                assert_eq!(asker.outcome(json!({ "t": "join", "room": of })).await, "ok");
             }
         }
         askers.push(asker);
@@ -241,11 +202,19 @@ impl Scene {
 }
 
 async fn everybody_may_do_what_the_table_says_and_nothing_else(topology: Topology) {
-    let stack = shared(topology).await;
-    let mut scene = scene(stack).await;
     let mut wrong = Vec::new();
+    for interface in ALL {
+        wrong.extend(what_is_not_as_the_table_says(shared(topology).await, interface).await);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn what_is_not_as_the_table_says(stack: &Stack, interface: Interface) -> Vec<String> {
+    let mut scene = scene(stack, interface).await;
+    let mut wrong = Vec::new();
+    let has = |t: &str| interface == Interface::Native || is_everywhere(t);
     // A join of who is no member makes them one, a deletion leaves nothing to react to, and an end nothing at all: those come last.
-    let mut rows: Vec<_> = TABLE.iter().collect();
+    let mut rows: Vec<_> = TABLE.iter().filter(|(t, _)| has(t)).collect();
     rows.sort_by_key(|(t, _)| match *t {
         "delete" | "join" => 1,
         "end" => 2,
@@ -254,16 +223,24 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else(topology: Topolog
     for (t, expected) in rows {
         for (who, expected) in expected.iter().enumerate() {
             let request = scene.request(t, who);
-            let answer = match scene.askers.get_mut(who) {
-                Some(asker) => asker.ask(request).await,
-                None => Asker::connect(stack, None).await.ask(request).await,
+            let (answer, expected) = match (scene.askers.get_mut(who), interface) {
+                (Some(asker), _) => (asker.outcome(request).await, *expected),
+                // It says who it is before anything else, or it is no connection.
+                (None, Interface::SocketIo) => continue,
+                (None, of) => {
+                    let expected = if of == Interface::Rest { "unauthorized" } else { *expected };
+                    (Asker::connect(of, stack, 0, None).await.outcome(request).await, expected)
+                }
             };
-            if answer != *expected {
-                wrong.push(format!("{} asks to {t}: {answer}, and the table says {expected}", WHO[who]));
+            if answer != expected {
+                let who = WHO[who];
+                wrong.push(format!(
+                    "{interface:?}: {who} asks to {t}: {answer}, and the table says {expected}"
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    wrong
 }
 
 #[test]
@@ -276,24 +253,41 @@ fn every_request_has_its_row() {
     assert_eq!(TABLE.iter().map(|(t, _)| *t).collect::<BTreeSet<_>>(), requests);
 }
 
+/// The routes that the description has.
+fn described() -> BTreeSet<(String, String)> {
+    let document = chatlab::gateway::rest::document().unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let each = paths.flat_map(|(path, item)| {
+        item.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    each.collect()
+}
+
 #[test]
 fn every_route_has_its_row() {
-    let mut routes = BTreeMap::new();
+    let mut routes = described();
     for line in include_str!("../src/gateway/mod.rs").lines() {
-        let Some((path, methods)) =
-            line.trim().strip_prefix(".route(\"").and_then(|rest| rest.split_once("\", "))
-        else {
-            continue;
-        };
-        for (word, method) in [("get(", "GET"), ("post(", "POST"), ("delete(", "DELETE"), ("put(", "PUT")] {
-            if methods.contains(word) {
-                routes.insert((method, path), ());
-            }
+        let line = line.trim().strip_prefix(".route(\"").and_then(|rest| rest.split_once("\", "));
+        if let Some((path, methods)) = line {
+            assert!(methods.starts_with("get("), "{path}: what takes more stands in the table of `rest`");
+            routes.insert(("GET".into(), path.into()));
         }
     }
-    assert!(routes.len() > 10, "{routes:?}");
-    let rows: BTreeMap<_, _> = ROUTES.iter().map(|(method, path, _)| ((*method, *path), ())).collect();
-    assert_eq!(rows, routes);
+    assert!(routes.len() > 40, "{routes:?}");
+    // Those by which the requests of the table are said are asked there, by everybody.
+    let room = RoomId::new().to_string();
+    let sample = |t: &str, on: bool, ban: bool| {
+        rest::call(
+            &json!({ "t": t, "room": room, "user": room, "msg": room, "emoji": "x", "on": on, "ban": ban }),
+        )
+    };
+    let requests = TABLE.iter().filter(|(t, _)| is_everywhere(t));
+    let of_table: BTreeSet<(String, String)> = requests
+        .flat_map(|(t, _)| [sample(t, true, true), sample(t, false, false)])
+        .map(|call| (call.method.to_owned(), call.route.to_owned()))
+        .collect();
+    let of_routes = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()));
+    assert_eq!(of_routes.chain(of_table).collect::<BTreeSet<_>>(), routes);
 }
 
 async fn every_route_asks_for_the_token_that_the_table_says(topology: Topology) {
@@ -304,7 +298,8 @@ async fn every_route_asks_for_the_token_that_the_table_says(topology: Topology) 
     let forged = format!("{}x", made.tokens[0]);
     let (http, mut wrong) = (HttpClient::new(&stack.http_url(0)), Vec::new());
     for (method, path, expected) in ROUTES {
-        let path = path.replace("{id}", &foreign);
+        let nowhere = RoomId::new().to_string();
+        let path = path.replace("{id}", &foreign).replace("{room}", &nowhere).replace("{msg}", &nowhere);
         let tokens =
             [("no token", None), ("a forged token", Some(&forged)), ("a token", Some(&made.tokens[0]))];
         for ((shown, token), expected) in tokens.into_iter().zip(expected) {

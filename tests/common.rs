@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chatlab::harness::{Stack, StackOptions};
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
@@ -173,6 +174,13 @@ pub fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> ErrorCode {
         ClientError::Refused { code, .. } => code,
         other => panic!("{other}"),
     }
+}
+
+/// Whose an access token is.
+pub fn user_of(token: &str) -> UserId {
+    let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    claims["sub"].as_str().unwrap().parse().unwrap()
 }
 
 /// Who a client is.

@@ -48,8 +48,8 @@ async fn until_refused(clients: &[HttpClient], name: &str, bound: usize) -> (usi
         match try_log_in(&clients[attempt % clients.len()], name).await {
             (401, None, _) => {}
             (429, Some(retry_after), body) => {
-                assert_eq!(body["error"]["code"], "rate_limited");
-                assert_eq!(body["error"]["retryable"], true);
+                assert_eq!(body["code"], "rate_limited");
+                assert_eq!(body["retryable"], true);
                 return (attempt, retry_after);
             }
             other => panic!("attempt {attempt}: {other:?}"),

@@ -38,7 +38,7 @@ async fn raw_http(stack: &Stack, request: &[u8]) -> (u16, String) {
     let start = body.find('{').unwrap_or(body.len());
     let code = serde_json::from_str::<Value>(body[start..].trim())
         .ok()
-        .and_then(|v| v["error"]["code"].as_str().map(str::to_owned))
+        .and_then(|v| v["code"].as_str().map(str::to_owned))
         .unwrap_or_default();
     (status, code)
 }

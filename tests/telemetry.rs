@@ -74,9 +74,9 @@ async fn the_id_in_a_clients_error_is_in_the_servers_log(topology: Topology) {
     let http = HttpClient::new(&stack.http_url(0));
     let answer = http.request("GET".parse().unwrap(), "/v1/sessions", Some(&tokens[0]), None).await.unwrap();
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!((answer.status, &body["error"]["code"]), (503, &Value::from("unavailable")), "{body}");
-    let id = body["error"]["request_id"].as_str().unwrap();
-    assert!(body["error"]["message"].as_str().unwrap().contains(id), "{body}");
+    assert_eq!((answer.status, &body["code"]), (503, &Value::from("unavailable")), "{body}");
+    let id = body["request_id"].as_str().unwrap();
+    assert!(body["detail"].as_str().unwrap().contains(id), "{body}");
     assert!(lines(&log, id).iter().any(|line| line.contains("request.failed")), "{id}");
 }
 

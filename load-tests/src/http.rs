@@ -126,8 +126,26 @@ impl HttpClient {
         bearer: Option<&str>,
         body: Option<Vec<u8>>,
     ) -> Result<Response, HttpError> {
+        self.request_with(method, path, bearer, body, &[]).await
+    }
+
+    /// The same with headers of its own.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn request_with(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&str>,
+        body: Option<Vec<u8>>,
+        headers: &[(&str, &str)],
+    ) -> Result<Response, HttpError> {
         let url = format!("{}{path}", self.base);
         let mut request = Request::builder().method(method).uri(&url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = bearer {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

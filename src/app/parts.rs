@@ -11,13 +11,13 @@ use chatlab_sessions::Sessions;
 
 use super::build;
 use crate::{
-    config::{LOGIN_WINDOW_MS, ServerConfig},
+    config::{LIMIT_WINDOW_MS, ServerConfig},
     service::{
         attendance::Attendance,
         events::Events,
         expiry::Expiry,
         hub::{Hub, Ports},
-        limits::{Limited, Limits},
+        limits::{Limited, Limits, Requests},
         notices::Notices,
         pace::Pace,
         ports::Archive,
@@ -39,15 +39,17 @@ pub(super) fn build_presence(
     Ok((presence, Duration::from_millis(policy.refresh_ms)))
 }
 
-pub(super) fn build_limits(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Limits> {
+/// The limits on log-ins, and the one on other requests.
+pub(super) fn build_limits(config: &ServerConfig, redis: &Redis) -> anyhow::Result<(Limits, Requests)> {
     let limiter = |permits| -> anyhow::Result<Limited> {
-        let limit = Limit::new(permits, LOGIN_WINDOW_MS);
+        let limit = Limit::new(permits, LIMIT_WINDOW_MS);
         let limiter: Arc<dyn RateLimiter> = build(&config.variants, "ratelimit", |name| {
             chatlab_ratelimit::build(name, redis.clone(), limit)
         })?;
         Ok(Limited { limiter, limit })
     };
-    Ok(Limits::new(limiter(config.logins_per_name)?, limiter(config.logins_per_address)?))
+    let log_ins = Limits::new(limiter(config.logins_per_name)?, limiter(config.logins_per_address)?);
+    Ok((log_ins, Requests::new(limiter(config.requests_per_user)?)))
 }
 
 /// A limiter for each pause of slow mode.

@@ -73,6 +73,10 @@ pub struct Args {
     #[arg(long, default_value_t = config::LOGINS_PER_ADDRESS, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     logins_per_address: u32,
+    /// Requests over HTTP of one user in any minute
+    #[arg(long, default_value_t = config::REQUESTS_PER_USER, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    requests_per_user: u32,
     /// How long after its last sign of life a server process is taken for dead, in milliseconds
     #[arg(long, default_value_t = config::PRESENCE_LEASE_MS, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(500..=600_000))]
@@ -149,6 +153,7 @@ impl Args {
             variants: Variants::new(self.variant),
             logins_per_name: self.logins_per_name,
             logins_per_address: self.logins_per_address,
+            requests_per_user: self.requests_per_user,
             presence_lease_ms: self.presence_lease_ms,
             hot_messages: self.hot_messages,
             ..ServerConfig::new(redis, db)

@@ -32,7 +32,7 @@ pub fn ensure_server(setting: Option<&Path>, yes: bool) -> anyhow::Result<Server
     Err(missing.into())
 }
 
-/// Sees to the official Socket.IO clients for the tests, and to the programs that run them, in the same way.
+/// Sees to the clients of others that the tests use, and to the programs that run them, in the same way.
 ///
 /// # Errors
 /// What is missing or went wrong, with what to do.
@@ -44,13 +44,12 @@ pub fn ensure_clients(yes: bool) -> anyhow::Result<()> {
     if !lacking.is_empty() {
         let programs: Vec<_> = lacking.iter().map(|(program, _)| *program).collect();
         let Some(plan) = ProgramsPlan::new(&programs) else {
-            bail!("the tests with official Socket.IO clients need {}: install that", told(&lacking));
+            bail!("the tests with clients of others need {}: install that", told(&lacking));
         };
-        let question =
-            format!("The tests with official Socket.IO clients need {}. Install that by", told(&lacking));
+        let question = format!("The tests with clients of others need {}. Install that by", told(&lacking));
         if !yes && !ask(&question, plan.command_line())? {
             bail!(
-                "the tests with official Socket.IO clients need {}\n\n    {}\n\nor `cargo lab test --yes`",
+                "the tests with clients of others need {}\n\n    {}\n\nor `cargo lab test --yes`",
                 told(&lacking),
                 plan.command_line()
             );
@@ -58,7 +57,7 @@ pub fn ensure_clients(yes: bool) -> anyhow::Result<()> {
         plan.run(&mut |line| eprintln!("{line}"))?;
         let still = missing();
         if !still.is_empty() {
-            bail!("the tests with official Socket.IO clients still need {}", told(&still));
+            bail!("the tests with clients of others still need {}", told(&still));
         }
     }
     clients::get()

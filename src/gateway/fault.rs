@@ -19,7 +19,8 @@ use chatlab_kit::{
     ids::ConnectionId,
     wire::{self, ErrorCode, ServerFrame},
 };
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::service::{ServiceError, sparse::Sparse};
@@ -123,13 +124,19 @@ pub fn render(response: Response, id: &RequestId) -> Response {
         let (code, message) = code_of(status);
         Arc::new(ServiceError::new(code, message))
     });
-    let message = expose(&error, id);
-    let body = json!({ "error": {
-        "code": error.code, "message": message, "retryable": error.code.retryable(), "request_id": id.as_str(),
-    }});
+    let problem = Problem {
+        kind: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: expose(&error, id),
+        code: error.code,
+        retryable: error.code.retryable(),
+        request_id: id.as_str().to_owned(),
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     if let Some(ms) = error.retry_after_ms {
         // Whole seconds, rounded up: who comes then is not refused for having come early.
         parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000).max(1)));
@@ -137,7 +144,7 @@ pub fn render(response: Response, id: &RequestId) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    Response::from_parts(parts, Body::from(body.to_string()))
+    Response::from_parts(parts, Body::from(body))
 }
 
 /// The text for the client; logs and counts.
@@ -184,6 +191,29 @@ pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a text".to_owned());
     Fault(ServiceError::internal(text)).into_response()
+}
+
+/// The content type of [`Problem`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was refused or failed: problem details as in RFC 9457.
+#[derive(Serialize, JsonSchema)]
+pub struct Problem {
+    /// Always `about:blank`: `code` says which problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong, for people.
+    detail: String,
+    /// The same, stable, for programs.
+    code: ErrorCode,
+    /// Whether the same request may succeed later.
+    retryable: bool,
+    /// Names the request in the log.
+    request_id: String,
 }
 
 /// A JSON answer.

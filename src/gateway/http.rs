@@ -5,44 +5,95 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     extract::{FromRequest, FromRequestParts, Path, Request, State, rejection::JsonRejection},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use chatlab_kit::{
     ids::{SessionId, UserId},
     wire::ErrorCode,
 };
+use chatlab_sessions::MAX_DEVICE_BYTES;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Gateway,
     accept::Peer,
     fault::{self, Fault, JsonResult},
+    rest::route::{self, Route},
 };
 use crate::service::{
     ServiceError, ServiceResult,
-    accounts::Login,
+    accounts::{Login, MAX_NAME, MAX_PASSWORD, MIN_NAME, MIN_PASSWORD},
     limits::{Caller, Quota},
     tokens::Bearer,
 };
 
+/// A text without control characters.
+pub const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+const REFUSED: &[ErrorCode] = &[ErrorCode::Unauthorized, ErrorCode::TokenExpired, ErrorCode::SessionRevoked];
+
+/// The routes.
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::post("/v1/register", register)
+            .says("Makes an account, and logs in")
+            .open()
+            .body::<Credentials>()
+            .gives::<LoggedIn>(StatusCode::CREATED)
+            .codes(&[ErrorCode::Conflict]),
+        route::post("/v1/login", log_in)
+            .says("Logs in on a device")
+            .open()
+            .body::<Credentials>()
+            .gives::<LoggedIn>(StatusCode::OK)
+            .codes(REFUSED),
+        route::post("/v1/refresh", refresh)
+            .says("New tokens for a refresh token, which is good once")
+            .open()
+            .body::<RefreshToken>()
+            .gives::<LoggedIn>(StatusCode::OK)
+            .codes(REFUSED),
+        route::post("/v1/logout", log_out).says("Ends the session of the token"),
+        route::get("/v1/sessions", sessions)
+            .says("On which devices one is logged in")
+            .gives::<Vec<SessionView>>(StatusCode::OK),
+        route::delete("/v1/sessions", end_sessions).says("Ends all one's sessions, this one too"),
+        route::delete("/v1/sessions/{id}", end_session)
+            .says("Ends one of one's sessions")
+            .codes(&[ErrorCode::NotFound]),
+    ]
+}
+
 /// The body of `register` and `login`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Credentials {
+    /// Of `A-Z a-z 0-9 _ . -`; case is kept, and makes no other name.
+    #[schemars(length(min = MIN_NAME, max = MAX_NAME), regex(pattern = "^[A-Za-z0-9_.-]*$"))]
     name: String,
+    /// In characters.
+    #[schemars(length(min = MIN_PASSWORD, max = MAX_PASSWORD))]
     password: String,
+    /// What the device is called in the list of sessions, in bytes of UTF-8; without control characters.
     #[serde(default)]
+    #[schemars(length(max = MAX_DEVICE_BYTES), regex(pattern = NO_CONTROL), extend("x-max-bytes" = MAX_DEVICE_BYTES))]
     device: String,
 }
 
 /// The answer to `register`, `login` and `refresh`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct LoggedIn {
+    /// To be shown as `authorization: Bearer …`.
     token: String,
+    /// How long it is good, in seconds.
     expires_in_s: u64,
+    /// Gives new tokens, once.
     refresh_token: String,
+    /// How long it is good, in seconds.
     refresh_expires_in_s: u64,
+    /// Who one is.
     user: UserId,
+    /// The session on this device.
     session: SessionId,
 }
 
@@ -54,8 +105,9 @@ impl From<Login> for LoggedIn {
 }
 
 /// The body of `refresh`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct RefreshToken {
+    /// The newest of its session.
     refresh_token: String,
 }
 
@@ -85,20 +137,26 @@ pub async fn log_in(
 fn limited(caller: &Caller, status: StatusCode, login: ServiceResult<Login>) -> Response {
     let login = login.map(|login| (status, Json(LoggedIn::from(login)))).map_err(Fault);
     let mut response = login.into_response();
-    if let Some(Quota { limit, window_s, remaining, reset_s }) = caller.quota() {
-        let fields = [
-            ("ratelimit-limit", limit.to_string()),
-            ("ratelimit-remaining", remaining.to_string()),
-            ("ratelimit-reset", reset_s.to_string()),
-            ("ratelimit-policy", format!("{limit};w={window_s}")),
-        ];
-        for (name, value) in fields {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.headers_mut().insert(HeaderName::from_static(name), value);
-            }
-        }
+    if let Some(quota) = caller.quota() {
+        put_quota(response.headers_mut(), quota);
     }
     response
+}
+
+/// Says what is left of a limit.
+pub fn put_quota(headers: &mut HeaderMap, quota: Quota) {
+    let Quota { limit, window_s, remaining, reset_s } = quota;
+    let fields = [
+        ("ratelimit-limit", limit.to_string()),
+        ("ratelimit-remaining", remaining.to_string()),
+        ("ratelimit-reset", reset_s.to_string()),
+        ("ratelimit-policy", format!("{limit};w={window_s}")),
+    ];
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 /// `POST /v1/logout`: ends the session of the token that is shown.
@@ -122,12 +180,17 @@ pub async fn refresh(
 }
 
 /// One of a user's sessions.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct SessionView {
+    /// Its id.
     id: SessionId,
+    /// What the device was called at the log-in.
     device: String,
+    /// When it began, in milliseconds since 1970.
     created_ms: u64,
+    /// When it ends unless it is used, in milliseconds since 1970.
     expires_ms: u64,
+    /// Whether it is the one of the token that was shown.
     current: bool,
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`accept`] | TCP connections, and the bounds on them |
 //! | [`http`] | accounts and sessions under `/v1` |
+//! | [`rest`] | rooms and messages there, streams of events, and the description of it all |
 //! | [`health`] | `/health*` and `/metrics` |
 //! | [`live`] | what every live connection has, whichever protocol it speaks |
 //! | [`ws`] | the native WebSocket protocol at `/ws` |
@@ -17,6 +18,7 @@ pub mod health;
 pub mod http;
 pub mod live;
 mod origin;
+pub mod rest;
 pub mod socketio;
 pub mod ws;
 
@@ -28,7 +30,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::get,
 };
 use chatlab_kit::wire::ErrorCode;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,7 +39,7 @@ use tracing::Instrument;
 
 use crate::service::{
     ServiceError, accounts::Accounts, addresses::Addresses, attendance::Attendance, chat::Chat, hub::Hub,
-    levels::Levels, receipts::Receipts, typing::Typing,
+    levels::Levels, limits::Requests, receipts::Receipts, typing::Typing,
 };
 use accept::Peer;
 use fault::{Fault, RequestId};
@@ -56,6 +58,8 @@ pub struct Gateway {
     pub addresses: Arc<Addresses>,
     /// Rooms and messages.
     pub chat: Chat,
+    /// How much a user may ask for over HTTP.
+    pub requests: Requests,
     /// How safe what was sent is.
     pub levels: Arc<Levels>,
     /// The live connections.
@@ -86,12 +90,7 @@ pub struct Gateway {
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/", get(about))
-        .route("/v1/register", post(http::register))
-        .route("/v1/login", post(http::log_in))
-        .route("/v1/refresh", post(http::refresh))
-        .route("/v1/logout", post(http::log_out))
-        .route("/v1/sessions", get(http::sessions).delete(http::end_sessions))
-        .route("/v1/sessions/{id}", delete(http::end_session))
+        .merge(rest::routes(&gateway))
         .route("/ws", get(ws::upgrade))
         .route("/health", get(health::summary))
         .route("/health/liveness", get(health::liveness))
@@ -99,6 +98,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(|| async { Fault(ServiceError::new(ErrorCode::NotFound, "there is no such path")) })
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .merge(rest::streams(&gateway))
         .layer(origin::cors(gateway.allow_origins.clone()))
         .layer(middleware::from_fn_with_state(gateway.clone(), origin::refuse_foreign))
         .merge(socketio::routes())
@@ -139,7 +139,7 @@ async fn frame_response(request: Request, next: Next) -> Response {
     let mut response = fault::render(next.run(request).instrument(span).await, &id);
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {

@@ -13,19 +13,33 @@ use axum::{
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Gateway, fault::Fault};
+use super::{
+    Gateway,
+    fault::Fault,
+    rest::{IDEMPOTENCY_KEY, LAST_EVENT_ID},
+};
 use crate::service::ServiceError;
 
 /// How long a browser may go by one answer to its question what it may do.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 /// What a page may read of an answer's head, beyond what all may.
-const EXPOSED: [HeaderName; 6] = [
+const EXPOSED: [HeaderName; 8] = [
     header::RETRY_AFTER,
+    header::LINK,
+    header::LOCATION,
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
     HeaderName::from_static("ratelimit-reset"),
     HeaderName::from_static("ratelimit-policy"),
+];
+/// What a page may send.
+const ALLOWED: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    IDEMPOTENCY_KEY,
+    LAST_EVENT_ID,
+    HeaderName::from_static("x-request-id"),
 ];
 
 /// A browser says where its page is from; that must be our own host or one that was allowed. Others (no browsers) send no origin:
@@ -63,8 +77,8 @@ pub(super) fn cors(allowed: Vec<String>) -> CorsLayer {
     let of_page = move |_: &HeaderValue, request: &Parts| is_allowed(&request.headers, &allowed);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(of_page))
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("x-request-id")])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(ALLOWED)
         .expose_headers(EXPOSED)
         .max_age(PREFLIGHT_MAX_AGE)
 }

@@ -1,7 +1,7 @@
 //! How often somebody may try to log in or to register: by name, so that passwords are not guessed, and by address, so that
-//! names are not.
+//! names are not; and how much a user may ask for over HTTP.
 //!
-//! Both are asked before a password is hashed. Somebody else can use up a name's limit; that keeps its owner from logging
+//! The limits on log-ins are asked before a password is hashed. Somebody else can use up a name's limit; that keeps its owner from logging
 //! in anew for a while, never from what they are logged in to.
 
 use std::{
@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use chatlab_kit::ids::UserId;
 use chatlab_ratelimit::{Decision, Limit, RateLimiter};
 
 use super::{ServiceError, ServiceResult};
@@ -124,6 +125,26 @@ impl Limits {
             return Ok(());
         }
         Err(ServiceError::rate_limited("too many attempts, try again later", decision.retry_after_ms))
+    }
+}
+
+/// The limit on what a user asks for by requests of their own.
+pub struct Requests(Limited);
+
+impl Requests {
+    /// With a limiter for users.
+    pub fn new(by_user: Limited) -> Self {
+        Self(by_user)
+    }
+
+    /// Takes a permit of the user's. What is left, and the refusal if there was none.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn take(&self, user: &UserId) -> ServiceResult<(Quota, ServiceResult<()>)> {
+        let (decision, quota) = self.0.take(&format!("requests:{user}")).await?;
+        let refusal = || ServiceError::rate_limited("too many requests, slow down", decision.retry_after_ms);
+        Ok((quota, decision.allowed.then_some(()).ok_or_else(refusal)))
     }
 }
 

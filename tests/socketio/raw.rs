@@ -107,7 +107,7 @@ pub async fn http(stack: &Stack, query: &str, body: Option<Vec<u8>>) -> Result<V
     let answer = http.request(method.parse().unwrap(), &path, None, body).await.unwrap();
     if answer.status != 200 {
         let error: Value = serde_json::from_slice(&answer.body).unwrap();
-        return Err((answer.status, error["error"]["code"].as_str().unwrap().to_owned()));
+        return Err((answer.status, error["code"].as_str().unwrap().to_owned()));
     }
     Ok(answer.text().split(SEPARATOR).map(str::to_owned).collect())
 }

@@ -50,8 +50,10 @@ impl Chat {
     /// # Errors
     /// `not_found` for a room that does not exist or that the user is not in; `forbidden` for a direct chat.
     pub async fn quit(&self, user: UserId, room: RoomId) -> ServiceResult<()> {
+        let standing = self.archive.standing(&room, &user).await?;
         let info = self.archive.room(&room, None).await?;
-        if info.is_some_and(|info| info.kind == RoomKind::Direct) {
+        let direct = info.is_some_and(|info| info.kind == RoomKind::Direct);
+        if direct && matches!(standing, Standing::Member(_)) {
             return Err(ended_not_left());
         }
         if !self.end_membership(user, room).await? {

@@ -116,7 +116,11 @@ impl Chat {
         Ok(Who { online, next })
     }
 
-    async fn must_be_member(&self, by: By<'_>, room: RoomId) -> ServiceResult<()> {
+    /// Whether somebody is in a room.
+    ///
+    /// # Errors
+    /// `forbidden` for who is no member; `not_found`.
+    pub async fn must_be_member(&self, by: By<'_>, room: RoomId) -> ServiceResult<()> {
         if by.is_in(&room) {
             return Ok(());
         }
