@@ -45,6 +45,7 @@ use crate::{
         expiry::Expiry,
         hub::outbox::Closing,
         levels::Levels,
+        mail::Mail,
         notices::Notices,
         passwords::Passwords,
         ports::Archive,
@@ -53,7 +54,7 @@ use crate::{
     },
     telemetry,
 };
-use parts::{Live, build_limits, build_pace, build_presence};
+use parts::{Live, build_limits, build_pace, build_post, build_presence};
 
 /// How long requests that are under way get after the connections are gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
@@ -214,6 +215,7 @@ impl App {
                 (events.clone(), live.notices.clone()),
             ),
             requests,
+            mail: Mail::new(archive.clone(), build_post(config)?, events.clone()),
             levels: Arc::new(levels),
             hub: live.hub,
             attendance: live.attendance,

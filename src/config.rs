@@ -111,6 +111,8 @@ pub struct ServerConfig {
     pub logins_per_address: u32,
     /// Requests over HTTP of one user in any window of [`LIMIT_WINDOW_MS`].
     pub requests_per_user: u32,
+    /// Where letters to users are put; none are sent without it.
+    pub mail_dir: Option<PathBuf>,
     /// How long after its last sign of life a server process is taken for dead, in milliseconds.
     pub presence_lease_ms: u64,
     /// The newest messages of a room that stay in Redis; older ones are the archive's.
@@ -134,6 +136,7 @@ impl ServerConfig {
             logins_per_name: LOGINS_PER_NAME,
             logins_per_address: LOGINS_PER_ADDRESS,
             requests_per_user: REQUESTS_PER_USER,
+            mail_dir: None,
             presence_lease_ms: PRESENCE_LEASE_MS,
             hot_messages: chatlab_history::HOT_MESSAGES,
             drain_ms: DRAIN_MS,

@@ -32,6 +32,7 @@ pub mod gateway;
 pub mod harness;
 pub mod labs;
 pub mod learner;
+pub mod mail;
 pub mod plot;
 pub mod provision;
 pub mod seats;

@@ -87,6 +87,11 @@ const ROUTES: &[(&str, &str, [u16; 3])] = &[
     ("GET", "/v1/sessions", [401, 401, 200]),
     // Of somebody else.
     ("DELETE", "/v1/sessions/{id}", [401, 401, 404]),
+    // Without a body, again.
+    ("GET", "/v1/email", [401, 401, 200]),
+    ("PUT", "/v1/email", [401, 401, 415]),
+    ("POST", "/v1/email/code", [401, 401, 415]),
+    ("DELETE", "/v1/email", [401, 401, 204]),
     // Of a room that there is not.
     ("GET", "/v1/rooms/{room}", [401, 401, 404]),
     ("GET", "/v1/rooms/{room}/messages/{msg}", [401, 401, 404]),

@@ -67,7 +67,7 @@ async fn the_id_in_a_clients_error_is_in_the_servers_log(topology: Topology) {
     assert_ne!(unavailable, internal);
     // What goes wrong beside a request that succeeds stands in the request's span.
     client.leave(room).await.unwrap();
-    let beside = lines(&log, "chat.leave_not_announced");
+    let beside = lines(&log, "chat.not_announced");
     assert!(beside.len() == 1 && beside[0].contains(&format!("request_id=\"{connection}-")), "{beside:?}");
     assert!(number.parse::<u64>().unwrap() > 2 && beside[0].contains("t=\"leave\""), "{beside:?}");
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
 use chatlab_history::History;
 use chatlab_kit::{ids::InstanceId, redis::Redis, wire::SLOW_S};
 use chatlab_presence::Presence;
@@ -12,6 +13,7 @@ use chatlab_sessions::Sessions;
 use super::build;
 use crate::{
     config::{LIMIT_WINDOW_MS, ServerConfig},
+    mail::MailFolder,
     service::{
         attendance::Attendance,
         events::Events,
@@ -20,7 +22,7 @@ use crate::{
         limits::{Limited, Limits, Requests},
         notices::Notices,
         pace::Pace,
-        ports::Archive,
+        ports::{Archive, Post},
         receipts::Receipts,
         typing::Typing,
         vault::Vault,
@@ -50,6 +52,13 @@ pub(super) fn build_limits(config: &ServerConfig, redis: &Redis) -> anyhow::Resu
     };
     let log_ins = Limits::new(limiter(config.logins_per_name)?, limiter(config.logins_per_address)?);
     Ok((log_ins, Requests::new(limiter(config.requests_per_user)?)))
+}
+
+/// Where letters go; nowhere unless a folder is named.
+pub(super) fn build_post(config: &ServerConfig) -> anyhow::Result<Option<Arc<dyn Post>>> {
+    let Some(folder) = &config.mail_dir else { return Ok(None) };
+    let post = MailFolder::open(folder).with_context(|| format!("--mail-dir {}", folder.display()))?;
+    Ok(Some(Arc::new(post)))
 }
 
 /// A limiter for each pause of slow mode.

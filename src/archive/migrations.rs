@@ -7,7 +7,7 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-const FILES: [(i64, &str, &str); 9] = [
+const FILES: [(i64, &str, &str); 10] = [
     (1, "accounts and rooms", include_str!("migrations/0001_accounts_and_rooms.sql")),
     (2, "messages and audit", include_str!("migrations/0002_messages_and_audit.sql")),
     (3, "changed messages", include_str!("migrations/0003_changed_messages.sql")),
@@ -17,6 +17,7 @@ const FILES: [(i64, &str, &str); 9] = [
     (7, "replies and forwards", include_str!("migrations/0007_replies_and_forwards.sql")),
     (8, "search", include_str!("migrations/0008_search.sql")),
     (9, "addresses", include_str!("migrations/0009_addresses.sql")),
+    (10, "mailboxes", include_str!("migrations/0010_mailboxes.sql")),
 ];
 
 /// All of them, in order.

@@ -5,6 +5,7 @@
 mod addresses;
 mod directory;
 mod find;
+mod mail;
 mod marks;
 mod messages;
 mod migrations;

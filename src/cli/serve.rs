@@ -77,6 +77,10 @@ pub struct Args {
     #[arg(long, default_value_t = config::REQUESTS_PER_USER, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests_per_user: u32,
+    /// Put letters to users (codes that verify an e-mail address) into this folder, a file each, for whatever
+    /// sends mail to take; without it no address can be verified
+    #[arg(long, value_name = "PATH")]
+    mail_dir: Option<PathBuf>,
     /// How long after its last sign of life a server process is taken for dead, in milliseconds
     #[arg(long, default_value_t = config::PRESENCE_LEASE_MS, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(500..=600_000))]
@@ -154,6 +158,7 @@ impl Args {
             logins_per_name: self.logins_per_name,
             logins_per_address: self.logins_per_address,
             requests_per_user: self.requests_per_user,
+            mail_dir: self.mail_dir,
             presence_lease_ms: self.presence_lease_ms,
             hot_messages: self.hot_messages,
             ..ServerConfig::new(redis, db)

@@ -39,7 +39,7 @@ use tracing::Instrument;
 
 use crate::service::{
     ServiceError, accounts::Accounts, addresses::Addresses, attendance::Attendance, chat::Chat, hub::Hub,
-    levels::Levels, limits::Requests, receipts::Receipts, typing::Typing,
+    levels::Levels, limits::Requests, mail::Mail, receipts::Receipts, typing::Typing,
 };
 use accept::Peer;
 use fault::{Fault, RequestId};
@@ -56,6 +56,8 @@ pub struct Gateway {
     pub accounts: Accounts,
     /// From where nobody may come in.
     pub addresses: Arc<Addresses>,
+    /// Whose e-mail addresses are whose.
+    pub mail: Mail,
     /// Rooms and messages.
     pub chat: Chat,
     /// How much a user may ask for over HTTP.

@@ -30,6 +30,7 @@ pub mod expiry;
 pub mod hub;
 pub mod levels;
 pub mod limits;
+pub mod mail;
 pub mod notices;
 pub mod pace;
 pub mod passwords;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod directory;
+mod mail;
 
 use async_trait::async_trait;
 use chatlab_kit::{
@@ -12,6 +13,7 @@ use chatlab_kit::{
 pub use addresses::{AddressBook, AddressRange, RangeVerdict};
 pub use chatlab_kit::wire::{MemberEntry, Role, RoomInfo, RoomKind};
 pub use directory::{Directory, Finding, Found, RoomChange};
+pub use mail::{Confirmed, Letter, Mailbox, Mailboxes, Post, PostError, Proposal};
 
 /// Why the archive could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +94,7 @@ pub struct AuditRecord {
 
 /// The port: users, rooms and members, and what the event streams leave behind. Every method is one transaction.
 #[async_trait]
-pub trait Archive: AddressBook + Directory + Finding {
+pub trait Archive: AddressBook + Directory + Finding + Mailboxes {
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
     async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
 

@@ -139,7 +139,9 @@ impl Ear {
         if status < 200 {
             return Step::Said(said);
         }
-        let json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        let json = header("content-type").is_some_and(|kind| {
+            ["application/json", "application/problem+json"].iter().any(|json| kind.starts_with(json))
+        });
         match header("content-length").map(|length| length.parse::<usize>()) {
             Some(Ok(length)) if length <= MAX_FRAME => {
                 self.mode = Mode::Body { status, length, json };
@@ -165,7 +167,7 @@ impl Ear {
         if json && value.is_none() {
             return nonsense("a body that says it is JSON and is not");
         }
-        let code = value.and_then(|value| Some(value.get("error")?.get("code")?.as_str()?.to_owned()));
+        let code = value.and_then(|value| Some(value.get("code")?.as_str()?.to_owned()));
         Step::Said(Heard::Status { status, code, body })
     }
 
@@ -360,9 +362,9 @@ mod tests {
 
     #[test]
     fn responses_are_read_one_after_the_other_with_their_codes() {
-        let body = r#"{"error":{"code":"invalid"}}"#;
+        let body = r#"{"status":400,"code":"invalid"}"#;
         let one = format!(
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let all = heard(Dialect::Native, format!("HTTP/1.1 100 Continue\r\n\r\n{one}{one}").as_bytes());

@@ -4,16 +4,21 @@
 //! | --- | --- |
 //! | `route` | a route with its description, in one place |
 //! | `asked` | what a request says: who asks, about what, by which key |
-//! | `rooms`, `messages`, `people` | the routes |
-//! | `stream` | server-sent events and long polls, for who has no WebSocket |
+//! | `rooms`, `messages`, `find`, `people`, `mail` | the routes |
+//! | `stream` | for who has no WebSocket: server-sent `events` and long `poll`s, and `places` to go on from |
 //! | `describe` | the OpenAPI document of all that |
 //! | `docs` | the document, and a page to browse it |
 
 mod asked;
 mod describe;
 mod docs;
+mod events;
+mod find;
+mod mail;
 mod messages;
 mod people;
+mod places;
+mod poll;
 mod rooms;
 pub(super) mod route;
 mod stream;
@@ -24,13 +29,16 @@ use axum::{Router, middleware};
 use serde_json::Value;
 
 pub use asked::IDEMPOTENCY_KEY;
-pub use stream::LAST_EVENT_ID;
+pub use events::LAST_EVENT_ID;
 
 use super::{Gateway, http};
 use route::Route;
 
 fn known_routes() -> Vec<Route> {
-    [rooms::routes(), messages::routes(), people::routes()].into_iter().flatten().collect()
+    [rooms::routes(), messages::routes(), find::routes(), people::routes(), mail::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The routes that answer at once.

@@ -101,6 +101,11 @@ impl Route {
         Self { status, answer: Some(("application/json", SchemaGenerator::subschema_for::<T>)), ..self }
     }
 
+    /// That it is done otherwise than by 204, with nothing to say.
+    pub fn answers(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// What it answers, of another type than JSON.
     pub fn gives_as<T: JsonSchema>(self, content_type: &'static str) -> Self {
         let answer = Some((content_type, SchemaGenerator::subschema_for::<T> as SchemaOf));
