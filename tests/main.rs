@@ -30,6 +30,7 @@ mod levels;
 mod limits;
 mod malformed;
 mod marks;
+mod operator;
 mod order;
 mod origins;
 mod peer;

@@ -8,6 +8,7 @@ mod find;
 mod marks;
 mod messages;
 mod migrations;
+mod registry;
 mod rooms;
 mod sqlite;
 
