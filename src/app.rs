@@ -1,5 +1,6 @@
 //! The composition root: the only place that picks variants and adapters.
 
+mod operator;
 mod parts;
 
 use std::{
@@ -54,6 +55,7 @@ use crate::{
     },
     telemetry,
 };
+pub use operator::Operator;
 use parts::{Live, build_limits, build_pace, build_post, build_presence};
 
 /// How long requests that are under way get after the connections are gone.
@@ -192,7 +194,6 @@ impl App {
         let replication = Arc::new(GroupWait::new(redis.clone()));
         let levels = Levels::new(history.clone(), archive.clone(), replication, commits.clone());
         let live = Live::new(&archive, &history, &fanout, (&sessions, &vault), (presence, refresh), &events);
-        let pace = build_pace(config, &redis)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let gateway = Gateway {
             addresses: Arc::new(Addresses::load(archive.clone(), live.hub.clone()).await?),
@@ -211,7 +212,7 @@ impl App {
                 live.hub.clone(),
                 (live.attendance.clone(), live.typing.clone(), live.receipts.clone()),
                 announcer,
-                (pace, vault),
+                (build_pace(config, &redis)?, vault),
                 (events.clone(), live.notices.clone()),
             ),
             requests,
@@ -295,7 +296,9 @@ pub async fn serve(app: App, listener: TcpListener, shutdown: CancellationToken)
         let stop = consuming.clone();
         readers.spawn(async move { consumer.run(stop).await });
     }
-    beside.spawn(events::write(outbox, events, waiting));
+    beside.spawn(async move {
+        events::write(outbox, events, waiting).await;
+    });
     beside.spawn(async move { typing.tend().await });
     beside.spawn(async move { receipts.tend().await });
     beside.spawn(async move { commits.tend().await });

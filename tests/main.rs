@@ -32,6 +32,7 @@ mod levels;
 mod limits;
 mod malformed;
 mod marks;
+mod operator;
 mod order;
 mod origins;
 mod peer;

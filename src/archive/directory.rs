@@ -15,11 +15,11 @@ use crate::service::{
 };
 
 /// What a room's row is selected by.
-const ROOM: &str = "rooms.id, kind, name, read_only, slow_s, invited, pair, ends_ms";
+pub(super) const ROOM: &str = "rooms.id, kind, name, read_only, slow_s, invited, pair, ends_ms";
 /// The messages that one transaction removes with their room.
 const REMOVED_AT_ONCE: u32 = 1_000;
 
-struct RoomRow {
+pub(super) struct RoomRow {
     id: String,
     kind: String,
     name: String,
@@ -46,7 +46,7 @@ impl FromRow<'_, SqliteRow> for RoomRow {
 }
 
 impl RoomRow {
-    fn info(self, viewer: Option<&UserId>) -> Result<RoomInfo, ArchiveError> {
+    pub(super) fn info(self, viewer: Option<&UserId>) -> Result<RoomInfo, ArchiveError> {
         let wrong = |what: &str, text: &str| ArchiveError::Corrupt(format!("`{text}` is no {what}"));
         let with = match (self.pair.as_deref().map(of_pair).transpose()?, viewer) {
             (Some((one, other)), Some(viewer)) => Some(if one == *viewer { other } else { one }),

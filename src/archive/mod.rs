@@ -9,6 +9,7 @@ mod mail;
 mod marks;
 mod messages;
 mod migrations;
+mod registry;
 mod rooms;
 mod sqlite;
 

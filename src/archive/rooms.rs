@@ -74,7 +74,7 @@ pub(super) async fn standing(
     })
 }
 
-fn parsed(role: &str) -> Result<Role, ArchiveError> {
+pub(super) fn parsed(role: &str) -> Result<Role, ArchiveError> {
     role.parse().map_err(|error: chatlab_kit::wire::NoRole| ArchiveError::Corrupt(error.to_string()))
 }
 
@@ -141,13 +141,24 @@ pub(super) async fn expel(
     changed(query, write).await
 }
 
+/// Who stands in a ban's row as the one who banned. The operator is no user, and nobody bans themselves: so the banned user's own id is
+/// for the operator.
+fn banner<'a>(user: &'a UserId, by: Option<&'a UserId>) -> &'a UserId {
+    by.unwrap_or(user)
+}
+
+/// What [`banner`] put down, read again.
+pub(super) fn banned_by(user: UserId, banner: UserId) -> Option<UserId> {
+    Some(banner).filter(|banner| *banner != user)
+}
+
 /// A ban, and the end of the membership of who has the role `now`; nothing when they have another one.
 pub(super) async fn ban(
     write: &SqlitePool,
     room: &RoomId,
     user: &UserId,
     now: Option<Role>,
-    (by, at_ms): (&UserId, i64),
+    (by, at_ms): (Option<&UserId>, i64),
 ) -> Result<bool, ArchiveError> {
     let mut transaction = write.begin().await.map_err(failed)?;
     if let Some(now) = now
@@ -163,7 +174,7 @@ pub(super) async fn ban(
     )
     .bind(room.to_string())
     .bind(user.to_string())
-    .bind(by.to_string())
+    .bind(banner(user, by).to_string())
     .bind(at_ms);
     let banned = changed(query, &mut *transaction).await?;
     transaction.commit().await.map_err(failed)?;

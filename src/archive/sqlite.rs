@@ -173,7 +173,7 @@ impl Archive for SqliteArchive {
         room: &RoomId,
         user: &UserId,
         now: Option<Role>,
-        by: (&UserId, i64),
+        by: (Option<&UserId>, i64),
     ) -> Result<bool, ArchiveError> {
         rooms::ban(&self.write, room, user, now, by).await
     }

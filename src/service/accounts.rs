@@ -197,8 +197,21 @@ impl Accounts {
     /// # Errors
     /// `unavailable`.
     pub async fn log_out_everywhere(&self, user: UserId) -> ServiceResult<u64> {
+        self.end_all(user, Event::new("sessions.ended", Some(user), None)).await
+    }
+
+    /// The same by the operator, who is no user.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn log_out_by_operator(&self, user: UserId) -> ServiceResult<u64> {
+        let event = Event { detail: user.to_string(), ..Event::new("sessions.ended", None, None) };
+        self.end_all(user, event).await
+    }
+
+    async fn end_all(&self, user: UserId, event: Event) -> ServiceResult<u64> {
         let ended = self.sessions.revoke_all(&user).await?;
-        self.audit("sessions.ended", user);
+        self.events.tell(Topic::AuditLog, event);
         self.notices.ended(&Ended::User(user)).await;
         Ok(ended)
     }

@@ -209,23 +209,27 @@ fn lost(topic: Topic) {
     metrics::counter!("chatlab_events_lost_total", "topic" => topic.name()).increment(1);
 }
 
-/// Writes what was told, one after the other, until all who tell are gone.
-pub async fn write(outbox: Arc<dyn Outbox>, events: Events, mut waiting: Waiting) {
+/// Writes what was told, one after the other, until all who tell are gone; how many were lost.
+pub async fn write(outbox: Arc<dyn Outbox>, events: Events, mut waiting: Waiting) -> u64 {
     // Its own handle must not keep the queue open.
     let wakes = events.wakes.clone();
     drop(events);
+    let mut gone = 0;
     while let Some((topic, event)) = waiting.recv().await {
         let partition = event.partition();
         let Ok(payload) = serde_json::to_vec(&event) else {
             lost(topic);
+            gone += 1;
             continue;
         };
         if emit(&*outbox, partition, topic, &payload).await {
             wakes[topic as usize].mark(partition);
         } else {
             lost(topic);
+            gone += 1;
         }
     }
+    gone
 }
 
 async fn emit(outbox: &dyn Outbox, partition: Partition, topic: Topic, payload: &[u8]) -> bool {

@@ -20,6 +20,7 @@ use chatlab_sessions::Sessions;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{
@@ -69,6 +70,7 @@ pub struct Notices {
     archive: Arc<dyn Archive>,
     hub: Arc<Hub>,
     recent: Mutex<VecDeque<Ended>>,
+    retries: TaskTracker,
 }
 
 impl Notices {
@@ -79,7 +81,7 @@ impl Notices {
         archive: Arc<dyn Archive>,
         hub: Arc<Hub>,
     ) -> Self {
-        Self { fanout, sessions, archive, hub, recent: Mutex::default() }
+        Self { fanout, sessions, archive, hub, recent: Mutex::default(), retries: TaskTracker::new() }
     }
 
     /// Closes the connections of an ended log-in here, and has the others do the same. It has ended whether or not they hear of it now.
@@ -100,8 +102,14 @@ impl Notices {
         };
         if let Err(error) = self.fanout.notify(&CHANNEL, said.clone()).await {
             tracing::warn!(%error, "notices.not_told");
-            tokio::spawn(tell_again(self.fanout.clone(), said));
+            self.retries.spawn(tell_again(self.fanout.clone(), said));
         }
+    }
+
+    /// Until nothing is left to be told again: for who ends after what they did.
+    pub async fn settle(&self) {
+        self.retries.close();
+        self.retries.wait().await;
     }
 
     /// Tells the connections that a user has here. Beside what else is heard: the archive is asked.

@@ -3,6 +3,7 @@
 mod addresses;
 mod directory;
 mod mail;
+mod registry;
 
 use async_trait::async_trait;
 use chatlab_kit::{
@@ -14,6 +15,7 @@ pub use addresses::{AddressBook, AddressRange, RangeVerdict};
 pub use chatlab_kit::wire::{MemberEntry, Role, RoomInfo, RoomKind};
 pub use directory::{Directory, Finding, Found, RoomChange};
 pub use mail::{Confirmed, Letter, Mailbox, Mailboxes, Post, PostError, Proposal};
+pub use registry::{BanEntry, Registry, RoomEntry, UserEntry};
 
 /// Why the archive could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +96,7 @@ pub struct AuditRecord {
 
 /// The port: users, rooms and members, and what the event streams leave behind. Every method is one transaction.
 #[async_trait]
-pub trait Archive: AddressBook + Directory + Finding + Mailboxes {
+pub trait Archive: AddressBook + Directory + Finding + Mailboxes + Registry {
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
     async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
 
@@ -131,14 +133,14 @@ pub trait Archive: AddressBook + Directory + Finding + Mailboxes {
     /// Ends the membership of who has that role; false when that is not their role.
     async fn expel(&self, room: &RoomId, user: &UserId, now: Role) -> Result<bool, ArchiveError>;
 
-    /// Bans a user, and ends the membership of who has that role, `None` for who is no member; false, and no ban, when that is not so.
+    /// Bans a user, by another one or (`None`) the operator, and ends the membership of who has that role, `None` for who is no member; false, and no ban, when that is not so.
     /// [`ArchiveError::Unknown`] when there is no such user.
     async fn ban(
         &self,
         room: &RoomId,
         user: &UserId,
         now: Option<Role>,
-        (by, at_ms): (&UserId, i64),
+        (by, at_ms): (Option<&UserId>, i64),
     ) -> Result<bool, ArchiveError>;
 
     /// Ends a ban; false when there was none.

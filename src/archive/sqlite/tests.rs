@@ -276,7 +276,7 @@ async fn a_role_or_a_ban_is_put_down_only_over_what_was_seen() {
     archive.add_member(&id, &users[1], Role::Member, 2).await.unwrap();
     assert!(!archive.set_role(&id, &users[1], Role::Moderator, Role::Admin).await.unwrap());
     assert!(archive.set_role(&id, &users[1], Role::Member, Role::Admin).await.unwrap());
-    let by = (&users[0], 5);
+    let by = (Some(&users[0]), 5);
     assert!(!archive.ban(&id, &users[1], Some(Role::Member), by).await.unwrap(), "is an admin by now");
     assert!(!archive.ban(&id, &users[1], None, by).await.unwrap(), "is a member by now");
     assert_eq!(archive.standing(&id, &users[1]).await.unwrap(), Standing::Member(Role::Admin));

@@ -32,7 +32,7 @@ impl Chat {
         check_body(&body)?;
         let rules = self.rules(by, &room).await?;
         self.is_free_to_write(by, &room, rules).await?;
-        self.alter(by, message, draft(by, room, cid, MessageKind::Edit, message, body)).await
+        self.alter(by, message, draft(by, room, cid, MessageKind::Edit, message, body)?).await
     }
 
     /// Takes the text out of a message, by a message that says so in the room's order.
@@ -47,7 +47,7 @@ impl Chat {
         cid: ClientMsgId,
         message: MessageId,
     ) -> ServiceResult<Appended> {
-        self.alter(by, message, draft(by, room, cid, MessageKind::Delete, message, String::new())).await
+        self.alter(by, message, draft(by, room, cid, MessageKind::Delete, message, String::new())?).await
     }
 
     /// Pins a message, or takes its pin away, by a message that says so in the room's order.
@@ -69,7 +69,7 @@ impl Chat {
             return Err(ServiceError::forbidden("msg: moderators and higher pin"));
         }
         let kind = if on { MessageKind::Pin } else { MessageKind::Unpin };
-        self.alter(by, message, draft(by, room, cid, kind, message, String::new())).await
+        self.alter(by, message, draft(by, room, cid, kind, message, String::new())?).await
     }
 
     /// Reacts to a message with an emoji, or takes that back, by a message that says so in the room's order.
@@ -90,7 +90,7 @@ impl Chat {
             return Err(ServiceError::invalid("emoji: not one emoji of Unicode"));
         }
         let kind = if on { MessageKind::React } else { MessageKind::Unreact };
-        self.alter(by, message, draft(by, room, cid, kind, message, emoji)).await
+        self.alter(by, message, draft(by, room, cid, kind, message, emoji)?).await
     }
 
     /// The pinned messages of a room, the first pin first.
@@ -147,7 +147,7 @@ impl Chat {
                     let kept = self.archive.message(&draft.room, &about).await?;
                     let (message, edits) = kept.ok_or_else(no_message)?;
                     bears(&message, &draft)?;
-                    if draft.kind.changes_text() && message.draft.from != by.user() {
+                    if draft.kind.changes_text() && message.draft.from != draft.from {
                         others = self.may_change_others(by, &draft).await?;
                     }
                     older = Some(edits);
@@ -178,18 +178,18 @@ fn draft(
     kind: MessageKind,
     about: MessageId,
     body: String,
-) -> Draft {
-    Draft {
+) -> ServiceResult<Draft> {
+    Ok(Draft {
         room,
         id: MessageId::new(),
-        from: by.user(),
+        from: by.user()?,
         cid,
         kind,
         about: Some(about),
         reply_to: None,
         forwarded_from: None,
         body,
-    }
+    })
 }
 
 /// Whether a message that only the archive has can be done that to.

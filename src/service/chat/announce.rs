@@ -35,8 +35,14 @@ impl Chat {
     pub(super) async fn announce(&self, what: Announcement) {
         if let Err(error) = what.tell(&self.hub).await {
             tracing::warn!(?what, %error, "chat.not_announced");
-            tokio::spawn(again(self.hub.clone(), what));
+            self.retries.spawn(again(self.hub.clone(), what));
         }
+    }
+
+    /// Until nothing is left to be told again: for who ends after what they did.
+    pub async fn settle(&self) {
+        self.retries.close();
+        self.retries.wait().await;
     }
 }
 

@@ -18,20 +18,21 @@ impl Chat {
     /// # Errors
     /// `invalid` for oneself; `not_found` for who is no user; `conflict` over [`MAX_BLOCKS`].
     pub async fn block(&self, by: By<'_>, user: UserId, on: bool) -> ServiceResult<Vec<UserId>> {
-        if user == by.user() {
+        let own = by.user()?;
+        if user == own {
             return Err(ServiceError::invalid("user: nobody blocks themselves"));
         }
         if !on {
-            self.archive.unblock(&by.user(), &user).await?;
-        } else if !self.archive.block(&by.user(), &user, MAX_BLOCKS as u32).await? {
+            self.archive.unblock(&own, &user).await?;
+        } else if !self.archive.block(&own, &user, MAX_BLOCKS as u32).await? {
             let message = format!("{MAX_BLOCKS} users are blocked already");
             return Err(ServiceError::new(ErrorCode::Conflict, message));
         }
         let action = if on { "user.blocked" } else { "user.unblocked" };
-        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user()), None) };
+        let event = Event { detail: user.to_string(), ..Event::new(action, Some(own), None) };
         self.events.tell(Topic::AuditLog, event);
-        if on && let Some(room) = self.archive.direct_of(&by.user(), &user).await? {
-            self.has_no_place(room, &[by.user(), user]).await;
+        if on && let Some(room) = self.archive.direct_of(&own, &user).await? {
+            self.has_no_place(room, &[own, user]).await;
         }
         self.blocks(by).await
     }
@@ -47,6 +48,6 @@ impl Chat {
     /// # Errors
     /// `unavailable`.
     pub async fn blocks(&self, by: By<'_>) -> ServiceResult<Vec<UserId>> {
-        Ok(self.archive.blocks(&by.user(), MAX_BLOCKS as u32).await?)
+        Ok(self.archive.blocks(&by.user()?, MAX_BLOCKS as u32).await?)
     }
 }

@@ -6,7 +6,7 @@ use chatlab_kit::ids::{RoomId, UserId};
 
 use super::{Chat, no_room, not_joined};
 use crate::service::{
-    ServiceResult,
+    ServiceError, ServiceResult,
     hub::{Connection, Rules},
 };
 
@@ -17,6 +17,8 @@ pub enum By<'a> {
     Live(&'a Connection),
     /// By one request: whether they may, the archive says each time.
     Once(UserId),
+    /// Who runs the server, and is no user: in no room, and over all members below the owner in each that is no direct chat.
+    Operator,
 }
 
 impl<'a> From<&'a Connection> for By<'a> {
@@ -32,12 +34,21 @@ impl<'a> From<&'a Arc<Connection>> for By<'a> {
 }
 
 impl By<'_> {
-    /// Who it is.
-    pub fn user(&self) -> UserId {
+    /// Which user it is, if it is one.
+    pub fn actor(&self) -> Option<UserId> {
         match self {
-            Self::Live(connection) => connection.user,
-            Self::Once(user) => *user,
+            Self::Live(connection) => Some(connection.user),
+            Self::Once(user) => Some(*user),
+            Self::Operator => None,
         }
+    }
+
+    /// Which user it is, for what only users do.
+    ///
+    /// # Errors
+    /// `forbidden` for the operator.
+    pub(super) fn user(&self) -> ServiceResult<UserId> {
+        self.actor().ok_or_else(no_user)
     }
 
     /// Whether they are known to be in a room without asking.
@@ -66,6 +77,7 @@ impl Chat {
                 let info = self.archive.room(room, None).await?.ok_or_else(no_room)?;
                 Ok(Rules::from(&info))
             }
+            By::Operator => Err(no_user()),
         }
     }
 
@@ -75,6 +87,11 @@ impl Chat {
             By::Live(connection) if connection.is_in(&room) => Ok(()),
             By::Live(_) => Err(not_joined()),
             By::Once(_) => self.role(by, room).await.map(drop),
+            By::Operator => Err(no_user()),
         }
     }
+}
+
+fn no_user() -> ServiceError {
+    ServiceError::forbidden("only users do that, and the operator is none")
 }

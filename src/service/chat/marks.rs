@@ -18,18 +18,19 @@ impl Chat {
         if !(1..=MAX_MARKS).contains(&rooms.len()) {
             return Err(ServiceError::invalid(format!("rooms: 1 to {MAX_MARKS}")));
         }
+        let user = by.user()?;
         for one in rooms {
             self.must_be_member(by, one.room).await?;
         }
         let mut marks = Vec::with_capacity(rooms.len());
         for MarkRoom { room, read, delivered } in rooms {
             let to = Marks { read: read.unwrap_or_default(), delivered: delivered.unwrap_or_default() };
-            let marked = self.history.mark(room, &by.user(), to).await?.ok_or_else(|| {
+            let marked = self.history.mark(room, &user, to).await?.ok_or_else(|| {
                 ServiceError::invalid("this server runs a history that keeps no marks: nothing can be marked")
             })?;
             let Marked { head, at: Marks { read, delivered }, unread, moved } = marked;
             if moved {
-                self.receipts.moved(*room, by.user(), marked.at).await;
+                self.receipts.moved(*room, user, marked.at).await;
             }
             marks.push(RoomMarks { room: *room, head, read, delivered, unread });
         }

@@ -101,13 +101,13 @@ impl Chat {
         let now = self.archive.standing(&room, &user).await?;
         let Standing::Member(now) = now else { return Err(no_member()) };
         if !rights::outranks(own, now) || !rights::outranks(own, role) {
-            return Err(below());
+            return Err(below(by, now));
         }
         if !self.archive.set_role(&room, &user, now, role).await? {
             return Err(changed());
         }
         let detail = format!("{user}: {} → {}", now.as_str(), role.as_str());
-        let event = Event { detail, ..Event::new("member.role", Some(by.user()), Some(room)) };
+        let event = Event { detail, ..Event::new("member.role", by.actor(), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         if let Err(error) = self.hub.announce_role(&room, user, role).await {
             // It holds all the same: every act asks the archive.
@@ -123,12 +123,12 @@ impl Chat {
     /// banned) or no user; `conflict` when their role changes in the same moment, or they are banned already; `invalid` for oneself.
     pub async fn remove(&self, by: By<'_>, room: RoomId, user: UserId, ban: bool) -> ServiceResult<()> {
         let own = self.must_have(by, room, Right::Remove).await?;
-        if user == by.user() {
+        if by.actor() == Some(user) {
             return Err(ServiceError::invalid("user: to go oneself is `leave`"));
         }
         let now = match self.archive.standing(&room, &user).await? {
             Standing::Member(now) if rights::outranks(own, now) => Some(now),
-            Standing::Member(_) => return Err(below()),
+            Standing::Member(now) => return Err(below(by, now)),
             Standing::Outside if ban => None,
             Standing::Banned if ban => {
                 return Err(ServiceError::new(ErrorCode::Conflict, "user: is banned already"));
@@ -138,7 +138,7 @@ impl Chat {
             _ => return Err(no_member()),
         };
         let done = match (ban, now) {
-            (true, now) => self.archive.ban(&room, &user, now, (&by.user(), now_ms())).await?,
+            (true, now) => self.archive.ban(&room, &user, now, (by.actor().as_ref(), now_ms())).await?,
             (false, Some(now)) => self.archive.expel(&room, &user, now).await?,
             (false, None) => false,
         };
@@ -146,7 +146,7 @@ impl Chat {
             return Err(changed());
         }
         let action = if ban { "member.banned" } else { "member.removed" };
-        let event = Event { detail: user.to_string(), ..Event::new(action, Some(by.user()), Some(room)) };
+        let event = Event { detail: user.to_string(), ..Event::new(action, by.actor(), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         if now.is_some() {
             let left = Event::new("user.left.chat", Some(user), Some(room));
@@ -166,13 +166,16 @@ impl Chat {
             return Err(ServiceError::new(ErrorCode::NotFound, "user: is not banned"));
         }
         let event =
-            Event { detail: user.to_string(), ..Event::new("member.unbanned", Some(by.user()), Some(room)) };
+            Event { detail: user.to_string(), ..Event::new("member.unbanned", by.actor(), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         Ok(())
     }
 
-    /// The sender's role, if it gives that right.
+    /// The sender's role, if it gives that right. The operator's is the owner's in a group.
     pub(super) async fn must_have(&self, by: By<'_>, room: RoomId, right: Right) -> ServiceResult<Role> {
+        if by.actor().is_none() {
+            self.must_be_group(room).await?;
+        }
         let role = self.role(by, room).await?;
         if rights::may(role, right) {
             Ok(role)
@@ -194,8 +197,15 @@ fn no_member() -> ServiceError {
     ServiceError::new(ErrorCode::NotFound, "user: is no member of the room")
 }
 
-fn below() -> ServiceError {
-    ServiceError::forbidden("only who is below oneself, and only to below oneself")
+/// Why `by` can't do it to one of the role `now`, or can't give the role that was asked for.
+fn below(by: By<'_>, now: Role) -> ServiceError {
+    ServiceError::forbidden(match by {
+        By::Operator if now == Role::Owner => {
+            "user: owns the room, and is not removed, banned or given a role"
+        }
+        By::Operator => "role: a room has one owner, who made it",
+        _ => "only who is below oneself, and only to below oneself",
+    })
 }
 
 fn changed() -> ServiceError {

@@ -20,6 +20,7 @@ use chatlab_kit::{
     wire::{ErrorCode, MAX_WHO},
 };
 use chatlab_pubsub::Fanout;
+use tokio_util::task::TaskTracker;
 
 use announce::Announcement;
 pub use by::By;
@@ -51,6 +52,8 @@ pub struct Chat {
     vault: Arc<Vault>,
     notices: Arc<Notices>,
     events: Events,
+    /// What was not told yet, and is tried again.
+    retries: TaskTracker,
 }
 
 /// A page of a room's members.
@@ -76,7 +79,21 @@ impl Chat {
         (pace, vault): (Pace, Arc<Vault>),
         (events, notices): (Events, Arc<Notices>),
     ) -> Self {
-        Self { archive, history, hub, attendance, typing, receipts, announcer, pace, vault, notices, events }
+        let retries = TaskTracker::new();
+        Self {
+            archive,
+            history,
+            hub,
+            attendance,
+            typing,
+            receipts,
+            announcer,
+            pace,
+            vault,
+            notices,
+            events,
+            retries,
+        }
     }
 
     /// A membership has ended, whether or not this reaches the other instances now.
@@ -92,7 +109,7 @@ impl Chat {
     /// `forbidden` in a room that was not joined (on the connection, for who has one).
     pub async fn typing(&self, by: By<'_>, room: RoomId, on: bool) -> ServiceResult<()> {
         self.must_be_there(by, room).await?;
-        self.typing.set(room, by.user(), on).await
+        self.typing.set(room, by.user()?, on).await
     }
 
     /// Which members are online, of a page of them; who blocks the one who asks is not.
@@ -111,12 +128,14 @@ impl Chat {
         let members = self.archive.members(&room, start_after.as_ref(), limit).await?;
         let next = members.last().copied().filter(|_| members.len() >= limit as usize);
         let mut online = self.attendance.online(&members).await?;
-        let blockers = self.archive.blockers(&by.user(), &online).await?;
-        online.retain(|user| !blockers.contains(user));
+        if let Some(user) = by.actor() {
+            let blockers = self.archive.blockers(&user, &online).await?;
+            online.retain(|user| !blockers.contains(user));
+        }
         Ok(Who { online, next })
     }
 
-    /// Whether somebody is in a room.
+    /// Whether somebody is in a room, or the operator, for whom there only has to be such a room.
     ///
     /// # Errors
     /// `forbidden` for who is no member; `not_found`.
@@ -128,7 +147,10 @@ impl Chat {
     }
 
     async fn role(&self, by: By<'_>, room: RoomId) -> ServiceResult<Role> {
-        match self.archive.standing(&room, &by.user()).await? {
+        let Some(user) = by.actor() else {
+            return self.archive.room(&room, None).await?.map(|_| Role::Owner).ok_or_else(no_room);
+        };
+        match self.archive.standing(&room, &user).await? {
             Standing::Member(role) => Ok(role),
             Standing::Outside | Standing::Uninvited => {
                 Err(ServiceError::forbidden("not a member of the room"))

@@ -76,7 +76,7 @@ impl Chat {
     /// `forbidden` for who is no member; `not_found`.
     pub async fn room(&self, by: By<'_>, room: RoomId) -> ServiceResult<RoomInfo> {
         self.must_be_member(by, room).await?;
-        self.archive.room(&room, Some(&by.user())).await?.ok_or_else(no_room)
+        self.archive.room(&room, by.actor().as_ref()).await?.ok_or_else(no_room)
     }
 
     /// Makes a room that nobody listens to yet. With a `key` the maker makes one room by it, however often they ask.
@@ -131,7 +131,7 @@ impl Chat {
             return Err(no_room());
         }
         let detail = format!("{change:?}");
-        let event = Event { detail, ..Event::new("chat.settings", Some(by.user()), Some(room)) };
+        let event = Event { detail, ..Event::new("chat.settings", by.actor(), Some(room)) };
         self.events.tell_and_audit(Topic::ChatUpdated, event);
         self.announce(Announcement::Settings(room)).await;
         Ok(())
@@ -152,26 +152,29 @@ impl Chat {
             Standing::NoRoom => return Err(no_room()),
             Standing::Outside | Standing::Uninvited => {}
         }
-        if !self.archive.blockers(&by.user(), &[user]).await?.is_empty() {
+        if let Some(actor) = by.actor()
+            && !self.archive.blockers(&actor, &[user]).await?.is_empty()
+        {
             return Err(ServiceError::forbidden("user: blocks you"));
         }
         if !self.archive.add_member(&room, &user, Role::Member, now_ms()).await? {
             return Err(conflict("user: has just been added or banned: look again"));
         }
-        let detail = format!("added by {}", by.user());
+        let actor = by.actor().map_or_else(|| "the operator".to_owned(), |actor| actor.to_string());
+        let detail = format!("added by {actor}");
         let event = Event { detail, ..Event::new("user.joined.chat", Some(user), Some(room)) };
         self.events.tell_and_audit(Topic::UserJoinedChat, event);
         self.notices.added(user, room).await;
         Ok(())
     }
 
-    async fn must_be_group(&self, room: RoomId) -> ServiceResult<()> {
+    pub(super) async fn must_be_group(&self, room: RoomId) -> ServiceResult<()> {
         match self.archive.room(&room, None).await?.map(|info| info.kind) {
             None => Err(no_room()),
             Some(RoomKind::Group) => Ok(()),
             // Also for who is not in it: that there is such a room is no secret worth another word.
             Some(RoomKind::Direct) => {
-                Err(ServiceError::forbidden("a direct chat has no settings and no third"))
+                Err(ServiceError::forbidden("a direct chat has no settings, no roles and no third"))
             }
         }
     }
@@ -205,7 +208,8 @@ impl Chat {
     /// # Errors
     /// `forbidden` for who is none of the two, and for a group; `not_found` for what there is not, or has ended.
     pub async fn end(&self, by: By<'_>, room: RoomId) -> ServiceResult<()> {
-        match self.archive.standing(&room, &by.user()).await? {
+        let user = by.user()?;
+        match self.archive.standing(&room, &user).await? {
             Standing::NoRoom => return Err(no_room()),
             Standing::Banned => return Err(banned()),
             Standing::Outside | Standing::Uninvited => {
@@ -213,16 +217,16 @@ impl Chat {
             }
             Standing::Member(_) | Standing::Shut => {}
         }
-        let info = self.archive.room(&room, Some(&by.user())).await?.ok_or_else(no_room)?;
+        let info = self.archive.room(&room, Some(&user)).await?.ok_or_else(no_room)?;
         let Some(other) = info.with else {
             return Err(ServiceError::forbidden("only a direct chat is ended"));
         };
         if !self.archive.end_room(&room).await? {
             return Err(no_room());
         }
-        let event = Event::new("chat.ended", Some(by.user()), Some(room));
+        let event = Event::new("chat.ended", Some(user), Some(room));
         self.events.tell_and_audit(Topic::ChatDeleted, event);
-        self.has_no_place(room, &[by.user(), other]).await;
+        self.has_no_place(room, &[user, other]).await;
         Ok(())
     }
 

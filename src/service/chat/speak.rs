@@ -37,7 +37,7 @@ impl Chat {
             return Err(ServiceError::invalid("kind: only `text` can be sent"));
         }
         check_body(&body)?;
-        let (id, from) = (MessageId::new(), by.user());
+        let (id, from) = (MessageId::new(), by.user()?);
         let draft = Draft { room, id, from, cid, kind, about: None, reply_to, forwarded_from: None, body };
         self.say(by, rules, draft).await
     }
@@ -66,7 +66,7 @@ impl Chat {
         let draft = Draft {
             room,
             id: MessageId::new(),
-            from: by.user(),
+            from: by.user()?,
             cid,
             kind,
             about: None,
@@ -94,7 +94,7 @@ impl Chat {
 
     async fn say(&self, by: By<'_>, rules: Rules, mut draft: Draft) -> ServiceResult<Appended> {
         if !self.is_free_to_write(by, &draft.room, rules).await? && rules.slow_s > 0 {
-            self.pace.admit(&draft.room, &by.user(), rules.slow_s).await?;
+            self.pace.admit(&draft.room, &draft.from, rules.slow_s).await?;
         }
         self.vault.seal(&mut draft)?;
         let started = Instant::now();

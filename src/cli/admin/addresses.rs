@@ -1,14 +1,13 @@
-//! `chatlab admin`: what an operator changes while the server runs.
+//! `chatlab admin addresses`: ranges of addresses that are refused or let in.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::net::IpAddr;
 
-use anyhow::{Context, bail, ensure};
-use chatlab_kit::prereq::state_dir;
+use anyhow::{bail, ensure};
 use comfy_table::{Table, presets};
 use ipnet::IpNet;
 use serde_json::json;
 
-use super::Global;
+use super::Place;
 use crate::{
     archive::SqliteArchive,
     service::{
@@ -20,38 +19,8 @@ use crate::{
 /// The longest note, in characters.
 const MAX_NOTE: usize = 200;
 
-/// Administer a server that runs, by its database
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  chatlab admin addresses deny 203.0.113.0/24 --note 'floods'
-  chatlab admin addresses allow 203.0.113.7          this one all the same
-  chatlab admin addresses drop 203.0.113.0/24
-  chatlab admin addresses list --db /var/lib/chatlab/chatlab.db
-
-The narrowest range that an address is in decides; an address that is in none comes
-in. To let in only some: deny 0.0.0.0/0 and ::/0, and allow those. A server knows
-half a second later, and closes connections from what is denied. Behind a proxy every
-address is the proxy's: then deny there.")]
-pub struct Args {
-    /// The server's SQLite file [default: in the state folder]
-    #[arg(long, value_name = "PATH", env = "CHATLAB_DB", global = true)]
-    db: Option<PathBuf>,
-    #[command(subcommand)]
-    what: What,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Ranges of addresses that are refused or let in
-    Addresses {
-        #[command(subcommand)]
-        verb: Verb,
-    },
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// The ranges
     List,
     /// Refuse who comes from a range
@@ -67,7 +36,7 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Range {
+pub(super) struct Range {
     /// An address, or a range such as 203.0.113.0/24
     #[arg(value_parser = range)]
     range: IpNet,
@@ -93,14 +62,11 @@ fn range(text: &str) -> Result<IpNet, String> {
 /// Does what was asked.
 ///
 /// # Errors
-/// When there is no such database or range.
-pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let db = args.db.unwrap_or_else(|| state_dir().join("chatlab.db"));
-    ensure!(db.exists(), "there is no database {}: give the server's with --db", db.display());
-    let archive = SqliteArchive::open(&db).await.with_context(|| format!("database {}", db.display()))?;
-    let What::Addresses { verb } = args.what;
+/// When there is no such range.
+pub(super) async fn run(verb: Verb, place: &Place) -> anyhow::Result<()> {
+    let archive = place.archive().await?;
     match verb {
-        Verb::List => list(&archive, global.json).await?,
+        Verb::List => list(&archive, place.json).await?,
         Verb::Deny(range) => put(&archive, range, RangeVerdict::Deny).await?,
         Verb::Allow(range) => put(&archive, range, RangeVerdict::Allow).await?,
         Verb::Drop { range } => {
@@ -108,7 +74,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             println!("{range} is out of the list");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn put(archive: &SqliteArchive, range: Range, verdict: RangeVerdict) -> anyhow::Result<()> {
