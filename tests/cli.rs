@@ -82,7 +82,7 @@ fn help_fits_eighty_columns_and_states_the_exit_codes() {
     assert!(help.contains("Exit codes:"));
     for verb in [
         "demo", "serve", "redis", "list", "next", "read", "console", "proxy", "check", "watch", "hint",
-        "solution", "race", "reset", "bench", "load", "doctor", "test",
+        "solution", "race", "reset", "bench", "load", "doctor", "test", "chat",
     ] {
         let help = text(&Command::new(chatlab()).args([verb, "--help"]).output().unwrap().stdout);
         assert!(help.contains("Usage:"), "{verb}");

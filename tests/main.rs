@@ -46,5 +46,6 @@ mod sessions;
 mod slow;
 mod socketio;
 mod telemetry;
+mod terminal;
 mod typing;
 mod vault;

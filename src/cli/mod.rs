@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub mod admin;
 pub mod bench;
+pub mod chat;
 pub mod check;
 pub mod console;
 pub mod demo;
@@ -79,6 +80,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run the chat server
     Serve(Box<serve::Args>),
+    /// Talk in the rooms of a chat server, from a terminal or a script
+    Chat(chat::Args),
     /// What an operator changes while the server runs
     Admin(admin::Args),
     /// The keys that messages are encrypted with
@@ -137,6 +140,7 @@ impl Cli {
         match self.verb {
             Verb::Demo(args) => demo::run(args, global).await,
             Verb::Serve(args) => serve::run(*args, global).await,
+            Verb::Chat(args) => chat::run(args, global).await,
             Verb::Admin(args) => admin::run(args, global).await,
             Verb::Keys(args) => keys::run(args),
             Verb::Events(args) => events::run(args, global).await,

@@ -100,7 +100,7 @@ impl Editor {
 }
 
 /// A prompt in the terminal's own colour.
-struct PlainPrompt(String);
+pub(crate) struct PlainPrompt(pub(crate) String);
 
 impl Prompt for PlainPrompt {
     fn render_prompt_left(&self) -> Cow<'_, str> {
@@ -133,7 +133,7 @@ impl Prompt for PlainPrompt {
 }
 
 /// What is typed stays in the terminal's own colour: the editor's default is white, which a light terminal does not show.
-struct Unpainted;
+pub(crate) struct Unpainted;
 
 impl Highlighter for Unpainted {
     fn highlight(&self, line: &str, _cursor: usize) -> StyledText {
