@@ -1,7 +1,7 @@
 //! Lines, from an editor at a terminal or from a pipe. A thread reads them, since both block.
 
 use std::{
-    io::{self, BufRead, Read},
+    io::{self, BufRead, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -119,7 +119,11 @@ impl Editor {
                         break;
                     }
                 }
-                Ok(Signal::ExternalBreak(_)) => break,
+                Ok(Signal::ExternalBreak(_)) => {
+                    // What is said next does not stand behind the prompt.
+                    self.print("\n");
+                    break;
+                }
                 Ok(_) => {
                     self.quit.cancel();
                     break;
@@ -134,14 +138,14 @@ impl Editor {
                 None => break,
             }
         }
-        self.print();
+        self.print("");
     }
 
     /// Waits until the line is handled, and prints meanwhile.
     fn until_asked(&self) -> Option<String> {
         loop {
             let next = self.asked.recv_timeout(LOOK);
-            self.print();
+            self.print("");
             match next {
                 Ok(prompt) => return Some(prompt),
                 Err(std_mpsc::RecvTimeoutError::Timeout) => {}
@@ -150,9 +154,10 @@ impl Editor {
         }
     }
 
-    fn print(&self) {
-        use io::Write;
+    /// Prints `first` and all that waits.
+    fn print(&self, first: &str) {
         let mut out = io::stdout().lock();
+        let _ = out.write_all(first.as_bytes());
         while let Some(line) = self.printer.get_line() {
             // A terminal that is gone ends the editor by itself.
             let _ = writeln!(out, "{line}");
