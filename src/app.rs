@@ -39,7 +39,6 @@ use crate::{
         accounts::Accounts,
         addresses::Addresses,
         archivist::{Archivist, Auditor},
-        chat::Chat,
         commits::Commits,
         consume::Consumer,
         events::{self, Events, Topic},
@@ -56,7 +55,7 @@ use crate::{
     telemetry,
 };
 pub use operator::Operator;
-use parts::{Live, build_limits, build_pace, build_post, build_presence};
+use parts::{Live, build_limits, build_post, build_presence};
 
 /// How long requests that are under way get after the connections are gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
@@ -206,15 +205,7 @@ impl App {
                 events.clone(),
                 live.notices.clone(),
             ),
-            chat: Chat::new(
-                archive.clone(),
-                history,
-                live.hub.clone(),
-                (live.attendance.clone(), live.typing.clone(), live.receipts.clone()),
-                announcer,
-                (build_pace(config, &redis)?, vault),
-                (events.clone(), live.notices.clone()),
-            ),
+            chat: live.chat((config, &redis), &archive, (history, announcer), vault, &events)?,
             requests,
             mail: Mail::new(archive.clone(), build_post(config)?, events.clone()),
             levels: Arc::new(levels),

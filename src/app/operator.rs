@@ -9,7 +9,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     Base, Delivery,
-    parts::{Live, build_limits, build_pace, build_presence},
+    parts::{Live, build_limits, build_presence},
 };
 use crate::{
     config::ServerConfig,
@@ -57,15 +57,7 @@ impl Operator {
         let outbox: Arc<dyn Outbox> = Arc::new(Streams::new(redis.clone(), OutboxPolicy::default()));
         let (events, waiting) = Events::new();
         let live = Live::new(&archive, &history, &fanout, (&sessions, &vault), presence, &events);
-        let chat = Chat::new(
-            archive.clone(),
-            history,
-            live.hub,
-            (live.attendance, live.typing, live.receipts),
-            announcer,
-            (build_pace(config, &redis)?, vault),
-            (events.clone(), live.notices.clone()),
-        );
+        let chat = live.chat((config, &redis), &archive, (history, announcer), vault, &events)?;
         let accounts = Accounts::new(
             archive.clone(),
             sessions,

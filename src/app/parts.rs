@@ -16,6 +16,7 @@ use crate::{
     mail::MailFolder,
     service::{
         attendance::Attendance,
+        chat::Chat,
         events::Events,
         expiry::Expiry,
         hub::{Hub, Ports},
@@ -62,7 +63,7 @@ pub(super) fn build_post(config: &ServerConfig) -> anyhow::Result<Option<Arc<dyn
 }
 
 /// A limiter for each pause of slow mode.
-pub(super) fn build_pace(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Pace> {
+fn build_pace(config: &ServerConfig, redis: &Redis) -> anyhow::Result<Pace> {
     let pauses = SLOW_S.into_iter().filter(|pause| *pause > 0);
     let limiters = pauses.map(|pause| {
         let limit = Limit::new(1, u64::from(pause) * 1_000);
@@ -110,5 +111,25 @@ impl Live {
             typing,
             hub,
         }
+    }
+
+    /// What users do in rooms, on this.
+    pub(super) fn chat(
+        &self,
+        (config, redis): (&ServerConfig, &Redis),
+        archive: &Arc<dyn Archive>,
+        (history, announcer): (Arc<dyn History>, Option<Arc<dyn Fanout>>),
+        vault: Arc<Vault>,
+        events: &Events,
+    ) -> anyhow::Result<Chat> {
+        Ok(Chat::new(
+            archive.clone(),
+            history,
+            self.hub.clone(),
+            (self.attendance.clone(), self.typing.clone(), self.receipts.clone()),
+            announcer,
+            (build_pace(config, redis)?, vault),
+            (events.clone(), self.notices.clone()),
+        ))
     }
 }
