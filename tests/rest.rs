@@ -179,7 +179,8 @@ async fn a_user_asks_so_often_and_no_oftener(topology: Topology) {
             break answer;
         }
         let now = answer.header("ratelimit-remaining").unwrap().parse().unwrap();
-        assert!(now < left, "{now} after {left}");
+        // One may have come back.
+        assert!(now <= left, "{now} after {left}");
         left = now;
     };
     assert_eq!((left, json_of(&refused)["code"].as_str()), (0, Some("rate_limited")));

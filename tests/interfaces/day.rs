@@ -214,13 +214,17 @@ impl Day {
         news
     }
 
-    /// Who goes, and who is sent away; at one process, as before.
+    /// Who goes, and who is sent away.
     async fn afternoon(&mut self, room: &Value) {
         self.all([36, 36], &json!({ "t": "leave", "room": room })).await;
         self.asks(2, json!({ "t": "remove", "room": room, "user": self.user(18), "ban": false })).await;
         self.asks(2, json!({ "t": "remove", "room": room, "user": self.user(38), "ban": true })).await;
         self.asks(2, json!({ "t": "remove", "room": room, "user": self.user(1), "ban": true })).await;
         self.asks(7, json!({ "t": "remove", "room": room, "user": self.user(8), "ban": false })).await;
+        for who in [18, 38] {
+            let user = self.user(who);
+            self.askers[who].hears_left(&user).await;
+        }
         for who in [36, 18, 38] {
             self.says(who, room, "after", "Am I still here?").await;
             self.all([who], &json!({ "t": "history", "room": room })).await;

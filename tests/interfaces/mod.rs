@@ -157,6 +157,17 @@ impl Asker {
         }
     }
 
+    /// Waits until a connection has heard that its user is no longer in a room: until then it writes there. A request asks anew.
+    pub async fn hears_left(&mut self, user: &str) {
+        match self {
+            Self::Native(frames) => {
+                frames.hears(|frame| frame["t"] == "left" && frame["user"] == user).await;
+            }
+            Self::SocketIo(raw, _) => while raw.event("left").await["user"] != user {},
+            Self::Rest(..) => {}
+        }
+    }
+
     /// The type of the answer, or the code of its error.
     pub async fn outcome(&mut self, frame: Value) -> String {
         let answer = self.ask(frame).await;

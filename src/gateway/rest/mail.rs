@@ -58,7 +58,7 @@ impl From<ports::Mailbox> for Mailbox {
 #[derive(Deserialize, JsonSchema)]
 pub struct Address {
     /// As it is written, without a name.
-    #[schemars(length(min = 6, max = MAX_ADDRESS_BYTES), extend("format" = "email"))]
+    #[schemars(length(min = 5, max = MAX_ADDRESS_BYTES), extend("format" = "email"))]
     address: String,
 }
 
