@@ -35,6 +35,11 @@ pub struct Args {
     rest: Vec<String>,
 }
 
+/// Whether a filter means tests that talk to the server with clients of others.
+fn needs_clients(filter: &str) -> bool {
+    ["socketio", "rest"].iter().any(|of| filter.contains(of))
+}
+
 /// Runs the workspace's tests with the profile that built this binary.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
@@ -43,7 +48,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let redis = setup::ensure_server(global.redis_server.as_deref(), global.yes)?;
     eprintln!("tests run on {} ({})", redis.path.display(), redis.version);
-    if args.filter.as_deref().is_none_or(|filter| filter.contains("socketio"))
+    if args.filter.as_deref().is_none_or(needs_clients)
         && let Err(error) = setup::ensure_clients(global.yes)
     {
         // The others are run all the same; those that need them fail, and say so.
