@@ -270,6 +270,7 @@ impl Session {
         self.show.note(&text, &json!({ "t": "lost" }))?;
         let (mut wait, mut last) = (BACKOFF_FIRST, None);
         for _ in 0..self.tries {
+            // Between two tries, bounded by `--tries`.
             tokio::time::sleep(wait).await;
             wait = (2 * wait).min(BACKOFF_MAX);
             match self.reconnect().await {
