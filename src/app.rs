@@ -207,6 +207,7 @@ impl App {
             ),
             chat: live.chat((config, &redis), &archive, (history, announcer), vault, &events)?,
             requests,
+            people: live.people(&archive, &events),
             mail: Mail::new(archive.clone(), build_post(config)?, events.clone()),
             levels: Arc::new(levels),
             hub: live.hub,

@@ -72,6 +72,18 @@ const TABLE: &[(&str, [&str; 8])] = &[
         ["forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "forbidden", "ok", "bad_state"],
     ),
     ("rooms", ["rooms", "rooms", "rooms", "rooms", "rooms", "rooms", "rooms", "bad_state"]),
+    // Of somebody whom nobody blocks; who is blocked asks about the one who blocks them.
+    ("profile", ["profile", "profile", "profile", "profile", "profile", "profile", "not_found", "bad_state"]),
+    (
+        "set_profile",
+        ["profile", "profile", "profile", "profile", "profile", "profile", "profile", "bad_state"],
+    ),
+    ("friend", ["friends", "friends", "friends", "friends", "friends", "friends", "forbidden", "bad_state"]),
+    ("friends", ["friends", "friends", "friends", "friends", "friends", "friends", "friends", "bad_state"]),
+    (
+        "leaders",
+        ["leaders", "leaders", "leaders", "leaders", "forbidden", "forbidden", "forbidden", "bad_state"],
+    ),
     ("block", ["blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "bad_state"]),
     ("blocks", ["blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "blocks", "bad_state"]),
     ("typing", ["ok", "ok", "ok", "ok", "forbidden", "forbidden", "forbidden", "bad_state"]),
@@ -92,6 +104,7 @@ const ROUTES: &[(&str, &str, [u16; 3])] = &[
     ("PUT", "/v1/email", [401, 401, 415]),
     ("POST", "/v1/email/code", [401, 401, 415]),
     ("DELETE", "/v1/email", [401, 401, 204]),
+    ("GET", "/v1/profile", [401, 401, 200]),
     // Of a room that there is not.
     ("GET", "/v1/rooms/{room}", [401, 401, 404]),
     ("GET", "/v1/rooms/{room}/messages/{msg}", [401, 401, 404]),
@@ -189,6 +202,12 @@ impl Scene {
             "settings" => json!({ "t": t, "room": room, "name": "Coffee" }),
             "direct" if who == BLOCKED => json!({ "t": t, "user": self.direct.1 }),
             "direct" => json!({ "t": t, "user": self.strangers[nth] }),
+            "profile" if who == BLOCKED => json!({ "t": t, "user": self.direct.1 }),
+            "profile" => json!({ "t": t, "user": self.strangers[nth] }),
+            "set_profile" => json!({ "t": t, "status": "busy" }),
+            "friend" if who == BLOCKED => json!({ "t": t, "user": self.direct.1, "act": "request" }),
+            "friend" => json!({ "t": t, "user": self.strangers[nth], "act": "request" }),
+            "friends" => json!({ "t": t }),
             "block" => json!({ "t": t, "user": self.strangers[nth], "on": true }),
             "send" => json!({ "t": t, "room": room, "cid": cid, "body": "hi" }),
             "edit" => json!({ "t": t, "room": room, "cid": cid, "msg": msg, "body": "other" }),
@@ -281,14 +300,17 @@ fn every_route_has_its_row() {
     assert!(routes.len() > 40, "{routes:?}");
     // Those by which the requests of the table are said are asked there, by everybody.
     let room = RoomId::new().to_string();
-    let sample = |t: &str, on: bool, ban: bool| {
+    let sample = |t: &str, on: bool, act: &str| {
         rest::call(
-            &json!({ "t": t, "room": room, "user": room, "msg": room, "emoji": "x", "on": on, "ban": ban }),
+            &json!({ "t": t, "room": room, "user": room, "msg": room, "emoji": "x", "on": on, "ban": on, "act": act }),
         )
     };
     let requests = TABLE.iter().filter(|(t, _)| is_everywhere(t));
     let of_table: BTreeSet<(String, String)> = requests
-        .flat_map(|(t, _)| [sample(t, true, true), sample(t, false, false)])
+        .flat_map(|(t, _)| {
+            [(true, "request"), (false, "decline"), (true, "accept"), (false, "remove")]
+                .map(|(on, act)| sample(t, on, act))
+        })
         .map(|call| (call.method.to_owned(), call.route.to_owned()))
         .collect();
     let of_routes = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()));

@@ -36,6 +36,7 @@ mod operator;
 mod order;
 mod origins;
 mod peer;
+mod people;
 mod play;
 mod presence;
 mod protocol;

@@ -22,7 +22,7 @@ async fn next_presence(client: &mut WsClient, within: Duration) -> Option<(RoomI
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match client.next_event(left).await {
-            Ok(ServerFrame::Presence { room, user, online }) => return Some((room, user, online)),
+            Ok(ServerFrame::Presence { room, user, online, .. }) => return Some((room, user, online)),
             Ok(_) => {}
             Err(ClientError::Timeout(_)) => return None,
             Err(error) => panic!("{error}"),

@@ -161,11 +161,37 @@ async fn what_is_about_rooms(ada: &mut Recorder, bob: &mut Recorder, room: &Valu
     }
     let first = bob.ask(json!({ "t": "rooms", "limit": 1 })).await;
     bob.ask(json!({ "t": "rooms", "start_after": first["next"] })).await;
+    what_is_about_people(ada, bob, room, stranger).await;
     bob.ask(json!({ "t": "block", "user": strangers, "on": true })).await;
     bob.ask(json!({ "t": "blocks" })).await;
     let ended = ada.ask(json!({ "t": "end", "room": direct })).await;
     assert_eq!(ended["t"], "ok", "{ended}");
     bob.until(|frame| frame["t"] == "left" && frame["room"] == direct).await;
+}
+
+/// Profiles, friends, and who writes most.
+async fn what_is_about_people(ada: &mut Recorder, bob: &mut Recorder, room: &Value, stranger: &mut Recorder) {
+    let ids = [&bob.heard[0]["user"], &stranger.heard[0]["user"]].map(Value::clone);
+    let [bobs, strangers] = &ids;
+    bob.ask(json!({ "t": "set_profile", "about": "tea", "status": "busy", "status_text": "brewing" })).await;
+    ada.until(|frame| frame["t"] == "presence" && frame["status"] == "busy").await;
+    let who = ada.ask(json!({ "t": "who", "room": room })).await;
+    assert_eq!(who["statuses"][0]["status_text"], "brewing", "{who}");
+    ada.ask(json!({ "t": "profile" })).await;
+    for act in ["request", "remove", "request"] {
+        ada.ask(json!({ "t": "friend", "user": bobs, "act": act })).await;
+        bob.type_of_event("friend").await;
+    }
+    bob.ask(json!({ "t": "friend", "user": ada.heard[0]["user"], "act": "accept" })).await;
+    assert_eq!(ada.type_of_event("friend").await["state"], "friend");
+    ada.ask(json!({ "t": "friend", "user": strangers, "act": "request" })).await;
+    ada.ask(json!({ "t": "friends" })).await;
+    let shown = ada.ask(json!({ "t": "profile", "user": bobs })).await;
+    assert_eq!(shown["profile"]["friend"], "friend", "{shown}");
+    bob.ask(json!({ "t": "leaders", "room": room })).await;
+    let leaders = bob.ask(json!({ "t": "leaders", "room": room, "days": 30, "limit": 3 })).await;
+    assert_eq!(leaders["leaders"][0]["place"], 1, "{leaders}");
+    bob.ask(json!({ "t": "set_profile", "status": "available", "status_text": "" })).await;
 }
 
 /// Two people use everything that there is: every frame of both sides, as text.

@@ -103,9 +103,8 @@ fn room_of(line: &str) -> String {
     line.rsplit(' ').next().unwrap().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_people_talk_through_pipes() {
-    let stack = shared(Topology::Single).await;
+async fn two_people_talk_through_pipes(topology: Topology) {
+    let stack = shared(topology).await;
     let (ada, bob, tea) = (name("ada"), name("bob"), name("Tea"));
     let mut one = Talker::start(&stack.http_url(0), &ada, &["--register"]);
     one.reads("/create NAME").await;
@@ -144,6 +143,52 @@ async fn two_people_talk_through_pipes() {
     assert_eq!(two.ends().await, (Some(0), String::new()));
     assert_eq!(one.ends().await, (Some(0), String::new()));
 }
+
+async fn people_say_how_they_are_and_become_friends(topology: Topology) {
+    let stack = shared(topology).await;
+    let (ada, bob, tea) = (name("ada"), name("bob"), name("Tea"));
+    let mut one = Talker::start(&stack.http_url(0), &ada, &["--register"]);
+    one.types(&format!("/create {tea}")).await;
+    let room = room_of(&one.reads("others join").await);
+    let mut two = Talker::start(&stack.http_url(1), &bob, &["--register", &room]);
+    two.reads("you talk in").await;
+    two.types("/status busy in a meeting").await;
+    two.reads("status busy: in a meeting").await;
+    one.reads(&format!("{bob} is busy: in a meeting")).await;
+    two.types("/status invisible").await;
+    one.reads(&format!("{bob} is offline")).await;
+    one.types(&format!("/profile {bob}")).await;
+    one.reads("status offline").await;
+    one.types(&format!("/friend request {bob}")).await;
+    one.reads("was asked by you").await;
+    two.reads(&format!("{ada} asks to be your friend: /friend")).await;
+    two.types(&format!("/friend accept {ada}")).await;
+    two.reads(&format!("{ada}, your friend, available")).await;
+    one.reads(&format!("{bob} is your friend now")).await;
+    one.types("/friends").await;
+    one.reads(&format!("{bob}, your friend")).await;
+    one.types("/about Likes tea").await;
+    one.reads("about  Likes tea").await;
+    two.types(&format!("/friend remove {ada}")).await;
+    two.reads("you have no friends here").await;
+    one.reads(&format!("{bob} is not your friend any more")).await;
+    two.types("hello there").await;
+    one.reads(&format!("{bob}: hello there")).await;
+    // What was said is counted when it is archived: asked for until it is.
+    let counted = async {
+        loop {
+            two.types("/leaders 1").await;
+            if two.reads(" ").await.contains(&format!("1. {bob}, 1 text")) {
+                return;
+            }
+        }
+    };
+    timeout(SOON, counted).await.expect("counted");
+    assert_eq!(two.ends().await, (Some(0), String::new()));
+    assert_eq!(one.ends().await, (Some(0), String::new()));
+}
+
+crate::on_both!(two_people_talk_through_pipes, people_say_how_they_are_and_become_friends);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_talks_in_a_room_by_its_name_and_hears_what_was_refused() {

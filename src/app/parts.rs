@@ -23,6 +23,7 @@ use crate::{
         limits::{Limited, Limits, Requests},
         notices::Notices,
         pace::Pace,
+        people::People,
         ports::{Archive, Post},
         receipts::Receipts,
         typing::Typing,
@@ -111,6 +112,11 @@ impl Live {
             typing,
             hub,
         }
+    }
+
+    /// What users show of themselves, on this.
+    pub(super) fn people(&self, archive: &Arc<dyn Archive>, events: &Events) -> People {
+        People::new(archive.clone(), self.attendance.clone(), self.notices.clone(), events.clone())
     }
 
     /// What users do in rooms, on this.

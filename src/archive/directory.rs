@@ -1,11 +1,15 @@
 //! Rooms with their settings, direct chats, and who blocks whom.
 
 use async_trait::async_trait;
-use chatlab_kit::ids::{RoomId, UserId};
+use chatlab_kit::{
+    ids::{RoomId, UserId},
+    wire::Avatar,
+};
 use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 
 use super::{
     SqliteArchive,
+    profiles::part,
     rooms::changed,
     sqlite::{BULK_ROWS, failed, room_id, user_id},
 };
@@ -53,9 +57,12 @@ impl RoomRow {
             _ => None,
         };
         let RoomRow { id, kind, name, read_only, slow_s, invited, ends_ms, .. } = self;
+        let room = room_id(&id)?;
+        let kind = kind.parse::<RoomKind>().map_err(|error| ArchiveError::Corrupt(error.to_string()))?;
         Ok(RoomInfo {
-            room: room_id(&id)?,
-            kind: kind.parse::<RoomKind>().map_err(|error| ArchiveError::Corrupt(error.to_string()))?,
+            room,
+            kind,
+            avatar: (kind == RoomKind::Group).then(|| Avatar::of(&name, room.0.as_bytes())),
             name,
             read_only,
             slow_s: u32::try_from(slow_s).map_err(|_| wrong("pause", &slow_s.to_string()))?,
@@ -225,6 +232,7 @@ impl Directory for SqliteArchive {
         for statement in [
             "DELETE FROM members WHERE room_id = $1",
             "DELETE FROM bans WHERE room_id = $1",
+            "DELETE FROM room_activity WHERE room_id = $1",
             "DELETE FROM rooms WHERE id = $1",
         ] {
             let query = sqlx::query(statement).bind(room.to_string());
@@ -235,6 +243,7 @@ impl Directory for SqliteArchive {
 
     async fn block(&self, user: &UserId, whom: &UserId, most: u32) -> Result<bool, ArchiveError> {
         let mut transaction = self.write.begin().await.map_err(failed)?;
+        part(&mut transaction, user, whom).await?;
         let insert = sqlx::query(
             "INSERT INTO blocks (user_id, blocked_id, since_ms) VALUES ($1, $2, $3) \
              ON CONFLICT (user_id, blocked_id) DO NOTHING",

@@ -3,7 +3,7 @@
 //! A change and the message that it is about may be archived by different processes, in either order. So whenever one of the two comes,
 //! what is there by then of both is brought together, in the transaction that keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chatlab_kit::{
     ids::{MessageId, RoomId},
@@ -11,7 +11,10 @@ use chatlab_kit::{
 };
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::sqlite::{failed, user_id};
+use super::{
+    activity,
+    sqlite::{failed, user_id},
+};
 use crate::service::ports::ArchiveError;
 
 /// What [`MessageRow`] is selected by.
@@ -90,14 +93,17 @@ pub(super) async fn keep(
     transaction: &mut SqliteConnection,
     messages: &[Message],
 ) -> Result<(), ArchiveError> {
-    insert(messages).build().execute(&mut *transaction).await.map_err(failed)?;
+    let new: Vec<(String,)> =
+        insert(messages).build_query_as().fetch_all(&mut *transaction).await.map_err(failed)?;
+    let new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
+    activity::count(transaction, messages, &new).await?;
     for (about, changes) in changes_of(transaction, messages).await? {
         apply(transaction, &about, &changes).await?;
     }
     Ok(())
 }
 
-/// An insert that leaves what is there as it is.
+/// An insert that leaves what is there as it is, and gives the ids of what was not.
 fn insert(messages: &[Message]) -> QueryBuilder<Sqlite> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO messages \
@@ -119,7 +125,7 @@ fn insert(messages: &[Message]) -> QueryBuilder<Sqlite> {
             .push_bind(draft.forwarded_from.map(|author| author.to_string()))
             .push_bind(&draft.body);
     });
-    insert.push(" ON CONFLICT (id) DO NOTHING");
+    insert.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
     insert
 }
 

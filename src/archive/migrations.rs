@@ -7,7 +7,7 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-const FILES: [(i64, &str, &str); 10] = [
+const FILES: [(i64, &str, &str); 11] = [
     (1, "accounts and rooms", include_str!("migrations/0001_accounts_and_rooms.sql")),
     (2, "messages and audit", include_str!("migrations/0002_messages_and_audit.sql")),
     (3, "changed messages", include_str!("migrations/0003_changed_messages.sql")),
@@ -18,6 +18,7 @@ const FILES: [(i64, &str, &str); 10] = [
     (8, "search", include_str!("migrations/0008_search.sql")),
     (9, "addresses", include_str!("migrations/0009_addresses.sql")),
     (10, "mailboxes", include_str!("migrations/0010_mailboxes.sql")),
+    (11, "people", include_str!("migrations/0011_people.sql")),
 ];
 
 /// All of them, in order.

@@ -2,6 +2,7 @@
 //!
 //! The text of every statement (`$1`, TEXT ids, BIGINT milliseconds) also runs on PostgreSQL, but for those about the index of words.
 
+mod activity;
 mod addresses;
 mod directory;
 mod find;
@@ -9,6 +10,7 @@ mod mail;
 mod marks;
 mod messages;
 mod migrations;
+mod profiles;
 mod registry;
 mod rooms;
 mod sqlite;

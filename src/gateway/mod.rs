@@ -39,7 +39,7 @@ use tracing::Instrument;
 
 use crate::service::{
     ServiceError, accounts::Accounts, addresses::Addresses, attendance::Attendance, chat::Chat, hub::Hub,
-    levels::Levels, limits::Requests, mail::Mail, receipts::Receipts, typing::Typing,
+    levels::Levels, limits::Requests, mail::Mail, people::People, receipts::Receipts, typing::Typing,
 };
 use accept::Peer;
 use fault::{Fault, RequestId};
@@ -60,6 +60,8 @@ pub struct Gateway {
     pub mail: Mail,
     /// Rooms and messages.
     pub chat: Chat,
+    /// Profiles and friends.
+    pub people: People,
     /// How much a user may ask for over HTTP.
     pub requests: Requests,
     /// How safe what was sent is.

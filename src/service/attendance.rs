@@ -1,11 +1,11 @@
 //! Who is online, and telling the rooms of a user who came or went.
 //!
 //! The presence lab knows who is online; this module asks it at every connect and disconnect, keeps this instance alive in it, and
-//! reaps instances that died. A user who came online or went offline is told of in their rooms: put down here, newest state
+//! reaps instances that died. A user who came online, went offline or changed their status is told of in their rooms: put down here, newest state
 //! only, and worked off by one task at a bounded rate. A notice is a hint, at most once; `who` gives the state.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,15 +26,15 @@ use super::{
     events::{Event, Events, Topic},
     hub::room::Notice,
     lock,
-    ports::Archive,
+    ports::{Archive, StatusRecord},
     sparse::Sparse,
 };
+use pending::{News, Pending};
 use unsettled::{Intent, Unsettled};
 
+mod pending;
 mod unsettled;
 
-/// Users whose state waits to be told; one more is not told of, and counted.
-const MAX_WAITING: usize = 65_536;
 /// Users whose state is looked up together.
 const BATCH: usize = 64;
 /// The most rooms of one user that are told.
@@ -53,22 +53,13 @@ const DEPART_PAUSE: Duration = Duration::from_millis(100);
 /// How often the connections to Redis are looked at, to find a failover: at the most so often everything is written once more.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What has to be told, in the order in which it was first put down.
-#[derive(Default)]
-struct Waiting {
-    order: VecDeque<UserId>,
-    newest: HashMap<UserId, bool>,
-    /// The task has taken some out and is at it.
-    busy: bool,
-}
-
 /// Who is online, as this instance sees to it.
 pub struct Attendance {
     presence: Arc<dyn Presence>,
     archive: Arc<dyn Archive>,
     fanout: Arc<dyn Fanout>,
     refresh: Duration,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Pending>,
     wake: Notify,
     departures: TaskTracker,
     unsettled: Unsettled,
@@ -221,16 +212,20 @@ impl Attendance {
     fn put_down(&self, user: UserId, online: bool) {
         let topic = if online { Topic::UserOnline } else { Topic::UserOffline };
         self.events.tell(topic, Event::new(topic.name(), Some(user), None));
-        let mut waiting = lock(&self.waiting);
-        if waiting.newest.len() >= MAX_WAITING && !waiting.newest.contains_key(&user) {
+        self.put_down_news(user, News::transition(online));
+    }
+
+    /// A user has another status, or says something else beside it.
+    pub fn changed(&self, user: UserId) {
+        self.put_down_news(user, News::status());
+    }
+
+    fn put_down_news(&self, user: UserId, news: News) {
+        if lock(&self.waiting).put(user, news) {
+            self.wake.notify_one();
+        } else {
             metrics::counter!("chatlab_presence_untold_total").increment(1);
-            return;
         }
-        if waiting.newest.insert(user, online).is_none() {
-            waiting.order.push_back(user);
-        }
-        drop(waiting);
-        self.wake.notify_one();
     }
 
     /// Tells the rooms what was put down. Runs until it is dropped; one at a time.
@@ -238,7 +233,7 @@ impl Attendance {
         // When the notices so far would be through at the rate.
         let mut through = Instant::now();
         loop {
-            let batch = self.take_batch();
+            let batch = lock(&self.waiting).take(BATCH);
             if batch.is_empty() {
                 self.wake.notified().await;
                 continue;
@@ -260,28 +255,20 @@ impl Attendance {
         }
     }
 
-    fn take_batch(&self) -> Vec<(UserId, bool)> {
-        let mut waiting = lock(&self.waiting);
-        let count = waiting.order.len().min(BATCH);
-        let users: Vec<_> = waiting.order.drain(..count).collect();
-        waiting.busy = !users.is_empty();
-        users.into_iter().filter_map(|user| Some((user, waiting.newest.remove(&user)?))).collect()
-    }
-
     /// How many notices were sent.
-    async fn tell_batch(&self, batch: &[(UserId, bool)]) -> ServiceResult<usize> {
+    async fn tell_batch(&self, batch: &[(UserId, News)]) -> ServiceResult<usize> {
         let users: Vec<_> = batch.iter().map(|(user, _)| *user).collect();
         let now = self.presence.online(&users).await?;
+        let mut standings = self.standings(&users).await?;
         let mut notices = Vec::new();
-        for ((user, online), now) in batch.iter().zip(now) {
-            // Otherwise it has changed back, on this instance or another, and whoever saw that tells it.
-            if *online == now {
-                let notice = serde_json::to_vec(&Notice::Presence { user: *user, online: now })
-                    .map_err(ServiceError::internal)?;
-                let notice = Bytes::from(notice);
-                let rooms = self.archive.rooms_of(user, MAX_NOTICE_ROOMS).await?;
-                notices.extend(rooms.into_iter().map(|room| (room, notice.clone())));
-            }
+        for ((user, news), now) in batch.iter().zip(now) {
+            let StatusRecord { status, text } = standings.remove(user).unwrap_or_default();
+            let Some(online) = news.told(now, status.shown().is_some()) else { continue };
+            let (status, status_text) = if online { (status.shown(), text) } else { (None, String::new()) };
+            let notice = Notice::Presence { user: *user, online, status, status_text };
+            let notice = Bytes::from(serde_json::to_vec(&notice).map_err(ServiceError::internal)?);
+            let rooms = self.archive.rooms_of(user, MAX_NOTICE_ROOMS).await?;
+            notices.extend(rooms.into_iter().map(|room| (room, notice.clone())));
         }
         let sent = notices.len();
         let sending = stream::iter(notices)
@@ -314,6 +301,27 @@ impl Attendance {
         Ok(online)
     }
 
+    /// Those of `users` who are online and not invisible, in their order, with their statuses; the viewer sees themselves in any case.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn seen(
+        &self,
+        users: &[UserId],
+        viewer: Option<UserId>,
+    ) -> ServiceResult<Vec<(UserId, StatusRecord)>> {
+        let online = self.online(users).await?;
+        let mut standings = self.standings(&online).await?;
+        let standing = |user| (user, standings.remove(&user).unwrap_or_default());
+        let each = online.into_iter().map(standing);
+        Ok(each.filter(|(user, of)| of.status.shown().is_some() || Some(*user) == viewer).collect())
+    }
+
+    /// The statuses of those who are not simply available.
+    async fn standings(&self, users: &[UserId]) -> ServiceResult<HashMap<UserId, StatusRecord>> {
+        Ok(self.archive.statuses(users).await?.into_iter().collect())
+    }
+
     /// Waits, in bounds, until all who left are taken out and told of.
     pub async fn settle(&self, within: Duration) {
         self.departures.close();
@@ -330,8 +338,7 @@ impl Attendance {
     }
 
     fn is_telling(&self) -> bool {
-        let waiting = lock(&self.waiting);
-        waiting.busy || !waiting.newest.is_empty()
+        lock(&self.waiting).is_telling()
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`addresses`] | from where nobody may come in |
 //! | [`notices`] | what instances tell each other about users: ended log-ins, memberships by others |
 //! | [`chat`], [`rights`] | rooms and messages, members and blocks; what a role allows |
+//! | [`people`] | profiles, statuses, friends, badges |
 //! | [`pace`], [`expiry`] | slow mode; direct chats that have ended |
 //! | [`hub`] | live fan-out to the connections of this instance |
 //! | [`levels`], [`commits`] | how safe a message is before its sender is told; what the archive has committed |
@@ -34,6 +35,7 @@ pub mod mail;
 pub mod notices;
 pub mod pace;
 pub mod passwords;
+pub mod people;
 pub mod ports;
 pub mod receipts;
 pub mod rights;

@@ -1,9 +1,9 @@
 //! What instances tell each other about users, wherever those are connected: a log-in has ended, and its connections close on every
-//! instance; somebody was added to a room, and all their connections are told.
+//! instance; somebody was added to a room or has another friend, and all their connections are told.
 //!
 //! An instance tells the others on a channel of their own, which is as every room's: at most once, and whoever may have missed
 //! something is told that. Then every session with a connection here is asked for. What is missed all the same, the connections'
-//! own checks find (every second heartbeat). Who was added finds the room in the list of theirs.
+//! own checks find (every second heartbeat). Who was added finds the room in the list of theirs, and their friends in theirs.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use chatlab_kit::{
     ids::{RoomId, SessionId, UserId},
-    wire::ServerFrame,
+    wire::{FriendEntry, ServerFrame},
 };
 use chatlab_pubsub::{Fanout, FeedItem, Subscription};
 use chatlab_sessions::Sessions;
@@ -29,7 +29,7 @@ use super::{
         frame::{Frame, Mark},
     },
     lock,
-    ports::Archive,
+    ports::{Archive, ArchiveError},
 };
 
 /// No room has this id: they are made with the time in them.
@@ -60,6 +60,11 @@ enum Word {
     Added {
         added: UserId,
         room: RoomId,
+    },
+    /// Somebody is something else to a user than before.
+    Friend {
+        told: UserId,
+        friend: UserId,
     },
 }
 
@@ -95,6 +100,11 @@ impl Notices {
         self.tell(&Word::Added { added: user, room }).await;
     }
 
+    /// Tells a user, wherever they are connected, that another one is something else to them than before.
+    pub async fn friend(&self, told: UserId, friend: UserId) {
+        self.tell(&Word::Friend { told, friend }).await;
+    }
+
     async fn tell(&self, word: &Word) {
         let said = match serde_json::to_vec(word) {
             Ok(said) => Bytes::from(said),
@@ -116,6 +126,13 @@ impl Notices {
     fn welcome(&self, user: UserId, room: RoomId) {
         if self.hub.has_user(&user) {
             tokio::spawn(tell_added(self.archive.clone(), self.hub.clone(), user, room));
+        }
+    }
+
+    /// The same for who is something else to a user than before.
+    fn introduce(&self, told: UserId, friend: UserId) {
+        if self.hub.has_user(&told) {
+            tokio::spawn(tell_friend(self.archive.clone(), self.hub.clone(), told, friend));
         }
     }
 
@@ -153,6 +170,7 @@ impl Notices {
                     FeedItem::Payload(said) => match serde_json::from_slice(&said) {
                         Ok(Word::Ended(ended)) => self.close(&ended),
                         Ok(Word::Added { added, room }) => self.welcome(added, room),
+                        Ok(Word::Friend { told, friend }) => self.introduce(told, friend),
                         Err(error) => tracing::warn!(%error, "notices.bad_notice"),
                     },
                     FeedItem::Gap => self.ask_for_all().await,
@@ -197,6 +215,28 @@ async fn tell_added(archive: Arc<dyn Archive>, hub: Arc<Hub>, user: UserId, room
     match Frame::new(&ServerFrame::Added(info), Mark::None) {
         Ok(frame) => hub.tell_user(&user, &frame),
         Err(error) => tracing::error!(%room, %error, "notices.frame"),
+    }
+}
+
+async fn tell_friend(archive: Arc<dyn Archive>, hub: Arc<Hub>, told: UserId, friend: UserId) {
+    let found = async {
+        let state = archive.friend_state(&told, &friend).await?;
+        let profile = archive.profile(&friend).await?;
+        Ok::<_, ArchiveError>(profile.map(|of| FriendEntry {
+            user: friend,
+            name: of.name,
+            state,
+            status: None,
+        }))
+    };
+    let entry = match found.await {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return,
+        Err(error) => return tracing::warn!(%error, "notices.friend_not_found"),
+    };
+    match Frame::new(&ServerFrame::Friend(entry), Mark::None) {
+        Ok(frame) => hub.tell_user(&told, &frame),
+        Err(error) => tracing::error!(%error, "notices.frame"),
     }
 }
 

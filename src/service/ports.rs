@@ -3,6 +3,7 @@
 mod addresses;
 mod directory;
 mod mail;
+mod profiles;
 mod registry;
 
 use async_trait::async_trait;
@@ -15,6 +16,9 @@ pub use addresses::{AddressBook, AddressRange, RangeVerdict};
 pub use chatlab_kit::wire::{MemberEntry, Role, RoomInfo, RoomKind};
 pub use directory::{Directory, Finding, Found, RoomChange};
 pub use mail::{Confirmed, Letter, Mailbox, Mailboxes, Post, PostError, Proposal};
+pub use profiles::{
+    Befriended, FriendBounds, FriendRecord, ProfileChange, ProfileRecord, Profiles, Sent, StatusRecord,
+};
 pub use registry::{BanEntry, Registry, RoomEntry, UserEntry};
 
 /// Why the archive could not do it.
@@ -96,7 +100,7 @@ pub struct AuditRecord {
 
 /// The port: users, rooms and members, and what the event streams leave behind. Every method is one transaction.
 #[async_trait]
-pub trait Archive: AddressBook + Directory + Finding + Mailboxes + Registry {
+pub trait Archive: AddressBook + Directory + Finding + Mailboxes + Profiles + Registry {
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
     async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
 

@@ -25,7 +25,7 @@ struct Day {
 }
 
 /// What differs from telling to telling, or from interface to interface, and means nothing.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 13] = [
     "ts",
     "epoch",
     "head",
@@ -36,7 +36,8 @@ const LEFT_OUT: [&str; 12] = [
     "detail",
     "message",
     "title",
-    "status",
+    "avatar",
+    "since_ms",
     "type",
 ];
 
@@ -69,7 +70,9 @@ impl Day {
                     let number = *name == "id" && value.is_number();
                     // What users are called was made up for this telling.
                     let of_user = *name == "name" && fields.contains_key("user");
-                    !LEFT_OUT.contains(&name.as_str()) && !number && !of_user
+                    // The status of an error; and of friends, who are online by some interfaces only.
+                    let of_error = *name == "status" && (value.is_number() || fields.contains_key("state"));
+                    !LEFT_OUT.contains(&name.as_str()) && !number && !of_user && !of_error
                 });
                 Value::Object(
                     kept.map(|(name, value)| (name.clone(), self.told(value))).collect::<Map<_, _>>(),
@@ -106,10 +109,15 @@ impl Day {
             *next = true.into();
         }
         // By id, and ids differ from telling to telling where they are no times.
-        for list in ["rooms", "users", "online", "members"] {
+        for list in ["rooms", "users", "online", "members", "friends", "leaders"] {
             if let Some(list) = told.get_mut(list).and_then(Value::as_array_mut) {
                 list.sort_by_key(ToString::to_string);
             }
+        }
+        // Who is online depends on how one is there.
+        if request["t"] == "profile" && request["user"].is_string() && request["user"] != self.user(LISTENER)
+        {
+            told["profile"].as_object_mut().map(|profile| profile.remove("status"));
         }
         let request = self.told(&request);
         self.log.push(format!("user {who}: {request} → {told}"));
@@ -258,6 +266,60 @@ impl Day {
         self.asks(43, with(self, 43)).await;
     }
 
+    /// What they show of themselves, and who is whose friend.
+    async fn people(&mut self, room: &Value) {
+        // Badges are for what the archive has.
+        let tick =
+            json!({ "t": "send", "room": room, "cid": "tick", "body": "Eight o'clock", "level": "archived" });
+        self.asks(0, tick).await;
+        for (who, new) in [
+            (
+                5,
+                json!({ "status": "busy", "status_text": "in a meeting", "about": "Likes tea.\nAnd biscuits." }),
+            ),
+            (6, json!({ "status": "invisible" })),
+            (7, json!({ "status": "asleep" })),
+            (8, json!({ "status_text": "x".repeat(81) })),
+            (9, json!({ "about": "bell\u{7}" })),
+            (5, json!({ "status": "away" })),
+            (LISTENER, json!({ "status_text": "all ears" })),
+        ] {
+            let mut set = new;
+            set["t"] = "set_profile".into();
+            self.asks(who, set).await;
+        }
+        for who in [5, 6, 7] {
+            self.asks(who, json!({ "t": "profile" })).await;
+        }
+        self.asks(10, json!({ "t": "profile", "user": self.user(LISTENER) })).await;
+        // Who asks, whom, and what is to become of them.
+        for (who, whom, act) in [
+            (10, 11, "request"),
+            (10, 11, "request"),
+            (12, 11, "request"),
+            (13, 11, "request"),
+            (14, 11, "request"),
+            (11, 10, "accept"),
+            (11, 12, "decline"),
+            (11, 13, "request"),
+            (14, 11, "remove"),
+            (11, 14, "accept"),
+            (10, 11, "accept"),
+            (10, 12, "remove"),
+            (10, 10, "request"),
+        ] {
+            self.asks(who, json!({ "t": "friend", "user": self.user(whom), "act": act })).await;
+        }
+        self.all(10..15, &json!({ "t": "friends" })).await;
+        self.asks(13, json!({ "t": "friend", "user": self.user(11), "act": "remove" })).await;
+        self.asks(11, json!({ "t": "block", "user": self.user(10), "on": true })).await;
+        for (who, whom) in [(10, 11), (11, 10)] {
+            self.asks(who, json!({ "t": "friend", "user": self.user(whom), "act": "request" })).await;
+            self.asks(who, json!({ "t": "profile", "user": self.user(whom) })).await;
+        }
+        self.all(10..15, &json!({ "t": "friends" })).await;
+    }
+
     /// What is there when all have gone home.
     async fn night(&mut self, room: &Value, news: &Value, first: &Value) {
         // Stored in SQL after all that was said before: so all of it can be found.
@@ -265,6 +327,8 @@ impl Day {
             json!({ "t": "send", "room": room, "cid": "last", "body": "Good night", "level": "archived" });
         self.asks(0, last).await;
         self.listener.hears(|frame| frame["t"] == "message" && frame["body"] == "Good night").await;
+        self.all([0, 39, 45], &json!({ "t": "leaders", "room": room, "days": 2, "limit": 50 })).await;
+        self.all([0], &json!({ "t": "leaders", "room": room, "days": 31 })).await;
         for who in [0, 39, 45] {
             for t in ["pins", "members", "history"] {
                 self.asks(who, json!({ "t": t, "room": room })).await;
@@ -300,6 +364,7 @@ impl Day {
         let news = self.noon(&room, &first).await;
         self.afternoon(&room).await;
         self.evening().await;
+        self.people(&room).await;
         self.night(&room, &news, &first).await;
         self.log
     }

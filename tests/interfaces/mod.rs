@@ -51,6 +51,11 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("rooms", "chat:list", "rooms"),
     ("block", "user:block", "blocks"),
     ("blocks", "user:blocks", "blocks"),
+    ("profile", "user:profile", "profile"),
+    ("set_profile", "user:status", "profile"),
+    ("friend", "user:friend", "friends"),
+    ("friends", "user:friends", "friends"),
+    ("leaders", "chat:leaders", "leaders"),
     ("typing", "message:typing", "ok"),
 ];
 

@@ -86,6 +86,17 @@ fn route(frame: &Value) -> (&'static str, &'static str, Option<Value>) {
         "thread" => ("GET", "/v1/rooms/{room}/messages/{msg}/replies", None),
         "block" => (put_or_delete, BLOCK, None),
         "blocks" => ("GET", "/v1/blocks", None),
+        "profile" if frame.get("user").is_some() => ("GET", "/v1/users/{user}", None),
+        "profile" => ("GET", "/v1/profile", None),
+        "set_profile" => ("PATCH", "/v1/profile", body(&["about", "status", "status_text"])),
+        "friends" => ("GET", "/v1/friends", None),
+        "friend" => match frame["act"].as_str().unwrap() {
+            "request" => ("PUT", "/v1/friends/requests/{user}", None),
+            "decline" => ("DELETE", "/v1/friends/requests/{user}", None),
+            "accept" => ("PUT", "/v1/friends/{user}", None),
+            _ => ("DELETE", "/v1/friends/{user}", None),
+        },
+        "leaders" => ("GET", "/v1/rooms/{room}/leaders", None),
         other => panic!("{other}"),
     }
 }
@@ -100,7 +111,7 @@ pub fn call(frame: &Value) -> Call {
         }
     }
     if body.is_none() {
-        path += &query(frame, &["query", "before", "cursor", "start_after", "limit", "level"]);
+        path += &query(frame, &["query", "before", "cursor", "start_after", "limit", "level", "days"]);
     }
     let key = frame.get("cid").and_then(Value::as_str).map(str::to_owned);
     Call { method, route, path, body, key }
@@ -115,6 +126,11 @@ pub async fn ask(http: &HttpClient, token: Option<&str>, frame: &Value, t: &str)
     let response = http.request_with(method, &path, token, body, &headers).await.unwrap();
     let said =
         if response.body.is_empty() { json!({}) } else { serde_json::from_slice(&response.body).unwrap() };
-    let data = if response.status < 300 { said } else { json!({ "error": said }) };
+    let data = match response.status {
+        // The resource by itself; a frame has it beside its number.
+        ..300 if t == "profile" => json!({ "profile": said }),
+        ..300 => said,
+        _ => json!({ "error": said }),
+    };
     super::worded(data, t)
 }

@@ -4,6 +4,7 @@
 
 mod client;
 mod code;
+mod people;
 mod role;
 mod room;
 pub mod schema;
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{ClientFrame, MarkRoom};
 pub use code::ErrorCode;
+pub use people::{
+    Avatar, Badge, FriendAct, FriendEntry, FriendState, Leader, NoSuchWord, Profile, Status, StatusEntry,
+};
 pub use role::{NoRole, Role};
 pub use room::{DIRECT_MAX_S, NoRoomKind, RoomInfo, RoomKind, SLOW_S};
 pub use server::{MemberEntry, ResumeRoom, RoomMarks, ServerFrame};
@@ -38,6 +42,18 @@ pub const MAX_MARKS: usize = 100;
 pub const MAX_ROOMS_PAGE: usize = 100;
 /// The most users that one user blocks.
 pub const MAX_BLOCKS: usize = 500;
+/// The longest text about oneself, in characters.
+pub const MAX_ABOUT: usize = 280;
+/// The longest text beside a status, in characters.
+pub const MAX_STATUS_TEXT: usize = 80;
+/// The most friends of one user, with those whom they have asked.
+pub const MAX_FRIENDS: usize = 500;
+/// The most users who wait for one's answer to whether they become friends.
+pub const MAX_FRIEND_REQUESTS: usize = 100;
+/// The most places in one list of who writes most.
+pub const MAX_LEADERS: usize = 50;
+/// The most days that such a list is about.
+pub const MAX_LEADER_DAYS: u32 = 30;
 /// The longest query of `search`, in bytes of UTF-8.
 pub const MAX_QUERY_BYTES: usize = 200;
 /// The most sends of one connection that wait for a level above `memory`; one more is refused before it is stored.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
     message::{Epoch, Message, Position, Seq},
-    wire::{AckLevel, ErrorCode, SUBPROTOCOL},
+    wire::{AckLevel, ErrorCode, SUBPROTOCOL, StatusEntry},
 };
 
 use super::MAX_QUEUED_EVENTS;
@@ -127,8 +127,10 @@ impl Default for Upgrade {
 /// The answer to a `who`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
-    /// The members of the page that have a connection.
+    /// The members of the page that have a connection and are not invisible.
     pub online: Vec<UserId>,
+    /// Of those, who is not simply available.
+    pub statuses: Vec<StatusEntry>,
     /// Where the next page goes on from; none at the end.
     pub next: Option<UserId>,
 }

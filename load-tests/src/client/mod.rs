@@ -30,10 +30,12 @@ use tokio_tungstenite::{
 };
 
 mod answers;
+mod people;
 mod requests;
 mod rooms;
 
 pub use answers::{Ack, ClientError, Joined, Page, Result, Upgrade, Welcome, Who};
+pub use people::NewProfile;
 pub use rooms::NewSettings;
 
 /// The most events that wait to be taken; one more is [`ClientError::QueueFull`].
@@ -416,6 +418,9 @@ fn reply_id(frame: &ServerFrame) -> Option<RequestId> {
         | ServerFrame::Found { id, .. }
         | ServerFrame::Rooms { id, .. }
         | ServerFrame::Blocks { id, .. }
+        | ServerFrame::Profile { id, .. }
+        | ServerFrame::Friends { id, .. }
+        | ServerFrame::Leaders { id, .. }
         | ServerFrame::Members { id, .. }
         | ServerFrame::Who { id, .. } => Some(*id),
         ServerFrame::Error { id, .. } => *id,

@@ -250,7 +250,7 @@ impl WsClient {
     ) -> Result<Who> {
         let id = self.next_request();
         match self.request(id, &ClientFrame::Who { id, room, start_after, limit }, "who").await? {
-            ServerFrame::Who { online, next, .. } => Ok(Who { online, next }),
+            ServerFrame::Who { online, statuses, next, .. } => Ok(Who { online, statuses, next }),
             other => Err(unexpected("who", &other)),
         }
     }

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Epoch, MessageKind, Position},
-    wire::{AckLevel, ClientFrame, MarkRoom, Role, VERSION},
+    wire::{AckLevel, ClientFrame, FriendAct, MarkRoom, Role, Status, VERSION},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -78,6 +78,17 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::Rooms { id, start_after: Some(room), limit: Some(5) },
         ClientFrame::Block { id, user, on: true },
         ClientFrame::Blocks { id },
+        ClientFrame::Profile { id, user: Some(user) },
+        ClientFrame::Profile { id, user: None },
+        ClientFrame::SetProfile {
+            id,
+            about: Some("a\nb".into()),
+            status: Some(Status::Invisible),
+            status_text: Some("tea".into()),
+        },
+        ClientFrame::Friend { id, user, act: FriendAct::Request },
+        ClientFrame::Friends { id },
+        ClientFrame::Leaders { id, room, days: Some(7), limit: Some(5) },
         ClientFrame::Typing { id, room, on: true },
         ClientFrame::Leave { id, room },
     ];
@@ -120,8 +131,12 @@ pub(super) fn events() -> Vec<Value> {
         json!(["user:blocks", {}]),
         json!(["message:forward", { "room": ROOM, "cid": "c-6", "from": ROOM, "msg": ROOM }]),
         json!(["user:get-online", { "room": ROOM, "start_after": ROOM, "limit": 5 }]),
-        // What there is not, or not yet.
-        json!(["user:status", { "status": "away", "text": "tea" }]),
+        json!(["user:profile", { "user": ROOM }]),
+        json!(["user:status", { "status": "away", "status_text": "tea", "about": "a" }]),
+        json!(["user:friend", { "user": ROOM, "act": "accept" }]),
+        json!(["user:friends", {}]),
+        json!(["chat:leaders", { "room": ROOM, "days": 7, "limit": 5 }]),
+        // What there is not.
         json!(["message", ROOM, "hello there", 3, null, [1, 2]]),
     ]
 }
@@ -163,6 +178,11 @@ mod tests {
             ClientFrame::Rooms { .. } => "rooms",
             ClientFrame::Block { .. } => "block",
             ClientFrame::Blocks { .. } => "blocks",
+            ClientFrame::Profile { .. } => "profile",
+            ClientFrame::SetProfile { .. } => "set_profile",
+            ClientFrame::Friend { .. } => "friend",
+            ClientFrame::Friends { .. } => "friends",
+            ClientFrame::Leaders { .. } => "leaders",
             ClientFrame::Typing { .. } => "typing",
         }
     }
@@ -172,6 +192,6 @@ mod tests {
         let frames: Vec<ClientFrame> =
             client_frames().into_iter().map(|value| serde_json::from_value(value).unwrap()).collect();
         let names: BTreeSet<_> = frames.iter().map(name).collect();
-        assert_eq!(names.len(), 29, "{names:?}");
+        assert_eq!(names.len(), 34, "{names:?}");
     }
 }

@@ -176,7 +176,7 @@ impl Server {
                 vec![ServerFrame::Ok { id, room, head: None }]
             }
             ClientFrame::Who { id, room, .. } => {
-                vec![ServerFrame::Who { id, room, online: vec![], next: None }]
+                vec![ServerFrame::Who { id, room, online: vec![], statuses: vec![], next: None }]
             }
             ClientFrame::Send { id, room, cid, kind, body, reply_to, level } => {
                 let draft = Draft {

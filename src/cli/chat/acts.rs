@@ -63,6 +63,12 @@ impl Session {
                     .await?;
             }
             Command::About(seq, what) => self.about(seq, what, cid).await?,
+            Command::Leaders(days) => self.leaders(days).await?,
+            Command::Profile(named) => self.profile(&named).await?,
+            Command::Status(status, text) => self.status(status, text).await?,
+            Command::AboutOneself(about) => self.about_oneself(about).await?,
+            Command::Friends => self.friends().await?,
+            Command::Friend(act, named) => self.friend(act, &named).await?,
             Command::Leave => {
                 let here = self.here()?;
                 let name = self.room_name(here);

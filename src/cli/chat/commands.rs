@@ -1,6 +1,9 @@
 //! What a line means. `/` begins a command, `//` a text with a slash.
 
-use chatlab_kit::message::{MAX_PAGE, Seq};
+use chatlab_kit::{
+    message::{MAX_PAGE, Seq},
+    wire::{FriendAct, MAX_LEADER_DAYS, Status},
+};
 
 /// The messages of `/history` when nothing else is said.
 pub const HISTORY_LINES: u32 = 20;
@@ -11,7 +14,7 @@ const MISTYPED_MAX: usize = 2;
 type Known = (&'static str, &'static str, &'static str);
 
 /// Every command.
-pub const COMMANDS: [Known; 20] = [
+pub const COMMANDS: [Known; 26] = [
     ("help", "", "this list"),
     ("rooms", "", "the rooms that you are in"),
     ("join", "ROOM", "talk in a room: its name, if you are in it, or its id"),
@@ -29,6 +32,12 @@ pub const COMMANDS: [Known; 20] = [
     ("unpin", "N", "take the pin away"),
     ("pins", "", "the pinned messages"),
     ("search", "WORDS", "find messages with all of these words"),
+    ("leaders", "[DAYS]", "who has written most here lately"),
+    ("profile", "[USER]", "what somebody shows of themselves, or you"),
+    ("status", "WORD [TEXT]", "be available, busy, away or invisible"),
+    ("about", "[TEXT]", "say something about yourself"),
+    ("friends", "", "your friends, and who asks"),
+    ("friend", "ACT USER", "request, accept, decline or remove a friend"),
     ("leave", "", "end your membership of the room"),
     ("quit", "", "end; so do Ctrl-D and Ctrl-C"),
     ("/TEXT", "", "send a text that begins with a slash"),
@@ -63,6 +72,18 @@ pub enum Command {
     Pins,
     /// `/search`
     Search(String),
+    /// `/leaders`
+    Leaders(Option<u32>),
+    /// `/profile`
+    Profile(String),
+    /// `/status`
+    Status(Status, String),
+    /// `/about`
+    AboutOneself(String),
+    /// `/friends`
+    Friends,
+    /// `/friend`
+    Friend(FriendAct, String),
     /// `/leave`
     Leave,
     /// `/quit`
@@ -107,6 +128,12 @@ pub fn parse(line: &str) -> Result<Command, String> {
         "history" => history(rest),
         "pins" => Some(Command::Pins),
         "search" => text(rest).map(Command::Search),
+        "leaders" => leaders(rest),
+        "profile" => Some(Command::Profile(rest.to_owned())),
+        "status" => status(rest),
+        "about" => Some(Command::AboutOneself(rest.to_owned())),
+        "friends" => Some(Command::Friends),
+        "friend" => friend(rest),
         "leave" => Some(Command::Leave),
         "quit" => Some(Command::Quit),
         "reply" | "edit" | "delete" | "react" | "unreact" | "pin" | "unpin" => about(name, rest),
@@ -130,6 +157,31 @@ fn history(rest: &str) -> Option<Command> {
     (1..=MAX_PAGE as u32).contains(&lines).then_some(Command::History(lines))
 }
 
+fn leaders(rest: &str) -> Option<Command> {
+    if rest.is_empty() {
+        return Some(Command::Leaders(None));
+    }
+    let days = rest.parse().ok()?;
+    (1..=MAX_LEADER_DAYS).contains(&days).then_some(Command::Leaders(Some(days)))
+}
+
+fn status(rest: &str) -> Option<Command> {
+    let (word, text) = cut(rest);
+    Some(Command::Status(word.parse().ok()?, text.to_owned()))
+}
+
+fn friend(rest: &str) -> Option<Command> {
+    let (act, whom) = cut(rest);
+    let act = match act {
+        "request" => FriendAct::Request,
+        "accept" => FriendAct::Accept,
+        "decline" => FriendAct::Decline,
+        "remove" => FriendAct::Remove,
+        _ => return None,
+    };
+    Some(Command::Friend(act, text(whom)?))
+}
+
 fn about(name: &str, rest: &str) -> Option<Command> {
     let (number, rest) = cut(rest);
     let number = number.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(number);
@@ -147,7 +199,11 @@ fn about(name: &str, rest: &str) -> Option<Command> {
 fn usage(name: &str) -> String {
     let known = COMMANDS.iter().find(|(known, ..)| *known == name);
     let (arguments, what) = known.map_or(("", ""), |(_, arguments, what)| (*arguments, *what));
-    let bound = if name == "history" { format!(", 1 to {MAX_PAGE}") } else { String::new() };
+    let bound = match name {
+        "history" => format!(", 1 to {MAX_PAGE}"),
+        "leaders" => format!(", 1 to {MAX_LEADER_DAYS}"),
+        _ => String::new(),
+    };
     format!("/{name} {arguments}: {what}{bound}")
 }
 
@@ -210,6 +266,13 @@ mod tests {
             ("/unpin 7", Command::About(7, About::Pin(false))),
             ("/delete 7", Command::About(7, About::Delete)),
             ("/search two te", Command::Search("two te".into())),
+            ("/leaders", Command::Leaders(None)),
+            ("/leaders 30", Command::Leaders(Some(30))),
+            ("/profile", Command::Profile(String::new())),
+            ("/profile ada", Command::Profile("ada".into())),
+            ("/status busy in a meeting", Command::Status(Status::Busy, "in a meeting".into())),
+            ("/about", Command::AboutOneself(String::new())),
+            ("/friend accept ada", Command::Friend(FriendAct::Accept, "ada".into())),
             ("/quit", Command::Quit),
         ] {
             assert_eq!(parse(line), Ok(command), "{line}");
@@ -229,6 +292,10 @@ mod tests {
             ("/reply x hi", "/reply N TEXT"),
             ("/reply 7", "/reply N TEXT"),
             ("/history 999", "1 to 200"),
+            ("/leaders 31", "1 to 30"),
+            ("/status gone", "available, busy, away or invisible"),
+            ("/friend ada", "request, accept, decline or remove"),
+            ("/friend request", "/friend ACT USER"),
             ("/join", "/join ROOM"),
             ("/", "only /help"),
         ] {

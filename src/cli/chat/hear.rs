@@ -3,12 +3,13 @@
 use chatlab_kit::{
     ids::{RoomId, UserId},
     message::{Change, Message, MessageKind},
-    wire::{RoomInfo, ServerFrame},
+    wire::{FriendState, RoomInfo, ServerFrame, Status},
 };
 use serde_json::{Value, json};
 
 use super::{
     find::names_room,
+    people::in_words,
     session::{Session, Trouble, called},
     show::clean,
 };
@@ -34,6 +35,19 @@ impl Session {
                 let name = names_room(info, &self.names);
                 let text = format!("you are in {name} now: /join {} to talk there", info.room);
                 Ok(self.show.note(&text, &json!(event))?)
+            }
+            ServerFrame::Friend(entry) => {
+                let state = entry.state.map_or("is not your friend any more", |state| match state {
+                    FriendState::Friend => "is your friend now",
+                    other => in_words(other),
+                });
+                let answer = match entry.state {
+                    Some(FriendState::Asks) => {
+                        format!(": /friend accept {0}, /friend decline {0}", entry.name)
+                    }
+                    _ => String::new(),
+                };
+                Ok(self.show.note(&format!("{} {state}{answer}", entry.name), &json!(event))?)
             }
             ServerFrame::Resync { room, .. } => {
                 let text =
@@ -124,8 +138,14 @@ impl Session {
         let mut json = json!(event);
         json["name"] = name.clone().into();
         let text = match event {
-            ServerFrame::Presence { online: true, .. } => format!("{name} is online"),
-            ServerFrame::Presence { .. } => format!("{name} is offline"),
+            ServerFrame::Presence { online, status, status_text, .. } => {
+                let status = match status {
+                    Some(Status::Available) | None if *online => "online",
+                    status => status.map_or("offline", Status::as_str),
+                };
+                let said = if status_text.is_empty() { String::new() } else { format!(": {status_text}") };
+                format!("{name} is {status}{said}")
+            }
             ServerFrame::Role { role, .. } => format!("{name} is {} now", role.as_str()),
             _ => return Ok(self.show.json_only(&json)?),
         };

@@ -19,6 +19,7 @@ mod hear;
 pub mod input;
 pub mod login;
 pub mod names;
+mod people;
 pub mod session;
 pub mod show;
 

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{MessageKind, Position, Seq},
-    wire::{AckLevel, ClientFrame, MarkRoom, RequestId, Role},
+    wire::{AckLevel, ClientFrame, FriendAct, MarkRoom, RequestId, Role, Status},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -46,9 +46,11 @@ fn wrong(name: &str, value: &Value) -> Option<String> {
         "id" => check::<RequestId>(value),
         "v" => check::<u32>(value),
         "token" | "body" | "emoji" | "query" => check::<String>(value),
-        "name" => check::<Option<String>>(value),
+        "name" | "about" | "status_text" => check::<Option<String>>(value),
+        "status" => check::<Option<Status>>(value),
+        "act" => check::<FriendAct>(value),
         "read_only" | "invited" => check::<Option<bool>>(value),
-        "slow_s" | "for_s" | "limit" => check::<Option<u32>>(value),
+        "slow_s" | "for_s" | "limit" | "days" => check::<Option<u32>>(value),
         "cursor" => check::<Option<u64>>(value),
         "reply_to" => check::<Option<MessageId>>(value),
         "on" | "ban" => check::<bool>(value),

@@ -17,7 +17,7 @@ use crate::{
             Connection, WaitPlace,
             frame::{Frame, Mark},
         },
-        ports::RoomChange,
+        ports::{ProfileChange, RoomChange},
     },
 };
 
@@ -64,18 +64,23 @@ pub(super) async fn handle(
             let page = chat.rooms(connection.user, start_after, limit).await?;
             ServerFrame::Rooms { id, rooms: page.rooms, next: page.next }
         }
-        ClientFrame::Block { id, user, on } => {
-            ServerFrame::Blocks { id, users: chat.block(by, user, on).await? }
-        }
-        ClientFrame::Blocks { id } => ServerFrame::Blocks { id, users: chat.blocks(by).await? },
         ClientFrame::Who { id, room, start_after, limit } => {
             let who = chat.who(by, room, start_after, limit).await?;
-            ServerFrame::Who { id, room, online: who.online, next: who.next }
+            ServerFrame::Who { id, room, online: who.online, statuses: who.statuses, next: who.next }
         }
         ClientFrame::Members { id, room, start_after, limit } => {
             let roster = chat.roster(by, room, start_after, limit).await?;
             ServerFrame::Members { id, room, members: roster.members, next: roster.next }
         }
+        ClientFrame::Leaders { id, room, days, limit } => {
+            ServerFrame::Leaders { id, room, leaders: chat.leaders(by, room, (days, limit)).await? }
+        }
+        of @ (ClientFrame::Profile { .. }
+        | ClientFrame::SetProfile { .. }
+        | ClientFrame::Friend { .. }
+        | ClientFrame::Friends { .. }
+        | ClientFrame::Block { .. }
+        | ClientFrame::Blocks { .. }) => of_people(gateway, connection, of).await?,
         does => {
             let (id, room) = act(gateway, connection, does).await?;
             ServerFrame::Ok { id, room, head: None }
@@ -83,6 +88,35 @@ pub(super) async fn handle(
     };
     connection.outbox.push(Frame::new(&reply, Mark::None)?);
     Ok(())
+}
+
+/// Answers what is asked about users, whichever that is.
+async fn of_people(
+    gateway: &Gateway,
+    connection: &Connection,
+    frame: ClientFrame,
+) -> ServiceResult<ServerFrame> {
+    let (chat, people, by) = (&gateway.chat, &gateway.people, By::Live(connection));
+    Ok(match frame {
+        ClientFrame::Profile { id, user } => {
+            ServerFrame::Profile { id, profile: people.profile(connection.user, user).await? }
+        }
+        ClientFrame::SetProfile { id, about, status, status_text } => {
+            let change = ProfileChange { about, status, status_text };
+            ServerFrame::Profile { id, profile: people.set_profile(connection.user, change).await? }
+        }
+        ClientFrame::Friend { id, user, act } => {
+            ServerFrame::Friends { id, friends: people.friend(connection.user, user, act).await? }
+        }
+        ClientFrame::Friends { id } => {
+            ServerFrame::Friends { id, friends: people.friends(connection.user).await? }
+        }
+        ClientFrame::Block { id, user, on } => {
+            ServerFrame::Blocks { id, users: chat.block(by, user, on).await? }
+        }
+        ClientFrame::Blocks { id } => ServerFrame::Blocks { id, users: chat.blocks(by).await? },
+        other => return Err(ServiceError::internal(format!("`{}` is about no user", name_of(&other)))),
+    })
 }
 
 /// Does in a room what a frame asks for, of which there is nothing more to say than that it is done.
@@ -221,6 +255,11 @@ pub(super) fn name_of(frame: &ClientFrame) -> &'static str {
         ClientFrame::Rooms { .. } => "rooms",
         ClientFrame::Block { .. } => "block",
         ClientFrame::Blocks { .. } => "blocks",
+        ClientFrame::Profile { .. } => "profile",
+        ClientFrame::SetProfile { .. } => "set_profile",
+        ClientFrame::Friend { .. } => "friend",
+        ClientFrame::Friends { .. } => "friends",
+        ClientFrame::Leaders { .. } => "leaders",
         ClientFrame::Typing { .. } => "typing",
     }
 }
@@ -256,6 +295,11 @@ pub(super) fn id_of(frame: &ClientFrame) -> Option<RequestId> {
         | ClientFrame::Rooms { id, .. }
         | ClientFrame::Block { id, .. }
         | ClientFrame::Blocks { id }
+        | ClientFrame::Profile { id, .. }
+        | ClientFrame::SetProfile { id, .. }
+        | ClientFrame::Friend { id, .. }
+        | ClientFrame::Friends { id }
+        | ClientFrame::Leaders { id, .. }
         | ClientFrame::Typing { id, .. } => Some(*id),
     }
 }

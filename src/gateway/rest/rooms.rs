@@ -9,7 +9,10 @@ use axum::{
 };
 use chatlab_kit::{
     ids::{RoomId, UserId},
-    wire::{DIRECT_MAX_S, ErrorCode, MAX_ROOM_NAME, MAX_ROOMS_PAGE, MAX_WHO, MemberEntry, Role, RoomInfo},
+    wire::{
+        DIRECT_MAX_S, ErrorCode, MAX_ROOM_NAME, MAX_ROOMS_PAGE, MAX_WHO, MemberEntry, Role, RoomInfo,
+        StatusEntry,
+    },
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -184,6 +187,9 @@ pub struct Members {
 pub struct Online {
     /// By id.
     online: Vec<UserId>,
+    /// Of those, who is not simply `available`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    statuses: Vec<StatusEntry>,
     /// `start_after` for the next page of members; none after the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<UserId>,
@@ -272,7 +278,7 @@ async fn online(
 ) -> PageOf<Online> {
     let page = gateway.chat.who(me.by(), room, ask.start_after, ask.limit).await?;
     let link = next_link(&uri, "start_after", page.next.map(|next| next.to_string()));
-    Ok((link, Json(Online { online: page.online, next: page.next })))
+    Ok((link, Json(Online { online: page.online, statuses: page.statuses, next: page.next })))
 }
 
 async fn add(State(gateway): Served, me: Me, At((room, user)): At<(RoomId, UserId)>) -> Done {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The events that a client may send, and the native requests that they are.
-const EVENTS: [(&str, &str); 27] = [
+const EVENTS: [(&str, &str); 32] = [
     ("message", "send"),
     ("message:forward", "forward"),
     ("message:update", "edit"),
@@ -43,6 +43,11 @@ const EVENTS: [(&str, &str); 27] = [
     ("user:block", "block"),
     ("user:blocks", "blocks"),
     ("user:get-online", "who"),
+    ("user:profile", "profile"),
+    ("user:status", "set_profile"),
+    ("user:friend", "friend"),
+    ("user:friends", "friends"),
+    ("chat:leaders", "leaders"),
 ];
 
 /// A request that nobody waits for: its answer is not written.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Native frames that are told under another name.
-const EVENTS: [(&[u8], &str); 11] = [
+const EVENTS: [(&[u8], &str); 12] = [
     (b"message", "message"),
     (b"presence", "user:status"),
     (b"typing", "message:typing"),
@@ -24,14 +24,17 @@ const EVENTS: [(&[u8], &str); 11] = [
     (b"role", "chat:role"),
     (b"settings", "chat:settings"),
     (b"added", "chat:added"),
+    (b"friend", "user:friend"),
     (b"resync", "resync"),
     (b"left", "left"),
     (b"welcome", "welcome"),
     (b"error", "error"),
 ];
 /// Native frames that answer a request.
-const ANSWERS: [&[u8]; 11] =
-    [b"ok", b"ack", b"page", b"pins", b"marks", b"found", b"who", b"members", b"rooms", b"blocks", b"error"];
+const ANSWERS: [&[u8]; 14] = [
+    b"ok", b"ack", b"page", b"pins", b"marks", b"found", b"who", b"members", b"rooms", b"blocks", b"profile",
+    b"friends", b"leaders", b"error",
+];
 
 /// The words of Socket.IO.
 pub struct SocketIo;
@@ -138,7 +141,7 @@ mod tests {
     use chatlab_kit::{
         ids::{MessageId, RoomId, UserId},
         message::{Draft, Envelope, Epoch, Message, MessageKind, Position},
-        wire::Role,
+        wire::{FriendEntry, Role, Status},
     };
     use serde_json::Value;
 
@@ -249,8 +252,12 @@ mod tests {
     #[test]
     fn notices_have_names_of_their_own() {
         let (room, user) = (RoomId::new(), UserId::new());
+        let (status, status_text) = (Some(Status::Busy), "tea".into());
+        let presence = ServerFrame::Presence { room, user, online: true, status, status_text };
+        let friend = FriendEntry { user, name: "ada".into(), state: None, status: None };
         let cases = [
-            (ServerFrame::Presence { room, user, online: true }, "user:status"),
+            (ServerFrame::Friend(friend), "user:friend"),
+            (presence, "user:status"),
             (ServerFrame::Typing { room, user, on: true }, "message:typing"),
             (ServerFrame::Receipt { room, user, read: 2, delivered: 3 }, "message:read"),
             (ServerFrame::Role { room, user, role: Role::Admin }, "chat:role"),

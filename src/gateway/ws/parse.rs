@@ -12,10 +12,41 @@ use crate::{
 };
 
 /// Every type in `t`.
-const TYPES: [&str; 29] = [
-    "hello", "ping", "create", "join", "leave", "send", "forward", "edit", "delete", "pin", "react", "pins",
-    "mark", "history", "search", "thread", "who", "members", "role", "remove", "unban", "add", "settings",
-    "direct", "end", "rooms", "block", "blocks", "typing",
+const TYPES: [&str; 34] = [
+    "hello",
+    "ping",
+    "create",
+    "join",
+    "leave",
+    "send",
+    "forward",
+    "edit",
+    "delete",
+    "pin",
+    "react",
+    "pins",
+    "mark",
+    "history",
+    "search",
+    "thread",
+    "who",
+    "members",
+    "role",
+    "remove",
+    "unban",
+    "add",
+    "settings",
+    "direct",
+    "end",
+    "rooms",
+    "block",
+    "blocks",
+    "profile",
+    "set_profile",
+    "friend",
+    "friends",
+    "leaders",
+    "typing",
 ];
 
 /// Reads a frame. The fast way first; only a frame that fails is looked at twice.

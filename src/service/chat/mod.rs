@@ -5,6 +5,7 @@ mod announce;
 mod blocks;
 mod by;
 mod find;
+mod leaders;
 mod listen;
 mod marks;
 mod members;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use chatlab_history::History;
 use chatlab_kit::{
     ids::{RoomId, UserId},
-    wire::{ErrorCode, MAX_WHO},
+    wire::{ErrorCode, MAX_WHO, StatusEntry},
 };
 use chatlab_pubsub::Fanout;
 use tokio_util::task::TaskTracker;
@@ -33,7 +34,7 @@ use super::{
     hub::Hub,
     notices::Notices,
     pace::Pace,
-    ports::{Archive, Role, Standing},
+    ports::{Archive, Role, Standing, StatusRecord},
     receipts::Receipts,
     typing::Typing,
     vault::Vault,
@@ -59,8 +60,10 @@ pub struct Chat {
 /// A page of a room's members.
 #[derive(Debug)]
 pub struct Who {
-    /// Those of the page who are online.
+    /// Those of the page who are online and not invisible.
     pub online: Vec<UserId>,
+    /// Of those, who is not simply available.
+    pub statuses: Vec<StatusEntry>,
     /// `start_after` for the next page.
     pub next: Option<UserId>,
 }
@@ -127,12 +130,22 @@ impl Chat {
         self.must_be_member(by, room).await?;
         let members = self.archive.members(&room, start_after.as_ref(), limit).await?;
         let next = members.last().copied().filter(|_| members.len() >= limit as usize);
-        let mut online = self.attendance.online(&members).await?;
+        let mut online = self.attendance.seen(&members, by.actor()).await?;
         if let Some(user) = by.actor() {
-            let blockers = self.archive.blockers(&user, &online).await?;
-            online.retain(|user| !blockers.contains(user));
+            let there: Vec<UserId> = online.iter().map(|(user, _)| *user).collect();
+            let blockers = self.archive.blockers(&user, &there).await?;
+            online.retain(|(user, _)| !blockers.contains(user));
         }
-        Ok(Who { online, next })
+        let plain = StatusRecord::default();
+        let special = online.iter().filter(|(_, standing)| *standing != plain);
+        let entry = |(user, StatusRecord { status, text }): &(UserId, StatusRecord)| StatusEntry {
+            user: *user,
+            status: *status,
+            status_text: text.clone(),
+        };
+        let statuses = special.map(entry).collect();
+        let online = online.into_iter().map(|(user, _)| user).collect();
+        Ok(Who { online, statuses, next })
     }
 
     /// Whether somebody is in a room, or the operator, for whom there only has to be such a room.

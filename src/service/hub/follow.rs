@@ -318,7 +318,10 @@ impl Follower {
         let (frame, kind) = match serde_json::from_slice::<Notice>(payload) {
             Ok(Notice::Left(user)) => return self.left(user),
             Ok(Notice::Settings {}) => return self.settings(),
-            Ok(Notice::Presence { user, online }) => (presence_frame(room, user, online), Kind::Notice),
+            Ok(Notice::Presence { user, online, status, status_text }) => {
+                let presence = ServerFrame::Presence { room, user, online, status, status_text };
+                (Frame::new(&presence, Mark::Presence(room, user)), Kind::Notice)
+            }
             Ok(Notice::Typing { user, on }) => (typing_frame(room, user, on), Kind::Typing(user)),
             Ok(Notice::Role { user, role }) => {
                 (Frame::new(&ServerFrame::Role { room, user, role }, Mark::None), Kind::Notice)
@@ -367,10 +370,6 @@ impl Follower {
 pub(in super::super) fn backoff(attempt: u32) -> Duration {
     let full = BACKOFF_MIN.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(BACKOFF_MAX);
     full.mul_f64(rand::rng().random_range(0.5..1.0))
-}
-
-fn presence_frame(room: RoomId, user: UserId, online: bool) -> ServiceResult<Arc<Frame>> {
-    Frame::new(&ServerFrame::Presence { room, user, online }, Mark::Presence(room, user))
 }
 
 fn typing_frame(room: RoomId, user: UserId, on: bool) -> ServiceResult<Arc<Frame>> {

@@ -8,7 +8,7 @@ use std::sync::{
 use chatlab_kit::{
     ids::{RoomId, UserId},
     message::{Epoch, Position, Seq},
-    wire::Role,
+    wire::{Role, Status},
 };
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
@@ -29,12 +29,18 @@ use crate::service::{ServiceResult, lock};
 pub enum Notice {
     /// This user's membership ended.
     Left(UserId),
-    /// A member came online or went offline.
+    /// A member came online, went offline, or has another status.
     Presence {
         /// Who.
         user: UserId,
-        /// Whether they have a connection.
+        /// Whether they have a connection, and do not hide it.
         online: bool,
+        /// Their status, if so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+        /// What they say beside it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        status_text: String,
     },
     /// A member is writing, or no longer.
     Typing {

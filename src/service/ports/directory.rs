@@ -61,7 +61,7 @@ pub trait Directory: Send + Sync {
     /// Removes a room and all that was said there, in several transactions.
     async fn remove_room(&self, room: &RoomId) -> Result<(), ArchiveError>;
 
-    /// Blocks a user; false when `most` are blocked already. [`ArchiveError::Unknown`] when there is no such user.
+    /// Blocks a user, who is no friend any more; false when `most` are blocked already. [`ArchiveError::Unknown`] when there is no such user.
     async fn block(&self, user: &UserId, whom: &UserId, most: u32) -> Result<bool, ArchiveError>;
 
     /// Blocks a user no longer; false when they were not blocked.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AckLevel, DIRECT_MAX_S, MAX_MARKS, MAX_QUERY_BYTES, MAX_ROOM_NAME, MAX_ROOMS_PAGE, MAX_WHO, RequestId,
-    Role, VERSION,
+    AckLevel, DIRECT_MAX_S, FriendAct, MAX_ABOUT, MAX_LEADER_DAYS, MAX_LEADERS, MAX_MARKS, MAX_QUERY_BYTES,
+    MAX_ROOM_NAME, MAX_ROOMS_PAGE, MAX_STATUS_TEXT, MAX_WHO, RequestId, Role, Status, VERSION,
 };
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
@@ -361,6 +361,59 @@ pub enum ClientFrame {
     Blocks {
         /// Request number.
         id: RequestId,
+    },
+    /// Asks for what a user shows of themselves; answered by `profile`. Not of who blocks the one who asks.
+    Profile {
+        /// Request number.
+        id: RequestId,
+        /// Whose; one's own when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserId>,
+    },
+    /// Changes what one shows of oneself; answered by `profile`. The listeners of one's rooms are told of another status, by `presence`.
+    SetProfile {
+        /// Request number.
+        id: RequestId,
+        /// What one says about oneself; of control characters only line breaks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(max = MAX_ABOUT))]
+        about: Option<String>,
+        /// Whether one is to be had. Holds until it is changed, for all connections.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+        /// What one says beside it, without control characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(max = MAX_STATUS_TEXT))]
+        status_text: Option<String>,
+    },
+    /// Asks somebody to be a friend, answers who has asked, or ends it; answered by `friends`. The other is told, by `friend`.
+    Friend {
+        /// Request number.
+        id: RequestId,
+        /// Whom it is about. Not who blocks the one who asks, nor whom they block.
+        user: UserId,
+        /// What is to become of the two.
+        act: FriendAct,
+    },
+    /// Asks for one's friends, those whom one has asked and those who ask; answered by `friends`.
+    Friends {
+        /// Request number.
+        id: RequestId,
+    },
+    /// Asks who has sent the most texts to a room of one's own lately; answered by `leaders`. Of what the archive has, as for `search`.
+    Leaders {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// On how many days, today being the last of them, by UTC; 7 when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_LEADER_DAYS))]
+        days: Option<u32>,
+        /// How many; 10 when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = MAX_LEADERS))]
+        limit: Option<u32>,
     },
     /// Says that this user is writing, or no longer; answered by `ok`. Holds for 6 s, so say it again while it goes on.
     Typing {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MAX_ROOM_NAME;
+use super::{Avatar, MAX_ROOM_NAME};
 use crate::ids::{RoomId, UserId};
 
 /// The pauses of slow mode that there are, in seconds; 0 is none.
@@ -57,6 +57,9 @@ pub struct RoomInfo {
     /// Empty for a direct chat.
     #[schemars(length(max = MAX_ROOM_NAME))]
     pub name: String,
+    /// A picture; none for a direct chat, which looks as the other user does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Avatar>,
     /// Only moderators and higher write.
     pub read_only: bool,
     /// A member may write once in so many seconds; 0 without a pause. Moderators and higher are not held up.

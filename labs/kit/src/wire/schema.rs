@@ -132,17 +132,48 @@ mod tests {
         assert_eq!(
             types(&document, "ClientFrame"),
             [
-                "hello", "ping", "create", "join", "leave", "send", "forward", "edit", "delete", "pin",
-                "react", "pins", "mark", "history", "search", "thread", "who", "members", "role", "remove",
-                "unban", "add", "settings", "direct", "end", "rooms", "block", "blocks", "typing"
+                "hello",
+                "ping",
+                "create",
+                "join",
+                "leave",
+                "send",
+                "forward",
+                "edit",
+                "delete",
+                "pin",
+                "react",
+                "pins",
+                "mark",
+                "history",
+                "search",
+                "thread",
+                "who",
+                "members",
+                "role",
+                "remove",
+                "unban",
+                "add",
+                "settings",
+                "direct",
+                "end",
+                "rooms",
+                "block",
+                "blocks",
+                "profile",
+                "set_profile",
+                "friend",
+                "friends",
+                "leaders",
+                "typing"
             ]
         );
         assert_eq!(
             types(&document, "ServerFrame"),
             [
-                "welcome", "pong", "ok", "ack", "page", "pins", "found", "rooms", "blocks", "marks",
-                "message", "resync", "left", "presence", "typing", "receipt", "who", "members", "role",
-                "settings", "added", "error", "bye"
+                "welcome", "pong", "ok", "ack", "page", "pins", "found", "rooms", "blocks", "profile",
+                "friends", "leaders", "marks", "message", "resync", "left", "presence", "typing", "receipt",
+                "who", "members", "role", "settings", "added", "friend", "error", "bye"
             ]
         );
     }

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AckLevel, ErrorCode, MAX_BLOCKS, MAX_MARKS, MAX_ROOMS_PAGE, MAX_ROOMS_PER_CONN, MAX_WHO, RequestId, Role,
-    RoomInfo, VERSION,
+    AckLevel, ErrorCode, FriendEntry, Leader, MAX_BLOCKS, MAX_FRIEND_REQUESTS, MAX_FRIENDS, MAX_LEADERS,
+    MAX_MARKS, MAX_ROOMS_PAGE, MAX_ROOMS_PER_CONN, MAX_STATUS_TEXT, MAX_WHO, Profile, RequestId, Role,
+    RoomInfo, Status, StatusEntry, VERSION,
 };
 use crate::{
     ids::{ClientMsgId, MessageId, RoomId, SessionId, UserId},
@@ -125,6 +126,31 @@ pub enum ServerFrame {
         #[schemars(length(max = MAX_BLOCKS))]
         users: Vec<UserId>,
     },
+    /// Answers `profile` and `set_profile`.
+    Profile {
+        /// Request number.
+        id: RequestId,
+        /// As the one who asked sees them.
+        profile: Profile,
+    },
+    /// Answers `friend` and `friends`.
+    Friends {
+        /// Request number.
+        id: RequestId,
+        /// By id.
+        #[schemars(length(max = MAX_FRIENDS + MAX_FRIEND_REQUESTS))]
+        friends: Vec<FriendEntry>,
+    },
+    /// Answers `leaders`.
+    Leaders {
+        /// Request number.
+        id: RequestId,
+        /// Which room.
+        room: RoomId,
+        /// Who has sent most comes first.
+        #[schemars(length(max = MAX_LEADERS))]
+        leaders: Vec<Leader>,
+    },
     /// Answers `mark`.
     Marks {
         /// Request number.
@@ -149,15 +175,23 @@ pub enum ServerFrame {
         /// Who left.
         user: UserId,
     },
-    /// A member of a joined room came online (their first connection) or went offline (their last).
+    /// A member of a joined room came online (their first connection), went offline (their last), or changed their status; who turned invisible is
+    /// told of as who went offline.
     /// Beside the order of messages; of several that wait to be written, only the newest is.
     Presence {
         /// Which room.
         room: RoomId,
         /// Who.
         user: UserId,
-        /// Whether they have a connection.
+        /// Whether they have a connection, and do not hide it.
         online: bool,
+        /// Their status; none when they are not online.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+        /// What they say beside it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        #[schemars(length(max = MAX_STATUS_TEXT))]
+        status_text: String,
     },
     /// Another user of a joined room is writing, or no longer. Beside the order of messages, never stored; of several that
     /// wait to be written, only the newest is. Without news for 6 s they are not writing any more.
@@ -187,9 +221,13 @@ pub enum ServerFrame {
         id: RequestId,
         /// Which room.
         room: RoomId,
-        /// Of the members in this page, those with a connection, by id.
+        /// Of the members in this page, those with a connection who are not invisible, by id.
         #[schemars(length(max = MAX_WHO))]
         online: Vec<UserId>,
+        /// Of those, who is not simply `available`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = MAX_WHO))]
+        statuses: Vec<StatusEntry>,
         /// `start_after` for the next page; none at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<UserId>,
@@ -220,6 +258,9 @@ pub enum ServerFrame {
     Settings(RoomInfo),
     /// One is a member of a room by somebody else's doing, who added one or opened a direct chat. At most once: `rooms` has all.
     Added(RoomInfo),
+    /// Somebody is something else to one than before, by their doing: asks to be a friend, has accepted, or is none any more. At most once:
+    /// `friends` has all.
+    Friend(FriendEntry),
     /// A request could not be done, or a frame not understood.
     Error {
         /// Request number, where one could be read.
