@@ -88,6 +88,23 @@ async fn sends_go_on_while_the_archive_cannot_be_written(topology: Topology) {
     stack.stop().await.unwrap();
 }
 
+/// Every node of Redis is gone for a while, and nothing happens then or later: nobody is needed for the server to be ready again.
+async fn a_server_where_nothing_happens_is_ready_again_when_redis_is(topology: Topology) {
+    let stack = own(topology, 1).await;
+    until(&stack, "green", |health| health["status"] == "ok").await;
+    let nodes = stack.managed().nodes().len();
+    for node in 0..nodes {
+        stack.managed().kill_node(node).unwrap();
+    }
+    until(&stack, "red", |health| health["components"]["events"]["ok"] == false).await;
+    for node in 0..nodes {
+        stack.managed().restart_node(node).unwrap();
+    }
+    let green = until(&stack, "green", |health| health["status"] == "ok").await;
+    assert_eq!(green["components"]["events"]["ok"], true, "{green}");
+    stack.stop().await.unwrap();
+}
+
 /// What `chatlab events …` prints and how it ends.
 async fn events(stack: &Stack, args: &[&str]) -> (i32, String, String) {
     let mut command = tokio::process::Command::new(chatlab());
@@ -160,5 +177,6 @@ async fn without_a_redis_it_says_what_to_give() {
 crate::on_both!(
     older_pages_come_from_the_archive,
     sends_go_on_while_the_archive_cannot_be_written,
+    a_server_where_nothing_happens_is_ready_again_when_redis_is,
     topics_are_read_replayed_and_say_what_nobody_could_work,
 );

@@ -5,7 +5,7 @@ use chatlab_kit::{
     ids::{RoomId, UserId},
     wire::{FriendState, Status},
 };
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, Transaction};
 
 use super::{
     SqliteArchive, activity,
@@ -55,7 +55,7 @@ impl Profiles for SqliteArchive {
         user: &UserId,
         change: &ProfileChange,
     ) -> Result<Option<StatusRecord>, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = alone(self, [user]).await?;
         let before: Option<(String, String)> =
             sqlx::query_as("SELECT status, status_text FROM users WHERE id = $1")
                 .bind(user.to_string())
@@ -106,7 +106,7 @@ impl Profiles for SqliteArchive {
         answers: bool,
         bounds: FriendBounds,
     ) -> Result<Befriended, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = alone(self, [user, whom]).await?;
         if let Some(hindered) = hindrance(&mut transaction, user, whom).await? {
             return Ok(hindered);
         }
@@ -136,7 +136,7 @@ impl Profiles for SqliteArchive {
         whom: &UserId,
         states: &[FriendState],
     ) -> Result<bool, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = alone(self, [user, whom]).await?;
         let state = state_of(&mut transaction, user, whom).await?;
         if !state.is_some_and(|state| states.contains(&state)) {
             return Ok(false);
@@ -170,6 +170,22 @@ impl Profiles for SqliteArchive {
     async fn leaders(&self, room: &RoomId, since_day: i64, limit: u32) -> Result<Vec<Sent>, ArchiveError> {
         activity::leaders(self, room, since_day, limit).await
     }
+}
+
+/// A transaction that has users to itself: what it reads about them holds until it ends. By a write first, since one that has read something
+/// can't write any more once another process has written.
+async fn alone<const N: usize>(
+    archive: &SqliteArchive,
+    mut users: [&UserId; N],
+) -> Result<Transaction<'static, Sqlite>, ArchiveError> {
+    // In the same order by everybody, so that no two wait for each other.
+    users.sort_unstable();
+    let mut transaction = archive.write.begin().await.map_err(failed)?;
+    for user in users {
+        let take = sqlx::query("UPDATE users SET status = status WHERE id = $1").bind(user.to_string());
+        take.execute(&mut *transaction).await.map_err(failed)?;
+    }
+    Ok(transaction)
 }
 
 /// Why the one can't be asked by the other, if there is a reason.
@@ -350,6 +366,24 @@ mod tests {
             Befriended::Full,
             "and not accept"
         );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_processes_at_once_are_both_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, [ada, bob]) = with_users(folder.path()).await;
+        let other = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let work = async |archive: SqliteArchive, user: UserId, whom: UserId| {
+            for nth in 0..200 {
+                let change = ProfileChange { about: Some(format!("{nth}")), ..ProfileChange::default() };
+                archive.set_profile(&user, &change).await.unwrap().unwrap();
+                archive.befriend(&user, &whom, false, BOUNDS).await.unwrap();
+                archive.unfriend(&user, &whom, &FriendState::ALL).await.unwrap();
+            }
+        };
+        let (one, other) = (tokio::spawn(work(one, ada, bob)), tokio::spawn(work(other, bob, ada)));
+        one.await.unwrap();
+        other.await.unwrap();
     }
 
     #[tokio::test]

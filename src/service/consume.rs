@@ -178,6 +178,8 @@ impl Consumer {
                 self.finish(&batch).await;
             }
         }
+        // Also when there was nothing to be done: nobody may come to a server that calls itself not ready, and bring something.
+        self.status.works();
     }
 
     /// Until Redis answers.

@@ -3,7 +3,7 @@
 use chatlab_kit::{
     ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Epoch, MessageKind, Position},
-    wire::{AckLevel, ClientFrame, FriendAct, MarkRoom, Role, Status, VERSION},
+    wire::{AckLevel, ClientFrame, FriendAct, MarkRoom, RequestId, Role, Status, VERSION},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -78,6 +78,17 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::Rooms { id, start_after: Some(room), limit: Some(5) },
         ClientFrame::Block { id, user, on: true },
         ClientFrame::Blocks { id },
+        ClientFrame::Typing { id, room, on: true },
+        ClientFrame::Leave { id, room },
+    ];
+    let people = of_people(id, room, user);
+    let frames = frames.iter().chain(&people).chain(stored.iter().flatten());
+    frames.filter_map(|frame| serde_json::to_value(frame).ok()).collect()
+}
+
+/// Those about users.
+fn of_people(id: RequestId, room: RoomId, user: UserId) -> [ClientFrame; 6] {
+    [
         ClientFrame::Profile { id, user: Some(user) },
         ClientFrame::Profile { id, user: None },
         ClientFrame::SetProfile {
@@ -89,11 +100,7 @@ pub(super) fn client_frames() -> Vec<Value> {
         ClientFrame::Friend { id, user, act: FriendAct::Request },
         ClientFrame::Friends { id },
         ClientFrame::Leaders { id, room, days: Some(7), limit: Some(5) },
-        ClientFrame::Typing { id, room, on: true },
-        ClientFrame::Leave { id, room },
-    ];
-    let frames = frames.iter().chain(stored.iter().flatten());
-    frames.filter_map(|frame| serde_json::to_value(frame).ok()).collect()
+    ]
 }
 
 pub(super) fn hello() -> ClientFrame {
