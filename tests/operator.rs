@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use chatlab::{archive::SqliteArchive, harness::Stack, service::ports::Registry};
 use chatlab_kit::{
     ids::{RoomId, UserId},
+    message::MessageKind,
     servers::Topology,
     wire::{ErrorCode, Role, ServerFrame},
 };
@@ -156,6 +157,32 @@ async fn a_role_is_told_to_the_room_and_holds(topology: Topology) {
     assert_eq!((&raised["rooms"][0]["role"], &raised["sessions"]), (&json!("admin"), &Value::Null));
 }
 
+async fn a_room_is_told_something_by_nobody_in_it(topology: Topology) {
+    let stack = shared(topology).await;
+    let (mut clients, _, _, room) = room_of(stack, 2).await;
+    let text = "The server is back at noon.\nTea is on the house.";
+    let said = done(stack, &["rooms", "notify", &room.to_string(), text]).await;
+    for client in &mut clients {
+        let message = client.next_message(SOON).await.unwrap();
+        assert_eq!((message.seq, message.draft.kind), (said["seq"].as_u64().unwrap(), MessageKind::System));
+        assert_eq!((message.draft.from, message.draft.body.as_str()), (UserId(uuid::Uuid::nil()), text));
+    }
+    let page = clients[1].history(room, None, None).await.unwrap();
+    assert_eq!(page.messages.last().unwrap().draft.body, text);
+    // Nobody's text: it is not forwarded, edited or taken away.
+    let msg = said["msg"].as_str().unwrap().parse().unwrap();
+    assert_eq!(code(clients[0].edit(room, "e", msg, "other").await), ErrorCode::Invalid);
+    assert_eq!(code(clients[0].delete(room, "d", msg).await), ErrorCode::Invalid);
+    let (by, _) = audited(stack, "room.notified", said["msg"].as_str().unwrap()).await;
+    assert_eq!(by, None);
+    for (room, text, why) in [(room, "", "body: empty"), (RoomId::new(), "hi", "there is no such room")] {
+        refused(admin(stack, true, &["rooms", "notify", &room.to_string(), text]), why).await;
+    }
+    let users = clients.iter().map(user).collect::<Vec<_>>();
+    let direct = clients[0].direct(users[1], None).await.unwrap();
+    refused(admin(stack, true, &["rooms", "notify", &direct.to_string(), "hi"]), "direct").await;
+}
+
 async fn the_owner_stays_and_unknown_names_are_told(topology: Topology) {
     let stack = shared(topology).await;
     let (mut clients, users, _, room) = room_of(stack, 2).await;
@@ -266,6 +293,7 @@ async fn lists_go_on_page_by_page_and_fit_a_terminal(topology: Topology) {
 crate::on_both!(
     a_ban_cuts_off_on_another_process_until_it_ends,
     a_role_is_told_to_the_room_and_holds,
+    a_room_is_told_something_by_nobody_in_it,
     the_owner_stays_and_unknown_names_are_told,
     a_log_out_closes_every_live_socket,
     lists_go_on_page_by_page_and_fit_a_terminal,

@@ -41,16 +41,16 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Connects to Redis and opens the archive. What signs tokens has no part in this: none is made or read.
+    /// Connects to Redis and opens the archive. What signs tokens has no part in this: none is made or read. What is said is sealed by `vault`.
     ///
     /// # Errors
     /// When Redis or the database can't be reached, or a variant is not to be had.
-    pub async fn open(config: &ServerConfig) -> anyhow::Result<Self> {
+    pub async fn open(config: &ServerConfig, vault: Vault) -> anyhow::Result<Self> {
         // So that no file of a secret is made, which would be another one than that of the servers.
         let unused = uuid::Uuid::new_v4().simple().to_string();
         let config = &ServerConfig { jwt_secret: Some(unused), ..config.clone() };
         let Base { redis, archive, sessions, tokens } = Base::open(config).await?;
-        let (vault, archive): (_, Arc<dyn Archive>) = (Arc::new(Vault::default()), archive);
+        let (vault, archive): (_, Arc<dyn Archive>) = (Arc::new(vault), archive);
         let Delivery { history, fanout, announcer, subscriptions } = Delivery::build(config, &redis).await?;
         let presence = build_presence(config, &redis)?;
         let (limits, _) = build_limits(config, &redis)?;

@@ -92,6 +92,11 @@ impl Vault {
         !self.keys.is_empty()
     }
 
+    /// Whether a text is sealed as it is kept.
+    pub fn is_sealed(text: &str) -> bool {
+        text.starts_with(SEALED)
+    }
+
     /// Seals what a draft says, where that is a text.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::{
         ServiceError, ServiceResult,
         accounts::MAX_NAME,
         ports::{Archive, UserEntry},
+        vault::Vault,
     },
 };
 
@@ -32,6 +33,7 @@ Examples:
   chatlab admin rooms members ROOM --db /var/lib/chatlab/chatlab.db
   chatlab admin rooms role ROOM ada moderator
   chatlab admin rooms ban ROOM eve
+  chatlab admin rooms notify ROOM 'back in a minute'
   chatlab admin addresses deny 203.0.113.0/24 --note 'floods'
   chatlab admin addresses allow 203.0.113.7          this one all the same
 
@@ -106,14 +108,14 @@ impl Place {
     }
 
     /// What changes users and rooms. It is to be ended by [`ended`].
-    async fn operator(&self) -> anyhow::Result<Operator> {
+    async fn operator(&self, vault: Vault) -> anyhow::Result<Operator> {
         let redis = self.redis.clone().context(
             "which Redis does the server run on? Give --redis-url redis://HOST:PORT, \
              or --redis-nodes HOST:PORT,… --topology cluster",
         )?;
         let variants = self.variants.clone();
         let config = ServerConfig { variants, ..ServerConfig::new(redis, self.db.clone()) };
-        Operator::open(&config).await
+        Operator::open(&config, vault).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! `chatlab admin rooms`: rooms, their members with roles, and who is banned.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
 use chatlab_kit::{
     ids::{RoomId, UserId},
@@ -15,9 +17,11 @@ use super::{
 use crate::{
     app::Operator,
     archive::SqliteArchive,
+    config,
     service::{
         chat::By,
         ports::{Archive, BanEntry, MemberEntry, Registry, RoomEntry, UserEntry},
+        vault::Vault,
     },
 };
 
@@ -57,6 +61,16 @@ pub(super) enum Verb {
     Ban(Whom),
     /// End a ban
     Unban(Whom),
+    /// Tell a room something; all who are in it read it, as from the server
+    Notify {
+        /// The room's id
+        room: RoomId,
+        /// What to say
+        text: String,
+        /// The keys that the server encrypts texts with, if it does
+        #[arg(long, value_name = "FILE", env = "CHATLAB_MESSAGE_KEYS")]
+        message_keys: Option<PathBuf>,
+    },
 }
 
 /// Somebody in a room, or not in it.
@@ -91,6 +105,7 @@ pub(super) async fn run(verb: Verb, place: &Place) -> anyhow::Result<()> {
         Verb::Remove(whom) => change(place, whom, Deed::Remove).await,
         Verb::Ban(whom) => change(place, whom, Deed::Ban).await,
         Verb::Unban(whom) => change(place, whom, Deed::Unban).await,
+        Verb::Notify { room, text, message_keys } => notify(place, room, text, message_keys.as_deref()).await,
     }
 }
 
@@ -205,7 +220,7 @@ async fn bans(place: &Place, room: RoomId, page: PageOf<UserId>) -> anyhow::Resu
 
 async fn change(place: &Place, whom: Whom, deed: Deed) -> anyhow::Result<()> {
     let Whom { room, name } = whom;
-    let operator = place.operator().await.context("nothing is changed")?;
+    let operator = place.operator(Vault::default()).await.context("nothing is changed")?;
     let done = act(&operator, room, &name, deed).await;
     let user = ended(operator, done).await?;
     let (what, text) = match deed {
@@ -222,6 +237,19 @@ async fn change(place: &Place, whom: Whom, deed: Deed) -> anyhow::Result<()> {
         println!("{done}");
     } else {
         println!("{} {text} {room}", user.name);
+    }
+    Ok(())
+}
+
+async fn notify(place: &Place, room: RoomId, text: String, keys: Option<&Path>) -> anyhow::Result<()> {
+    let vault = config::vault(keys)?;
+    let operator = place.operator(vault).await.context("nothing is said")?;
+    let said = told(operator.chat.notify(By::Operator, room, text).await);
+    let said = ended(operator, said).await?;
+    if place.json {
+        println!("{}", json!({ "done": "notified", "room": room, "msg": said.id, "seq": said.seq }));
+    } else {
+        println!("{room} is told, by its message {}", said.seq);
     }
     Ok(())
 }

@@ -10,7 +10,10 @@ use super::{
     show::{self, Column, PageOf},
     told, user_of,
 };
-use crate::service::ports::{Registry, UserEntry};
+use crate::service::{
+    ports::{Registry, UserEntry},
+    vault::Vault,
+};
 
 /// The most rooms of one user that are shown.
 const MAX_ROOMS: u32 = 1_000;
@@ -87,7 +90,7 @@ async fn show(place: &Place, name: &str) -> anyhow::Result<()> {
 }
 
 async fn sessions(place: &Place, user: &UserEntry) -> anyhow::Result<Vec<Session>> {
-    let operator = place.operator().await?;
+    let operator = place.operator(Vault::default()).await?;
     let sessions = told(operator.accounts.sessions(&user.user).await);
     ended(operator, sessions).await
 }
@@ -135,7 +138,7 @@ fn print_sessions(sessions: Option<&[Session]>) {
 }
 
 async fn log_out(place: &Place, name: &str) -> anyhow::Result<()> {
-    let operator = place.operator().await.context("nothing is changed")?;
+    let operator = place.operator(Vault::default()).await.context("nothing is changed")?;
     let done = async {
         let user = user_of(&*operator.archive, name).await?;
         let ended = told(operator.accounts.log_out_by_operator(user.user).await)

@@ -4,19 +4,25 @@ use std::time::Instant;
 
 use chatlab_history::Appended;
 use chatlab_kit::{
-    ids::{ClientMsgId, MessageId, RoomId},
+    ids::{ClientMsgId, MessageId, RoomId, UserId},
     message::{Change, Draft, MAX_BODY_BYTES, Message, MessageKind},
     wire::ErrorCode,
 };
 use chatlab_pubsub::Fanout;
+use uuid::Uuid;
 
 use super::{By, Chat, alter::no_message};
 use crate::service::{
     ServiceError, ServiceResult,
+    events::{Event, Topic},
     hub::Rules,
     now_ms,
     rights::{self, Right},
+    vault::Vault,
 };
+
+/// Among so many of a room's newest messages one that is sealed tells that texts are.
+const SEALED_AMONG: usize = 50;
 
 impl Chat {
     /// Stores a message, which announces it to every listener.
@@ -75,6 +81,33 @@ impl Chat {
             body,
         };
         self.say(by, rules, draft).await
+    }
+
+    /// Tells a group something by the operator: a message of the kind `system`, from nobody. Neither its pace nor who writes there holds for it.
+    ///
+    /// # Errors
+    /// `forbidden` for users, and in a direct chat; `not_found`; `invalid` for the body; `bad_state` where texts are sealed, and here is no key.
+    pub async fn notify(&self, by: By<'_>, room: RoomId, body: String) -> ServiceResult<Appended> {
+        if by.actor().is_some() {
+            return Err(ServiceError::forbidden("only the operator does that"));
+        }
+        self.must_be_group(room).await?;
+        check_body(&body)?;
+        let newest = self.history.page(&room, None, SEALED_AMONG).await?;
+        if !self.vault.seals() && newest.iter().any(|message| Vault::is_sealed(&message.draft.body)) {
+            let why = "texts are encrypted here: give the keys of the server, or this one would not be";
+            return Err(ServiceError::new(ErrorCode::BadState, why));
+        }
+        let (id, from) = (MessageId::new(), UserId(Uuid::nil()));
+        let cid = id.to_string().parse().map_err(ServiceError::internal)?;
+        let (kind, about, reply_to, forwarded_from) = (MessageKind::System, None, None, None);
+        let mut draft = Draft { room, id, from, cid, kind, about, reply_to, forwarded_from, body };
+        self.vault.seal(&mut draft)?;
+        let appended = self.history.append(&draft).await?;
+        self.stored(&draft, &appended, Instant::now()).await;
+        let event = Event { detail: id.to_string(), ..Event::new("room.notified", None, Some(room)) };
+        self.events.tell(Topic::AuditLog, event);
+        Ok(appended)
     }
 
     /// A message of a room as it is now, also a deleted one.
