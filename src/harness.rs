@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use chatlab_kit::{
+    acl,
     prereq::ServerBinary,
     redis::{ClientKind, RedisConfig},
     servers::{Managed, ServerOptions, Topology},
@@ -31,6 +32,8 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a server process may take to drain when it is told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The user that the servers are at Redis, with no more rights than they need. Who looks at Redis beside them is the default user.
+const REDIS_USER: &str = "chatlab";
 /// The line of a server that is ready.
 const READY: &str = "listening on http://";
 
@@ -92,16 +95,19 @@ pub struct Stack {
     servers: Vec<Server>,
     options: StackOptions,
     jwt_secret: String,
+    redis_password: String,
     managed: Arc<Managed>,
 }
 
 impl Stack {
     /// Starts Redis, waits until it is ready, and starts the server processes one after the other.
-    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+    pub async fn start(mut options: StackOptions) -> anyhow::Result<Self> {
+        let redis_password = uuid::Uuid::new_v4().simple().to_string();
+        options.redis_options.extra.push(("user".to_owned(), acl::rule(REDIS_USER, &redis_password)));
         let managed = Managed::start_async(options.topology, &options.redis, &options.redis_options).await?;
         let managed = Arc::new(managed);
         let jwt_secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        let mut stack = Self { servers: Vec::new(), options, jwt_secret, managed };
+        let mut stack = Self { servers: Vec::new(), options, jwt_secret, redis_password, managed };
         for _ in 0..stack.options.servers {
             stack.add_server().await?;
         }
@@ -152,16 +158,31 @@ impl Stack {
             .args(["serve", "--log", &self.options.log])
             .args(["--topology", &self.options.topology.to_string()])
             .args(["--client", &self.options.client.to_string()])
-            .args(["--redis-nodes", &self.managed.addrs().join(",")])
+            .args(["--redis-nodes", &self.redis_nodes().join(",")])
             .arg("--db")
             .arg(self.db())
             .args(self.options.variants.choices().flat_map(|c| ["--variant".to_owned(), c.to_string()]))
             .env("CHATLAB_JWT_SECRET", &self.jwt_secret)
+            // What the labs' other variants do is not in the rule.
+            .envs(self.is_of_references().then_some(("CHATLAB_REDIS_USER", REDIS_USER)))
+            .envs(self.is_of_references().then_some(("CHATLAB_REDIS_PASSWORD", self.redis_password.as_str())))
+            .envs(self.options.redis_options.tls.as_ref().map(|tls| ("CHATLAB_REDIS_CA", tls.join("ca.crt"))))
+            .envs(self.options.redis_options.tls.as_ref().map(|_| ("CHATLAB_REDIS_TLS", "true")))
             // The pipe that nobody writes to: it closes when this process ends, however it ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
         command
+    }
+
+    /// Where the servers reach Redis.
+    fn redis_nodes(&self) -> Vec<String> {
+        if self.options.redis_options.tls.is_some() { self.managed.tls_addrs() } else { self.managed.addrs() }
+    }
+
+    /// Whether the servers run what a server runs by default.
+    fn is_of_references(&self) -> bool {
+        self.options.variants.choices().next().is_none()
     }
 
     /// Where the accounts are.

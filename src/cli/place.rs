@@ -1,15 +1,17 @@
 //! Options that say where Redis is.
 
+use std::{path::PathBuf, sync::Arc};
+
 use anyhow::Context;
 use chatlab_kit::{
-    redis::{ClientKind, RedisConfig},
+    redis::{ClientKind, RedisConfig, Tls},
     servers::Topology,
 };
 
 /// Where Redis is, and by which client library.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedisArgs {
-    /// One Redis node: `redis://[USER:PASSWORD@]HOST:PORT`
+    /// A Redis node, or one of a cluster: `redis://[USER:PASSWORD@]HOST:PORT`; `rediss://` for an encrypted connection
     #[arg(
         long,
         value_name = "URL",
@@ -21,6 +23,24 @@ pub struct RedisArgs {
     /// Redis nodes, `HOST:PORT,…`; of a cluster some are enough
     #[arg(long, global = true, value_name = "NODES", value_delimiter = ',', env = "CHATLAB_REDIS_NODES")]
     redis_nodes: Vec<String>,
+    /// The ACL user to be at Redis, if the URL names none; the default user when missing
+    #[arg(long, global = true, value_name = "NAME", env = "CHATLAB_REDIS_USER")]
+    redis_user: Option<String>,
+    /// The password there; better given by the environment, where others do not see it
+    #[arg(
+        long,
+        global = true,
+        value_name = "PASSWORD",
+        env = "CHATLAB_REDIS_PASSWORD",
+        hide_env_values = true
+    )]
+    redis_password: Option<String>,
+    /// Connect to the Redis nodes by TLS
+    #[arg(long, global = true, env = "CHATLAB_REDIS_TLS")]
+    redis_tls: bool,
+    /// Who has to have signed the certificates of Redis, a file in PEM; whom the system trusts when missing
+    #[arg(long, global = true, value_name = "FILE", env = "CHATLAB_REDIS_CA")]
+    redis_ca: Option<PathBuf>,
     /// What the Redis nodes are: `single` or `cluster`
     #[arg(long, global = true, default_value = "single", value_name = "TOPOLOGY")]
     pub topology: Topology,
@@ -40,14 +60,42 @@ impl RedisArgs {
             None if self.redis_nodes.is_empty() => return Ok(None),
             None => RedisConfig::new(self.topology, self.redis_nodes.clone()),
         };
+        let config = if config.password.is_none() {
+            config.with_credentials(self.redis_user.clone(), self.redis_password.clone())
+        } else {
+            config
+        };
+        let encrypted = self.redis_tls || config.tls.is_some();
+        anyhow::ensure!(
+            encrypted || self.redis_ca.is_none(),
+            "--redis-ca is for encrypted connections: --redis-tls, or a URL with rediss://"
+        );
+        let ca = self.redis_ca.as_ref().map(read_ca).transpose()?;
+        let config = config.with_tls(encrypted.then_some(Tls { ca }));
         Ok(Some(RedisConfig { topology: self.topology, ..config }.with_client(self.client)))
     }
 }
 
-/// `redis://[USER:PASSWORD@]HOST:PORT`; without encryption and database number, which a cluster has not.
+/// Certificates in PEM.
+fn read_ca(path: &PathBuf) -> anyhow::Result<Arc<[u8]>> {
+    let pem = std::fs::read(path).with_context(|| format!("--redis-ca {}", path.display()))?;
+    let begins = b"-----BEGIN CERTIFICATE-----";
+    anyhow::ensure!(
+        pem.windows(begins.len()).any(|part| part == begins),
+        "--redis-ca {}: holds no certificate in PEM",
+        path.display()
+    );
+    Ok(pem.into())
+}
+
+/// `redis://[USER:PASSWORD@]HOST:PORT`, or `rediss://`; without a database number, which a cluster has not.
 fn from_url(url: &str) -> anyhow::Result<RedisConfig> {
-    let wrong = || "--redis-url must be redis://[USER:PASSWORD@]HOST:PORT";
-    let rest = url.strip_prefix("redis://").with_context(wrong)?.trim_end_matches('/');
+    let wrong = || "--redis-url must be redis://[USER:PASSWORD@]HOST:PORT, or rediss://…";
+    let (tls, rest) = match url.strip_prefix("rediss://") {
+        Some(rest) => (Some(Tls::default()), rest),
+        None => (None, url.strip_prefix("redis://").with_context(wrong)?),
+    };
+    let rest = rest.trim_end_matches('/');
     anyhow::ensure!(!rest.contains('/'), wrong());
     let (credentials, address) = match rest.rsplit_once('@') {
         Some((credentials, address)) => (Some(credentials), address),
@@ -60,7 +108,7 @@ fn from_url(url: &str) -> anyhow::Result<RedisConfig> {
         }
         None => (None, None),
     };
-    Ok(RedisConfig::new(Topology::Single, vec![address]).with_credentials(username, password))
+    Ok(RedisConfig::new(Topology::Single, vec![address]).with_credentials(username, password).with_tls(tls))
 }
 
 #[cfg(test)]
@@ -73,7 +121,9 @@ mod tests {
         assert_eq!((config.nodes, config.username), (vec!["h:1234".to_owned()], Some("ada".to_owned())));
         assert_eq!(config.password.as_deref(), Some("secret"));
         assert_eq!(from_url("redis://h").unwrap().nodes, ["h:6379"]);
-        assert!(from_url("rediss://h").is_err());
+        assert!(from_url("redis://h").unwrap().tls.is_none());
+        assert!(from_url("rediss://h").unwrap().tls.is_some());
+        assert!(from_url("http://h").is_err());
         assert!(from_url("redis://h:1/0").is_err());
     }
 }

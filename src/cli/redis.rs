@@ -10,6 +10,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chatlab_kit::acl;
 use chatlab_kit::prereq::{ServerBinary, find_server, state_dir};
 use chatlab_kit::servers::process::{Identity, signal};
 use chatlab_kit::servers::{Managed, Node, NodeStatus, ServerOptions, Topology, inspect, poll};
@@ -30,7 +31,9 @@ const READY: &str = "ready";
     chatlab redis up                 one node, then: redis-cli -p PORT\n  \
     chatlab redis up --cluster       3 masters + 3 replicas\n  \
     chatlab redis status --json      what runs, for a script\n  \
-    chatlab redis down --all         end them and remove their data")]
+    chatlab redis down --all         end them and remove their data\n  \
+    CHATLAB_REDIS_PASSWORD=… chatlab redis acl >> users.acl\n  \
+                                     the user that a server should be")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -61,6 +64,15 @@ enum Command {
         /// Only the cluster
         #[arg(long)]
         cluster: bool,
+    },
+    /// Print the user that a server should be at Redis, with no more rights than it needs, as a line of an ACL file
+    Acl {
+        /// Its name
+        #[arg(long, default_value = "chatlab", value_name = "NAME")]
+        user: String,
+        /// Its password, of which only the hash is printed
+        #[arg(long, value_name = "PASSWORD", env = "CHATLAB_REDIS_PASSWORD", hide_env_values = true)]
+        password: String,
     },
     /// Own the servers (started by `up`)
     #[command(hide = true)]
@@ -93,6 +105,17 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Up { cluster, foreground } => up(topology(cluster), foreground, global).await,
         Command::Down { all: true, .. } => down(&Topology::ALL),
         Command::Down { cluster, .. } => down(&[topology(cluster)]),
+        Command::Acl { user, password } => {
+            anyhow::ensure!(!password.is_empty(), "--password: empty");
+            let named = !user.is_empty() && user.chars().all(|c| c.is_ascii_graphic());
+            anyhow::ensure!(named, "--user: a name without blanks");
+            let rule = acl::rule(&user, &password);
+            match global.json {
+                true => println!("{}", serde_json::json!({ "user": user, "rule": rule })),
+                false => println!("user {rule}"),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Status { cluster: true } => status(&[Topology::Cluster], global.json),
         Command::Status { cluster: false } => status(&Topology::ALL, global.json),
         Command::Supervise { topology, server } => {

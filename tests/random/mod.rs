@@ -140,6 +140,7 @@ async fn start(topology: Topology, faults: bool) -> Stack {
             persistence: true,
             cluster_node_timeout_ms: NODE_TIMEOUT_MS,
             extra: vec![("appendfsync".into(), "always".into())],
+            ..ServerOptions::default()
         };
         options.serve_args = vec!["--presence-lease-ms".into(), LEASE_MS.to_string()];
     }

@@ -29,7 +29,7 @@ pub fn print(seed: &str, world: &World, report: &Report, incidents: &[Incident],
 
 fn line(world: &World, report: &Report, incident: &Incident) -> String {
     let seconds = |from: Instant, to: Instant| (to - from).as_secs_f64();
-    let resyncs = report.resyncs.iter().filter(|when| (incident.began..incident.ended).contains(when));
+    let resyncs = report.resyncs.iter().filter(|when| (incident.began..incident.ended).contains(*when));
     let why = if incident.why.is_empty() { String::new() } else { format!(" ({})", incident.why.join(", ")) };
     let lost = match incident.fault {
         super::faults::Fault::KillMaster => {

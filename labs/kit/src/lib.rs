@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`ids`], [`message`], [`wire`] | the vocabulary: ids, messages, the frames of the WebSocket protocol |
 //! | [`keys`], [`slots`] | the one key table, partitions, hash slots |
+//! | [`acl`] | what the chat server may do at Redis |
 //! | [`redis`] | the `Redis` handle: redis-rs or fred, single node or cluster, traced or not |
 //! | [`subscribe`] | subscriptions that survive failover, on connections of their own |
 //! | [`lua`] | the script registry |
@@ -12,6 +13,7 @@
 //! | [`steps`] | console steps: typing, judging |
 //! | [`check`], [`lab`] | named checks, verdicts, and what a lab is |
 //! | [`growth`] | measured growth against a documented Big-O |
+pub mod acl;
 pub mod budget;
 pub mod check;
 pub mod error;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use ::redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::servers::Topology;
@@ -68,6 +71,21 @@ impl FromStr for ClientKind {
     }
 }
 
+/// How connections to Redis are encrypted. A server's certificate must be valid for the name, or the address, by which it is reached: on a
+/// cluster also for those that the nodes tell each other.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// Who has to have signed a server's certificate, in PEM; whom the system trusts when missing.
+    pub ca: Option<Arc<[u8]>>,
+}
+
+impl Tls {
+    /// In the words of redis-rs.
+    pub(super) fn certificates(&self) -> TlsCertificates {
+        TlsCertificates { client_tls: None, root_cert: self.ca.as_ref().map(|pem| pem.to_vec()) }
+    }
+}
+
 /// Where Redis is and how to reach it.
 #[derive(Clone)]
 pub struct RedisConfig {
@@ -81,6 +99,8 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// Never printed.
     pub password: Option<String>,
+    /// How connections are encrypted; none when they are not.
+    pub tls: Option<Tls>,
     /// Bound on one connection attempt, in milliseconds.
     pub connect_timeout_ms: u64,
     /// Bound on one reply, in milliseconds.
@@ -96,6 +116,7 @@ impl RedisConfig {
             client: ClientKind::RedisRs,
             username: None,
             password: None,
+            tls: None,
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
             response_timeout_ms: RESPONSE_TIMEOUT_MS,
         }
@@ -113,6 +134,13 @@ impl RedisConfig {
     pub fn with_credentials(mut self, username: Option<String>, password: Option<String>) -> Self {
         self.username = username;
         self.password = password;
+        self
+    }
+
+    /// The same over encrypted connections.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -166,11 +194,27 @@ impl RedisConfig {
         if let Some(password) = &self.password {
             settings = settings.set_password(password);
         }
-        let info = ConnectionAddr::Tcp(host.to_owned(), port)
+        let host = host.to_owned();
+        let addr = match self.tls {
+            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            None => ConnectionAddr::Tcp(host, port),
+        };
+        let info = addr
             .into_connection_info()?
             .set_tcp_settings(TcpSettings::default().set_nodelay(true))
             .set_redis_settings(settings);
         Ok(info)
+    }
+
+    /// A client for a connection that [`RedisConfig::connection_info`] describes, encrypted if it is to be.
+    ///
+    /// # Errors
+    /// When what is to be trusted can't be read.
+    pub fn client_of(&self, info: ConnectionInfo) -> LabResult<Client> {
+        Ok(match &self.tls {
+            Some(tls) => Client::build_with_tls(info, tls.certificates())?,
+            None => Client::open(info)?,
+        })
     }
 }
 
@@ -182,6 +226,7 @@ impl fmt::Debug for RedisConfig {
             .field("client", &self.client)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("tls", &self.tls.is_some())
             .field("connect_timeout_ms", &self.connect_timeout_ms)
             .field("response_timeout_ms", &self.response_timeout_ms)
             .finish()

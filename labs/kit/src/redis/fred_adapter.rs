@@ -7,16 +7,21 @@ use ::redis::{Arg, Cmd, Pipeline, RedisFuture, RedisResult, Value};
 use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, ClusterInterface, TransactionInterface};
-use fred::types::config::{ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig};
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConfig,
+    TlsConnector, TlsHostMapping,
+};
 use fred::types::{Builder, ClusterHash, CustomCommand, Value as FredValue};
 
-use super::config::{RedisConfig, split_address};
+use super::config::{RedisConfig, Tls, split_address};
 use super::fred_value::{of_error, of_frame, of_value};
 use super::route::{arg, key_of, upper};
 use super::{RECONNECT_MAX_DELAY_MS, RECONNECT_MIN_DELAY_MS};
 use crate::servers::Topology;
 use crate::slots::slot;
 use crate::{LabError, LabResult};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore};
 
 /// A command is sent once: what is not idempotent must not run twice behind the caller's back.
 const COMMAND_ATTEMPTS: u32 = 1;
@@ -42,7 +47,7 @@ impl FredConnection {
             .iter()
             .map(|node| split_address(node).map(|(host, port)| Server::new(host, port)))
             .collect::<LabResult<Vec<_>>>()?;
-        let client = builder(config, servers).build().map_err(|error| failed(&error))?;
+        let client = builder(config, servers)?.build().map_err(|error| failed(&error))?;
         client.init().await.map_err(|error| failed(&error))?;
         Ok(Self { client, topology: config.topology })
     }
@@ -218,7 +223,7 @@ fn packed_args(cmd: &Cmd) -> Vec<Bytes> {
     parts.unwrap_or_default().into_iter().map(bytes).collect()
 }
 
-fn builder(config: &RedisConfig, servers: Vec<Server>) -> Builder {
+fn builder(config: &RedisConfig, servers: Vec<Server>) -> LabResult<Builder> {
     let server = match config.topology {
         Topology::Single => ServerConfig::Centralized {
             server: servers.into_iter().next().unwrap_or_else(|| Server::new("127.0.0.1", 6_379)),
@@ -231,6 +236,7 @@ fn builder(config: &RedisConfig, servers: Vec<Server>) -> Builder {
         server,
         username: config.username.clone(),
         password: config.password.clone(),
+        tls: config.tls.as_ref().map(encrypted).transpose()?,
         ..Config::default()
     });
     builder.with_connection_config(|connection| {
@@ -250,7 +256,24 @@ fn builder(config: &RedisConfig, servers: Vec<Server>) -> Builder {
         ms(RECONNECT_MAX_DELAY_MS),
         RECONNECT_BASE,
     ));
-    builder
+    Ok(builder)
+}
+
+/// Encryption as fred wants it; nodes are reached, and their certificates checked, by their addresses.
+fn encrypted(tls: &Tls) -> LabResult<TlsConfig> {
+    let wrong = |error: String| LabError::Other(format!("the authorities to be trusted: {error}"));
+    let connector = match &tls.ca {
+        None => TlsConnector::default_rustls().map_err(|error| failed(&error))?,
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            }
+            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth().into()
+        }
+    };
+    Ok(TlsConfig { connector, hostnames: TlsHostMapping::None })
 }
 
 fn failed(error: &fred::error::Error) -> LabError {

@@ -25,10 +25,10 @@ use std::sync::Arc;
 
 use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{Client, Cmd, Pipeline, RedisFuture, Value};
+use ::redis::{Cmd, Pipeline, RedisFuture, Value};
 
 use cluster::Cluster;
-pub use config::{CONNECT_TIMEOUT_MS, ClientKind, RESPONSE_TIMEOUT_MS, RedisConfig, UnknownClient};
+pub use config::{CONNECT_TIMEOUT_MS, ClientKind, RESPONSE_TIMEOUT_MS, RedisConfig, Tls, UnknownClient};
 pub use hook::{CutAfter, Hook, STEPPER_QUEUE, Stepper};
 pub(crate) use nodes::Nodes;
 pub use nodes::{NODES_MAX, SlotOwners};
@@ -250,7 +250,7 @@ impl ConnectionLike for Redis {
 }
 
 async fn connect_single(config: &RedisConfig) -> LabResult<Backend> {
-    let client = Client::open(config.connection_info(&config.nodes[0])?)?;
+    let client = config.client_of(config.connection_info(&config.nodes[0])?)?;
     let options = ConnectionManagerConfig::new()
         .set_number_of_retries(RECONNECT_RETRIES)
         .set_min_delay(std::time::Duration::from_millis(RECONNECT_MIN_DELAY_MS))
@@ -277,6 +277,9 @@ async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
     }
     if let Some(password) = &config.password {
         builder = builder.password(password);
+    }
+    if let Some(tls) = &config.tls {
+        builder = builder.certs(tls.certificates());
     }
     Ok(Backend::Cluster(Cluster::connect(builder.build()?).await?))
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Value};
+use ::redis::{AsyncConnectionConfig, Value};
 
 use super::config::RedisConfig;
 use crate::servers::Topology;
@@ -175,7 +175,7 @@ impl Nodes {
         let options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.config.connect_timeout()))
             .set_response_timeout(Some(self.config.response_timeout()));
-        let client = Client::open(self.config.connection_info(node)?)?;
+        let client = self.config.client_of(self.config.connection_info(node)?)?;
         Ok(client.get_multiplexed_async_connection_with_config(&options).await?)
     }
 

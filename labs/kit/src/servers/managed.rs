@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::janitor::Janitor;
 use super::node::{Recipe, StartError, log_tail};
-use super::ports::{self, Place};
+use super::ports::{self, Place, TLS_OFFSET};
 use super::resp::Connection;
 use super::{Node, Role, ServerError, ServerOptions, Topology, cluster, folder, process};
 use crate::prereq::ServerBinary;
@@ -178,6 +178,11 @@ impl Managed {
     /// `127.0.0.1:PORT` of every node.
     pub fn addrs(&self) -> Vec<String> {
         self.nodes.iter().map(Node::addr).collect()
+    }
+
+    /// Where every node speaks TLS, if it was started so.
+    pub fn tls_addrs(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("{}:{}", node.host, node.port + TLS_OFFSET)).collect()
     }
 
     /// The folder that everything is in.

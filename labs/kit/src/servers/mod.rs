@@ -43,6 +43,8 @@ pub struct ServerOptions {
     pub persistence: bool,
     /// After how many milliseconds of silence a cluster node is suspected to have failed.
     pub cluster_node_timeout_ms: u64,
+    /// The folder of `ca.crt`, `redis.crt` and `redis.key`, for nodes that speak TLS as well, at ports of their own.
+    pub tls: Option<PathBuf>,
     /// More lines for `redis.conf`, as name and value; they win over chatlab's own.
     pub extra: Vec<(String, String)>,
 }
@@ -62,7 +64,7 @@ impl ServerOptions {
 /// Writes nothing to disk, and takes a node for dead after 2 s: for lessons and tests that kill one.
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { persistence: false, cluster_node_timeout_ms: 2_000, extra: Vec::new() }
+        Self { persistence: false, cluster_node_timeout_ms: 2_000, tls: None, extra: Vec::new() }
     }
 }
 

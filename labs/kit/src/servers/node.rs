@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::poll::poll;
+use super::ports::TLS_OFFSET;
 use super::resp::{Connection, field};
 use super::spawn::spawn_bound;
 use super::{ServerError, ServerOptions};
@@ -126,6 +127,14 @@ fn config_text(recipe: &Recipe, clustered: bool, options: &ServerOptions) -> Str
         lines.push("cluster-enabled yes".to_owned());
         lines.push("cluster-config-file nodes.conf".to_owned());
         lines.push(format!("cluster-node-timeout {}", options.cluster_node_timeout_ms));
+    }
+    if let Some(folder) = &options.tls {
+        lines.push(format!("tls-port {}", recipe.port + TLS_OFFSET));
+        for (name, file) in [("cert", "redis.crt"), ("key", "redis.key"), ("ca-cert", "ca.crt")] {
+            lines.push(format!("tls-{name}-file {}", quoted(&folder.join(file))));
+        }
+        // Who comes shows a password, and no certificate.
+        lines.push("tls-auth-clients no".to_owned());
     }
     lines.extend(options.extra.iter().map(|(name, value)| format!("{name} {value}")));
     lines.join("\n") + "\n"

@@ -12,8 +12,10 @@ pub(super) const BUS_OFFSET: u16 = 10_000;
 /// Where nodes go. The bus port stays below 32,768, where Linux begins to hand out ports to outgoing connections: a node
 /// above 22,767 sometimes finds its bus port taken by somebody's client.
 const RANGE: Range<u16> = 10_000..22_000;
-/// Nodes of one topology get neighbouring ports that start at a multiple of this.
-const STRIDE: u16 = 10;
+/// A node that speaks TLS too listens for it so much above its port.
+pub(super) const TLS_OFFSET: u16 = 10;
+/// Nodes of one topology get neighbouring ports that start at a multiple of this; what is above [`TLS_OFFSET`] is theirs too.
+const STRIDE: u16 = 20;
 /// How many places are looked at before giving up.
 const ATTEMPTS: usize = 200;
 
@@ -37,8 +39,10 @@ pub(super) fn free_ports(count: usize, with_bus: bool) -> Result<Place, ServerEr
         // A bus port may be another place's port.
         let firsts = [Some(first), with_bus.then_some(first + BUS_OFFSET)];
         let Some(kept) = firsts.into_iter().flatten().map(keep).collect() else { continue };
-        let ports: Vec<u16> = (first..first + STRIDE).take(count).collect();
-        let free = |port: &u16| is_free(*port) && (!with_bus || is_free(*port + BUS_OFFSET));
+        let ports: Vec<u16> = (first..first + TLS_OFFSET).take(count).collect();
+        let free = |port: &u16| {
+            is_free(*port) && is_free(*port + TLS_OFFSET) && (!with_bus || is_free(*port + BUS_OFFSET))
+        };
         if ports.iter().all(free) {
             return Ok(Place { ports, _kept: kept });
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Pipeline, ProtocolVersion, PushInfo, PushKind, Value};
+use ::redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -85,7 +85,8 @@ impl Link {
                 reader.on_push(push);
                 Ok(())
             });
-        let connection = Client::open(info.set_redis_settings(settings))?
+        let connection = config
+            .client_of(info.set_redis_settings(settings))?
             .get_multiplexed_async_connection_with_config(&options)
             .await?;
         let (issues, todo) = mpsc::channel(ISSUE_QUEUE);
