@@ -1,5 +1,7 @@
 //! `chatlab admin rooms`: rooms, their members with roles, and who is banned.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use chatlab_kit::{
     ids::{RoomId, UserId},
@@ -14,10 +16,9 @@ use super::{
 };
 use crate::{
     app::Operator,
-    archive::SqliteArchive,
     service::{
         chat::By,
-        ports::{Archive, BanEntry, MemberEntry, Registry, RoomEntry, UserEntry},
+        ports::{Archive, BanEntry, MemberEntry, RoomEntry, UserEntry},
     },
 };
 
@@ -99,7 +100,7 @@ fn no_room(room: RoomId) -> String {
 }
 
 /// The archive, if it has that room.
-async fn with_room(place: &Place, room: RoomId) -> anyhow::Result<(SqliteArchive, RoomEntry)> {
+async fn with_room(place: &Place, room: RoomId) -> anyhow::Result<(Arc<dyn Archive>, RoomEntry)> {
     let archive = place.archive().await?;
     let entry = archive.room_entry(&room).await?.with_context(|| no_room(room))?;
     Ok((archive, entry))
