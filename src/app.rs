@@ -27,7 +27,6 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    archive::SqliteArchive,
     config::{ServerConfig, Variants},
     gateway::{
         self, Gateway,
@@ -55,6 +54,7 @@ use crate::{
     telemetry,
 };
 pub use operator::Operator;
+pub use parts::open_archive;
 use parts::{Live, build_limits, build_post, build_presence};
 
 /// How long requests that are under way get after the connections are gone.
@@ -119,7 +119,7 @@ pub struct App {
 /// What both the server and [`crate::provision`] stand on.
 pub(crate) struct Base {
     pub(crate) redis: Redis,
-    pub(crate) archive: Arc<SqliteArchive>,
+    pub(crate) archive: Arc<dyn Archive>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) tokens: Tokens,
 }
@@ -130,15 +130,13 @@ impl Base {
             .await
             .with_context(|| format!("Redis at {}", config.redis.nodes.join(", ")))?;
         check_seats(&config.variants, &redis).await?;
-        let archive = SqliteArchive::open(&config.db)
-            .await
-            .with_context(|| format!("database {}", config.db.display()))?;
+        let archive = open_archive(&config.db).await?;
         let policy = chatlab_sessions::Policy::default();
         let sessions =
             build(&config.variants, "sessions", |name| chatlab_sessions::build(name, redis.clone(), policy))?;
         Ok(Self {
             sessions,
-            archive: Arc::new(archive),
+            archive,
             tokens: Tokens::new(&config.secret()?, config.token_ttl_s, policy.absolute_ms / 1000)?,
             redis,
         })
@@ -182,7 +180,6 @@ impl App {
         let vault = Arc::new(vault);
         let Base { redis, archive, sessions, tokens } = Base::open(config).await?;
         let recorder = telemetry::recorder()?;
-        let archive: Arc<dyn Archive> = archive;
         let Delivery { history, fanout, announcer, subscriptions } = Delivery::build(config, &redis).await?;
         let (presence, refresh) = build_presence(config, &redis)?;
         let (limits, requests) = build_limits(config, &redis)?;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -10,10 +11,13 @@ use std::{
 };
 
 use anyhow::Context;
-use chatlab_kit::redis::RedisConfig;
+use chatlab_kit::{prereq::state_dir, redis::RedisConfig};
 use rand::RngCore;
 
-use crate::service::{tokens::MIN_SECRET_BYTES, vault::Vault};
+use crate::{
+    archive::shown,
+    service::{tokens::MIN_SECRET_BYTES, vault::Vault},
+};
 
 /// How long an access token lives unless told otherwise, in seconds.
 pub const TOKEN_TTL_S: u64 = 12 * 60 * 60;
@@ -85,15 +89,86 @@ impl Variants {
     }
 }
 
+/// Where the archive is. Shown without what it holds of users and passwords.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// A SQLite file, shared by all server processes of a deployment.
+    File(PathBuf),
+    /// The URL of a PostgreSQL database.
+    Postgres(String),
+}
+
+impl Database {
+    /// The usual file.
+    pub fn usual() -> Self {
+        Self::File(state_dir().join("chatlab.db"))
+    }
+
+    /// Refuses a URL of anything else: a file of such a name would be made, and nobody would look for it.
+    ///
+    /// # Errors
+    /// What a database is. Not what it was given: that may hold a password.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let is_url = matches!(self, Self::File(path) if path.to_string_lossy().contains("://"));
+        anyhow::ensure!(
+            !is_url,
+            "a database is the path of a SQLite file, or postgres://USER:PASSWORD@HOST/NAME"
+        );
+        Ok(())
+    }
+
+    /// Where the secret is that tokens are signed with, unless one is set.
+    fn secret_file(&self) -> PathBuf {
+        match self {
+            Self::File(path) => {
+                let mut name = path.clone().into_os_string();
+                name.push(".jwt-secret");
+                PathBuf::from(name)
+            }
+            Self::Postgres(url) => {
+                let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
+                let name: String = shown(url).chars().map(plain).collect();
+                state_dir().join(format!("{name}.jwt-secret"))
+            }
+        }
+    }
+}
+
+impl From<OsString> for Database {
+    fn from(text: OsString) -> Self {
+        let is_url = |text: &str| text.starts_with("postgres://") || text.starts_with("postgresql://");
+        match text.into_string() {
+            Ok(url) if is_url(&url) => Self::Postgres(url),
+            Ok(path) => Self::File(path.into()),
+            Err(path) => Self::File(path.into()),
+        }
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(url) => f.write_str(&shown(url)),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// The server's settings.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where Redis is, and by which client library.
     pub redis: RedisConfig,
-    /// The SQLite file, shared by all server processes of a deployment.
-    pub db: PathBuf,
+    /// Where the archive is.
+    pub db: Database,
     /// Signs access tokens, at least 32 bytes. Without one, a random secret is kept in a file beside
-    /// the database, so that all processes with the same database agree.
+    /// the SQLite file, or in the state folder, so that all processes of a machine with the same database agree.
     pub jwt_secret: Option<String>,
     /// How long an access token lives, in seconds.
     pub token_ttl_s: u64,
@@ -123,7 +198,7 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// The defaults for everything but Redis and the database.
-    pub fn new(redis: RedisConfig, db: PathBuf) -> Self {
+    pub fn new(redis: RedisConfig, db: Database) -> Self {
         Self {
             redis,
             db,
@@ -143,7 +218,7 @@ impl ServerConfig {
         }
     }
 
-    /// The secret that was set, or the one in the file beside the database, which is made when it
+    /// The secret that was set, or the one in the database's file for it, which is made when it
     /// is not there.
     ///
     /// # Errors
@@ -152,9 +227,7 @@ impl ServerConfig {
         let secret = match &self.jwt_secret {
             Some(secret) => secret.clone().into_bytes(),
             None => {
-                let mut name = self.db.clone().into_os_string();
-                name.push(".jwt-secret");
-                let path = PathBuf::from(name);
+                let path = self.db.secret_file();
                 shared_secret(&path).with_context(|| format!("token secret in {}", path.display()))?
             }
         };
@@ -217,6 +290,18 @@ mod tests {
         }
         let variants = Variants::new(["a=1", "b=2", "a=3"].map(|text| text.parse().unwrap()));
         assert_eq!((variants.of("a"), variants.of("b"), variants.of("c")), (Some("3"), Some("2"), None));
+    }
+
+    #[test]
+    fn a_database_is_a_url_or_a_file_and_shows_no_password() {
+        let of = |text: &str| Database::from(OsString::from(text));
+        assert_eq!(of("postgres.db"), Database::File("postgres.db".into()));
+        for url in ["postgres://ada:secret@h:7/chat", "postgresql://ada:secret@h:7/chat?x=secret"] {
+            assert_eq!(of(url), Database::Postgres(url.into()));
+            assert_eq!(format!("{0} {0:?}", of(url)), ["postgres://h:7/chat"; 2].join(" "));
+            assert!(of(url).secret_file().ends_with("postgres___h_7_chat.jwt-secret"));
+        }
+        assert_eq!(of("/a/b").secret_file(), Path::new("/a/b.jwt-secret"));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! What `demo`, `load run` and the integration tests measure and break. The server processes are
 //! real ones, started from the same binary, and end with whoever started them.
 
+pub mod postgres;
+
 use std::{
+    ffi::OsString,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::Stdio,
@@ -24,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{ServerConfig, Variants},
+    config::{Database, ServerConfig, Variants},
     provision::{Provisioned, provision},
 };
 
@@ -54,6 +57,8 @@ pub struct StackOptions {
     pub chatlab: PathBuf,
     /// How Redis runs.
     pub redis_options: ServerOptions,
+    /// The PostgreSQL database of the servers; none for a SQLite file beside Redis.
+    pub postgres: Option<String>,
     /// Which variants the servers run instead of the references.
     pub variants: Variants,
     /// Further arguments of `serve`.
@@ -75,6 +80,7 @@ impl StackOptions {
             redis,
             chatlab: std::env::current_exe().context("finding the running binary")?,
             redis_options: ServerOptions::steady(),
+            postgres: None,
             variants: Variants::default(),
             serve_args: Vec::new(),
             log: "warn".to_owned(),
@@ -160,7 +166,7 @@ impl Stack {
             .args(["--client", &self.options.client.to_string()])
             .args(["--redis-nodes", &self.redis_nodes().join(",")])
             .arg("--db")
-            .arg(self.db())
+            .arg(self.db_setting())
             .args(self.options.variants.choices().flat_map(|c| ["--variant".to_owned(), c.to_string()]))
             .env("CHATLAB_JWT_SECRET", &self.jwt_secret)
             // What the labs' other variants do is not in the rule.
@@ -186,6 +192,16 @@ impl Stack {
     }
 
     /// Where the accounts are.
+    pub fn database(&self) -> Database {
+        self.options.postgres.clone().map_or_else(|| Database::File(self.db()), Database::Postgres)
+    }
+
+    /// The same as `--db` takes it.
+    pub fn db_setting(&self) -> OsString {
+        self.options.postgres.as_ref().map_or_else(|| self.db().into_os_string(), Into::into)
+    }
+
+    /// The SQLite file, unless they are in PostgreSQL.
     pub fn db(&self) -> PathBuf {
         // In Redis' own folder, because that folder is removed even if this process is killed.
         self.managed.folder().join("chatlab.db")
@@ -270,7 +286,7 @@ impl Stack {
             jwt_secret: Some(self.jwt_secret.clone()),
             // Sessions must be such as the servers read; the rest has no part in this.
             variants: Variants::new(self.options.variants.choices().filter(|c| c.lab == "sessions")),
-            ..ServerConfig::new(self.redis_config(), self.db())
+            ..ServerConfig::new(self.redis_config(), self.database())
         };
         provision(&config, users, rooms).await
     }

@@ -9,8 +9,9 @@ use crate::{
     app::Base,
     config::ServerConfig,
     service::{
+        now_ms,
         passwords::Passwords,
-        ports::{Archive, RoomKind, RoomRecord},
+        ports::{RoomKind, RoomRecord, UserRecord},
         tokens::Tokens,
     },
 };
@@ -37,7 +38,16 @@ pub async fn provision(config: &ServerConfig, users: usize, rooms: usize) -> any
     let Base { archive, sessions, tokens, .. } = Base::open(config).await?;
     let hash = Passwords::new(1)?.hash("provisioned-password".to_owned()).await?;
     let prefix = format!("u{}", &uuid::Uuid::new_v4().as_simple().to_string()[..8]);
-    let ids = archive.seed_users(&prefix, users, &hash).await?;
+    let accounts: Vec<UserRecord> = (1..=users)
+        .map(|i| UserRecord {
+            id: UserId::new(),
+            name: format!("{prefix}-{i}"),
+            password_hash: hash.clone(),
+            created_ms: now_ms(),
+        })
+        .collect();
+    archive.add_users(&accounts).await?;
+    let ids: Vec<UserId> = accounts.into_iter().map(|user| user.id).collect();
     let minted = stream::iter(ids.clone())
         .map(|user| start_session(&*sessions, &tokens, user))
         .buffered(IN_FLIGHT)
@@ -49,7 +59,7 @@ pub async fn provision(config: &ServerConfig, users: usize, rooms: usize) -> any
             name: format!("{prefix} room {}", i + 1),
             kind: RoomKind::Group,
             created_by: ids[i % ids.len()],
-            created_ms: crate::service::now_ms(),
+            created_ms: now_ms(),
         })
         .collect();
     for room in &records {

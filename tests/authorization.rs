@@ -340,7 +340,7 @@ async fn every_route_asks_for_the_token_that_the_table_says(topology: Topology) 
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-crate::on_both!(
+crate::on_each!(
     everybody_may_do_what_the_table_says_and_nothing_else,
     every_route_asks_for_the_token_that_the_table_says,
 );

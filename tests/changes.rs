@@ -159,7 +159,7 @@ async fn the_other_protocol_has_events_for_it(topology: Topology) {
     assert_eq!(kinds, [MessageKind::Text, MessageKind::Edit, MessageKind::Delete]);
 }
 
-crate::on_both!(
+crate::on_each!(
     changes_are_told_in_order_and_survive_a_resume,
     who_may_change_what,
     what_only_the_archive_has_can_be_changed,

@@ -52,6 +52,20 @@ fn a_setting_that_names_no_server_is_an_error_that_names_it() {
 }
 
 #[test]
+fn what_is_no_database_is_told_without_the_password() {
+    for (db, words) in [
+        ("postgres://ada:secret@127.0.0.1:1/chat", "postgres://127.0.0.1:1/chat"),
+        ("postgres://ada:sec/ret@127.0.0.1:x/chat", "database postgres://…"),
+        ("mysql://ada:secret@127.0.0.1/chat", "a database is"),
+    ] {
+        let output = without_redis(&["admin", "users", "list", "--db", db]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(words) && !stderr.contains("sec"), "{stderr}");
+    }
+}
+
+#[test]
 fn wrong_words_get_usage_and_the_code_for_it() {
     for args in [&["explode"][..], &["check", "no-such-lab"], &["load", "run", "no-such-scenario"]] {
         let output = Command::new(chatlab()).args(args).output().unwrap();

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chatlab::harness::{Stack, StackOptions};
+use chatlab::harness::{Stack, StackOptions, postgres::fresh_database};
 use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     keys::RoomKeys,
@@ -43,6 +43,29 @@ macro_rules! on_both {
     )* };
 }
 
+/// The same, and as a third one on a single node with the archive in PostgreSQL.
+#[macro_export]
+macro_rules! on_each {
+    ($($name:ident),* $(,)?) => {
+        $crate::on_both!($($name),*);
+        mod postgres {
+            use chatlab_kit::servers::Topology;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let test = super::$name(Topology::Single);
+                    $crate::common::ON_POSTGRES.scope((), Box::pin(test)).await;
+                }
+            )*
+        }
+    };
+}
+
+tokio::task_local! {
+    /// Set in a test whose stacks have their archive in PostgreSQL.
+    pub static ON_POSTGRES: ();
+}
+
 pub fn chatlab() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_chatlab"))
 }
@@ -61,14 +84,20 @@ pub fn options(topology: Topology, servers: usize) -> StackOptions {
 
 /// A stack of its own, for a test that breaks it.
 pub async fn own(topology: Topology, servers: usize) -> Stack {
-    Stack::start(options(topology, servers)).await.unwrap()
+    let mut options = options(topology, servers);
+    if ON_POSTGRES.try_with(|()| ()).is_ok() {
+        options.postgres = Some(fresh_database().await.unwrap());
+    }
+    Stack::start(options).await.unwrap()
 }
 
 /// The stack of two server processes that all peaceful tests share.
 pub async fn shared(topology: Topology) -> &'static Stack {
     static SINGLE: OnceCell<Stack> = OnceCell::const_new();
     static CLUSTER: OnceCell<Stack> = OnceCell::const_new();
+    static POSTGRES: OnceCell<Stack> = OnceCell::const_new();
     let cell = match topology {
+        _ if ON_POSTGRES.try_with(|()| ()).is_ok() => &POSTGRES,
         Topology::Single => &SINGLE,
         Topology::Cluster => &CLUSTER,
     };

@@ -149,7 +149,7 @@ async fn a_stopping_server_says_where_to_go_on(topology: Topology) {
     assert_eq!(again.next_message(SOON).await.unwrap().seq, 2);
 }
 
-crate::on_both!(
+crate::on_each!(
     users_register_log_in_and_talk_across_processes,
     who_left_hears_and_says_nothing,
     an_unverifiable_position_gets_resync_and_no_silent_gap,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chatlab::{
-    archive::SqliteArchive,
+    app::open_archive,
     harness::Stack,
     service::{
         expiry::Expiry,
         hub::{Hub, Ports},
-        ports::{Archive, Directory, Standing},
+        ports::Standing,
         typing::Typing,
         vault::Vault,
     },
@@ -51,7 +51,7 @@ async fn what_was_said_in_a_chat_that_ended_is_removed_and_nothing_else(topology
     }
     ada.end(over).await.unwrap();
 
-    let archive = Arc::new(SqliteArchive::open(&stack.db()).await.unwrap());
+    let archive = open_archive(&stack.database()).await.unwrap();
     let redis = Redis::connect(&stack.redis_config()).await.unwrap();
     let history: Arc<dyn History> =
         chatlab_history::build("zset_hash", redis.clone(), Policy::default()).unwrap();
@@ -81,4 +81,4 @@ async fn what_was_said_in_a_chat_that_ended_is_removed_and_nothing_else(topology
     stack.stop().await.unwrap();
 }
 
-crate::on_both!(what_was_said_in_a_chat_that_ended_is_removed_and_nothing_else);
+crate::on_each!(what_was_said_in_a_chat_that_ended_is_removed_and_nothing_else);

@@ -140,7 +140,7 @@ async fn a_forward_says_who_wrote_it(topology: Topology) {
     assert_eq!(code(bob.forward(to, "f6", (room, said)).await), ErrorCode::NotFound);
 }
 
-crate::on_both!(
+crate::on_each!(
     texts_are_found_by_their_words_as_they_are_now,
     what_is_found_comes_in_pages,
     a_forward_says_who_wrote_it,

@@ -144,7 +144,7 @@ async fn official_words_for_members(topology: Topology) {
     assert_eq!(code(clients[2].join(room, None).await), ErrorCode::Forbidden);
 }
 
-crate::on_both!(
+crate::on_each!(
     roles_are_given_downwards,
     who_is_removed_may_come_back_and_who_is_banned_may_not,
     official_words_for_members,

@@ -274,7 +274,7 @@ async fn official_words_for_all_of_it(topology: Topology) {
     assert_eq!(receipt(ada).await.1, 1);
 }
 
-crate::on_both!(
+crate::on_each!(
     reactions_are_told_in_order_and_shown_with_their_message,
     a_message_bears_so_many_reactions_and_no_more,
     what_only_the_archive_has_bears_reactions_and_pins,

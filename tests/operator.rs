@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use chatlab::{archive::SqliteArchive, harness::Stack, service::ports::Registry};
+use chatlab::{app::open_archive, config::Database, harness::Stack};
 use chatlab_kit::{
     ids::{RoomId, UserId},
     message::MessageKind,
@@ -11,13 +11,14 @@ use chatlab_kit::{
 };
 use chatlab_load::client::WsClient;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::common::{SOON, chatlab, code, party, shared, until_event, user};
 
 /// `chatlab admin …`, with the Redis of the servers or without.
 fn admin(stack: &Stack, with_redis: bool, args: &[&str]) -> Command {
     let mut command = Command::new(chatlab());
-    command.arg("admin").args(args).arg("--db").arg(stack.db());
+    command.arg("admin").args(args).arg("--db").arg(stack.db_setting());
     for setting in ["CHATLAB_REDIS_URL", "CHATLAB_REDIS_NODES", "CHATLAB_DB"] {
         command.env_remove(setting);
     }
@@ -69,18 +70,30 @@ async fn room_of(stack: &Stack, n: usize) -> (Vec<WsClient>, Vec<UserId>, Vec<St
 }
 
 async fn name_of(stack: &Stack, user: UserId) -> String {
-    SqliteArchive::open(&stack.db()).await.unwrap().user(&user).await.unwrap().unwrap().name
+    open_archive(&stack.database()).await.unwrap().user(&user).await.unwrap().unwrap().name
+}
+
+async fn find_audited(stack: &Stack, action: &str, about: &str) -> Option<(Option<String>, String)> {
+    let select = "SELECT user_id, detail FROM audit WHERE action = $1 AND detail LIKE '%' || $2 || '%'";
+    let found = match stack.database() {
+        Database::File(path) => {
+            let url = format!("sqlite://{}", path.display());
+            let mut sql = SqliteConnection::connect(&url).await.unwrap();
+            sqlx::query_as(select).bind(action).bind(about).fetch_optional(&mut sql).await
+        }
+        Database::Postgres(url) => {
+            let mut sql = PgConnection::connect(&url).await.unwrap();
+            sqlx::query_as(select).bind(action).bind(about).fetch_optional(&mut sql).await
+        }
+    };
+    found.unwrap()
 }
 
 /// The audit log about a room or a user, once it has `action`: who did it, and the detail.
 async fn audited(stack: &Stack, action: &str, about: &str) -> (Option<String>, String) {
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", stack.db().display())).await.unwrap();
     let deadline = tokio::time::Instant::now() + SOON;
     loop {
-        let select = "SELECT user_id, detail FROM audit WHERE action = $1 AND detail LIKE '%' || $2 || '%'";
-        let found: Option<(Option<String>, String)> =
-            sqlx::query_as(select).bind(action).bind(about).fetch_optional(&pool).await.unwrap();
-        if let Some(found) = found {
+        if let Some(found) = find_audited(stack, action, about).await {
             return found;
         }
         assert!(tokio::time::Instant::now() < deadline, "no {action} about {about}");
@@ -290,7 +303,7 @@ async fn lists_go_on_page_by_page_and_fit_a_terminal(topology: Topology) {
     }
 }
 
-crate::on_both!(
+crate::on_each!(
     a_ban_cuts_off_on_another_process_until_it_ends,
     a_role_is_told_to_the_room_and_holds,
     a_room_is_told_something_by_nobody_in_it,

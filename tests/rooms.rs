@@ -242,7 +242,7 @@ async fn official_words_for_rooms(topology: Topology) {
     while raw.event("left").await["user"] != json!(user(&clients[0])) {}
 }
 
-crate::on_both!(
+crate::on_each!(
     members_keep_to_the_settings,
     who_is_not_let_in_stays_outside,
     two_have_one_direct_chat_until_it_ends,

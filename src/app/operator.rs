@@ -50,7 +50,7 @@ impl Operator {
         let unused = uuid::Uuid::new_v4().simple().to_string();
         let config = &ServerConfig { jwt_secret: Some(unused), ..config.clone() };
         let Base { redis, archive, sessions, tokens } = Base::open(config).await?;
-        let (vault, archive): (_, Arc<dyn Archive>) = (Arc::new(vault), archive);
+        let vault = Arc::new(vault);
         let Delivery { history, fanout, announcer, subscriptions } = Delivery::build(config, &redis).await?;
         let presence = build_presence(config, &redis)?;
         let (limits, _) = build_limits(config, &redis)?;

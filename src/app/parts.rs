@@ -12,7 +12,8 @@ use chatlab_sessions::Sessions;
 
 use super::build;
 use crate::{
-    config::{LIMIT_WINDOW_MS, ServerConfig},
+    archive::{PostgresArchive, SqliteArchive},
+    config::{Database, LIMIT_WINDOW_MS, ServerConfig},
     mail::MailFolder,
     service::{
         attendance::Attendance,
@@ -30,6 +31,22 @@ use crate::{
         vault::Vault,
     },
 };
+
+/// The archive in a database, whose tables are brought up to date.
+///
+/// # Errors
+/// When it can't be reached or opened, or holds something else; without a password in the words.
+pub async fn open_archive(db: &Database) -> anyhow::Result<Arc<dyn Archive>> {
+    db.check()?;
+    let opened: Result<Arc<dyn Archive>, _> = match db {
+        Database::File(path) => SqliteArchive::open(path).await.map(|archive| Arc::new(archive) as _),
+        // What connecting to it takes is large, and would be part of all that opens an archive.
+        Database::Postgres(url) => {
+            Box::pin(PostgresArchive::open(url)).await.map(|archive| Arc::new(archive) as _)
+        }
+    };
+    opened.with_context(|| format!("database {db}"))
+}
 
 pub(super) fn build_presence(
     config: &ServerConfig,

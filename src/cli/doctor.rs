@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chatlab_kit::prereq::{PYTHON_VENV, ServerBinary, Version, find_server, on_path, output_of};
+use chatlab_kit::prereq::{PYTHON_VENV, ServerBinary, Version, beside_path, find_server, on_path, output_of};
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -170,7 +170,11 @@ const PROGRAMS: [Program; 9] = [
 
 impl Program {
     fn examine(&self) -> Prerequisite {
-        let path = self.commands.iter().find_map(|name| on_path(name)).or_else(|| self.outside_path());
+        let path = self
+            .commands
+            .iter()
+            .find_map(|name| on_path(name))
+            .or_else(|| self.commands.iter().find_map(|name| beside_path(name)));
         let answer = match &path {
             Some(path) => output_of(path, self.arguments),
             None => Err(format!("get it: {}", self.get)),
@@ -184,14 +188,6 @@ impl Program {
     fn unusable(&self, why: &str) -> String {
         let last: String = why.lines().last().unwrap_or(why).chars().take(QUOTED_CHARS).collect();
         format!("not usable: {last} (wanted: {})", self.get)
-    }
-
-    /// Debian keeps the PostgreSQL server off `PATH`, one folder a version.
-    fn outside_path(&self) -> Option<PathBuf> {
-        let folders =
-            std::fs::read_dir("/usr/lib/postgresql").ok().filter(|_| self.name == "postgres server")?;
-        let programs = folders.filter_map(Result::ok).map(|folder| folder.path().join("bin/postgres"));
-        programs.filter(|program| program.exists()).max()
     }
 }
 

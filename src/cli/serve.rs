@@ -4,7 +4,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use chatlab_kit::{
-    prereq::state_dir,
     redis::RedisConfig,
     servers::{Managed, ServerOptions},
 };
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{self, App},
-    config::{self, Choice, ServerConfig, Variants},
+    config::{self, Choice, Database, ServerConfig, Variants},
     provision::provision,
     seats, telemetry,
 };
@@ -31,6 +30,7 @@ Examples:
   chatlab serve                                          a Redis of its own, port 8080
   chatlab serve --redis-url redis://127.0.0.1:6379       your single node
   chatlab serve --topology cluster --redis-nodes 127.0.0.1:7000,127.0.0.1:7001
+  CHATLAB_DB=postgres://chat:…@localhost/chat chatlab serve   the archive in PostgreSQL
   chatlab serve --variant sessions=user_hash             another variant of a lab
   CHATLAB_JWT_SECRET=… chatlab serve --listen 127.0.0.1:0   a free port; it is printed")]
 pub struct Args {
@@ -39,10 +39,12 @@ pub struct Args {
     listen: String,
     #[command(flatten)]
     redis: RedisArgs,
-    /// The SQLite file; server processes that belong together share it [default: in the state folder]
-    #[arg(long, value_name = "PATH", env = "CHATLAB_DB")]
-    db: Option<PathBuf>,
-    /// Signs access tokens, at least 32 bytes [default: a random one beside the database]
+    /// The database, which server processes that belong together share: a SQLite file, or PostgreSQL by
+    /// postgres://USER:PASSWORD@HOST/NAME, of which only the setting keeps the password out of lists of processes [default: a file in the state folder]
+    #[arg(long, value_name = "PATH|URL", env = "CHATLAB_DB", hide_env_values = true)]
+    db: Option<Database>,
+    /// Signs access tokens, at least 32 bytes; servers on several machines need one [default: a random one beside the
+    /// SQLite file, or in the state folder]
     #[arg(long, value_name = "SECRET", env = "CHATLAB_JWT_SECRET", hide_env_values = true)]
     jwt_secret: Option<String>,
     /// How long an access token lives, in seconds
@@ -147,7 +149,7 @@ pub async fn run(args: Args, global: &super::Global) -> anyhow::Result<ExitCode>
 
 impl Args {
     fn server_config(self, redis: RedisConfig) -> ServerConfig {
-        let db = self.db.unwrap_or_else(|| state_dir().join("chatlab.db"));
+        let db = self.db.unwrap_or_else(Database::usual);
         ServerConfig {
             jwt_secret: self.jwt_secret,
             token_ttl_s: self.token_ttl_s,

@@ -4,7 +4,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use chatlab_kit::prereq::{PrereqError, Program, ProgramsPlan, ServerBinary, find_server, install_plan};
+use chatlab_kit::prereq::{
+    POSTGRES, PrereqError, Program, ProgramsPlan, ServerBinary, find_server, install_plan,
+};
 
 use crate::clients;
 
@@ -37,30 +39,40 @@ pub fn ensure_server(setting: Option<&Path>, yes: bool) -> anyhow::Result<Server
 /// # Errors
 /// What is missing or went wrong, with what to do.
 pub fn ensure_clients(yes: bool) -> anyhow::Result<()> {
+    ensure_programs(&clients::PROGRAMS, "the tests with clients of others", yes)?;
+    clients::get()
+}
+
+/// Sees to the PostgreSQL server that tests run their own of, in the same way.
+///
+/// # Errors
+/// As [`ensure_clients`].
+pub fn ensure_postgres(yes: bool) -> anyhow::Result<()> {
+    ensure_programs(&[&POSTGRES], "the tests of the archive on PostgreSQL", yes)
+}
+
+fn ensure_programs(programs: &[&'static Program], who: &str, yes: bool) -> anyhow::Result<()> {
     let missing = || -> Vec<(&Program, String)> {
-        clients::PROGRAMS.into_iter().filter_map(|program| Some((program, program.find().err()?))).collect()
+        programs.iter().filter_map(|program| Some((*program, program.find().err()?))).collect()
     };
     let lacking = missing();
     if !lacking.is_empty() {
         let programs: Vec<_> = lacking.iter().map(|(program, _)| *program).collect();
         let Some(plan) = ProgramsPlan::new(&programs) else {
-            bail!("the tests with clients of others need {}: install that", told(&lacking));
+            bail!("{who} need {}: install that", told(&lacking));
         };
-        let question = format!("The tests with clients of others need {}. Install that by", told(&lacking));
+        let question = format!("{who} need {}. Install that by", told(&lacking));
         if !yes && !ask(&question, plan.command_line())? {
-            bail!(
-                "the tests with clients of others need {}\n\n    {}\n\nor `cargo lab test --yes`",
-                told(&lacking),
-                plan.command_line()
-            );
+            let (lacking, line) = (told(&lacking), plan.command_line());
+            bail!("{who} need {lacking}\n\n    {line}\n\nor `cargo lab test --yes`");
         }
         plan.run(&mut |line| eprintln!("{line}"))?;
         let still = missing();
         if !still.is_empty() {
-            bail!("the tests with clients of others still need {}", told(&still));
+            bail!("{who} still need {}", told(&still));
         }
     }
-    clients::get()
+    Ok(())
 }
 
 fn told(lacking: &[(&Program, String)]) -> String {

@@ -40,6 +40,11 @@ fn needs_clients(filter: &str) -> bool {
     ["socketio", "rest"].iter().any(|of| filter.contains(of))
 }
 
+/// Whether a filter means tests that run a PostgreSQL server.
+fn needs_postgres(filter: &str) -> bool {
+    ["archive", "postgres"].iter().any(|of| filter.contains(of))
+}
+
 /// Runs the workspace's tests with the profile that built this binary.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
@@ -55,6 +60,11 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         eprintln!("{error:#}");
     }
 
+    if args.filter.as_deref().is_none_or(needs_postgres)
+        && let Err(error) = setup::ensure_postgres(global.yes)
+    {
+        eprintln!("{error:#}");
+    }
     let passed = run::run(&run::Plan {
         manifest: Path::new(manifest),
         filter: args.filter.as_deref(),

@@ -104,6 +104,9 @@ pub trait Archive: AddressBook + Directory + Finding + Mailboxes + Profiles + Re
     /// Adds a user; [`ArchiveError::Conflict`] when the name is taken in any case.
     async fn add_user(&self, user: &UserRecord) -> Result<(), ArchiveError>;
 
+    /// Adds users, all or none; [`ArchiveError::Conflict`] when a name is taken.
+    async fn add_users(&self, users: &[UserRecord]) -> Result<(), ArchiveError>;
+
     /// The user of that name, in any case.
     async fn user_by_name(&self, name: &str) -> Result<Option<UserRecord>, ArchiveError>;
 

@@ -8,12 +8,9 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::Place;
-use crate::{
-    archive::SqliteArchive,
-    service::{
-        addresses::MAX_RANGES,
-        ports::{AddressBook, AddressRange, RangeVerdict},
-    },
+use crate::service::{
+    addresses::MAX_RANGES,
+    ports::{AddressRange, Archive, RangeVerdict},
 };
 
 /// The longest note, in characters.
@@ -66,9 +63,9 @@ fn range(text: &str) -> Result<IpNet, String> {
 pub(super) async fn run(verb: Verb, place: &Place) -> anyhow::Result<()> {
     let archive = place.archive().await?;
     match verb {
-        Verb::List => list(&archive, place.json).await?,
-        Verb::Deny(range) => put(&archive, range, RangeVerdict::Deny).await?,
-        Verb::Allow(range) => put(&archive, range, RangeVerdict::Allow).await?,
+        Verb::List => list(&*archive, place.json).await?,
+        Verb::Deny(range) => put(&*archive, range, RangeVerdict::Deny).await?,
+        Verb::Allow(range) => put(&*archive, range, RangeVerdict::Allow).await?,
         Verb::Drop { range } => {
             ensure!(archive.drop_range(&range).await?, "{range} is not in the list");
             println!("{range} is out of the list");
@@ -77,7 +74,7 @@ pub(super) async fn run(verb: Verb, place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn put(archive: &SqliteArchive, range: Range, verdict: RangeVerdict) -> anyhow::Result<()> {
+async fn put(archive: &dyn Archive, range: Range, verdict: RangeVerdict) -> anyhow::Result<()> {
     let Range { range: net, note } = range;
     ensure!(note.chars().count() <= MAX_NOTE, "--note: at most {MAX_NOTE} characters");
     let put = archive.put_range(&AddressRange { net, verdict, note }, MAX_RANGES).await?;
@@ -88,7 +85,7 @@ async fn put(archive: &SqliteArchive, range: Range, verdict: RangeVerdict) -> an
     Ok(())
 }
 
-async fn list(archive: &SqliteArchive, json: bool) -> anyhow::Result<()> {
+async fn list(archive: &dyn Archive, json: bool) -> anyhow::Result<()> {
     let ranges = archive.ranges(MAX_RANGES).await?;
     if json {
         let row = |range: &AddressRange| json!({ "range": range.net.to_string(), "verdict": range.verdict.as_str(), "note": range.note });

@@ -5,16 +5,15 @@ mod rooms;
 mod show;
 mod users;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, anyhow, ensure};
-use chatlab_kit::{ids::UserId, prereq::state_dir, redis::RedisConfig};
+use chatlab_kit::{ids::UserId, redis::RedisConfig};
 
 use super::{Global, place::RedisArgs};
 use crate::{
-    app::Operator,
-    archive::SqliteArchive,
-    config::{Choice, ServerConfig, Variants},
+    app::{Operator, open_archive},
+    config::{Choice, Database, ServerConfig, Variants},
     service::{
         ServiceError, ServiceResult,
         accounts::MAX_NAME,
@@ -41,9 +40,9 @@ What only looks needs the database. What changes users and rooms needs the
 server's Redis too, by which every process is told, and its --variant, if it
 runs others than the references. It holds at once; the audit log has it.")]
 pub struct Args {
-    /// The server's SQLite file [default: in the state folder]
-    #[arg(long, value_name = "PATH", env = "CHATLAB_DB", global = true)]
-    db: Option<PathBuf>,
+    /// The server's database: a SQLite file, or postgres://USER:PASSWORD@HOST/NAME [default: a file in the state folder]
+    #[arg(long, value_name = "PATH|URL", env = "CHATLAB_DB", hide_env_values = true, global = true)]
+    db: Option<Database>,
     #[command(flatten)]
     redis: RedisArgs,
     /// The variant of a lab that the server runs instead of the reference; may be repeated
@@ -82,8 +81,11 @@ Behind a proxy every address is the proxy's: then deny there.")]
 /// # Errors
 /// When there is no such database, user, room or range, the rules are against it, or Redis can't be reached.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let db = args.db.unwrap_or_else(|| state_dir().join("chatlab.db"));
-    ensure!(db.exists(), "there is no database {}: give the server's with --db", db.display());
+    let db = args.db.unwrap_or_else(Database::usual);
+    db.check()?;
+    if let Database::File(path) = &db {
+        ensure!(path.exists(), "there is no database {db}: give the server's with --db");
+    }
     let place =
         Place { db, redis: args.redis.config()?, variants: Variants::new(args.variant), json: global.json };
     match args.what {
@@ -96,15 +98,15 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 
 /// Where the server's things are, and how to answer.
 struct Place {
-    db: PathBuf,
+    db: Database,
     redis: Option<RedisConfig>,
     variants: Variants,
     json: bool,
 }
 
 impl Place {
-    async fn archive(&self) -> anyhow::Result<SqliteArchive> {
-        SqliteArchive::open(&self.db).await.with_context(|| format!("database {}", self.db.display()))
+    async fn archive(&self) -> anyhow::Result<Arc<dyn Archive>> {
+        open_archive(&self.db).await
     }
 
     /// What changes users and rooms. It is to be ended by [`ended`].

@@ -1,6 +1,9 @@
 //! `chatlab admin rooms`: rooms, their members with roles, and who is banned.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use chatlab_kit::{
@@ -16,11 +19,10 @@ use super::{
 };
 use crate::{
     app::Operator,
-    archive::SqliteArchive,
     config,
     service::{
         chat::By,
-        ports::{Archive, BanEntry, MemberEntry, Registry, RoomEntry, UserEntry},
+        ports::{Archive, BanEntry, MemberEntry, RoomEntry, UserEntry},
         vault::Vault,
     },
 };
@@ -114,7 +116,7 @@ fn no_room(room: RoomId) -> String {
 }
 
 /// The archive, if it has that room.
-async fn with_room(place: &Place, room: RoomId) -> anyhow::Result<(SqliteArchive, RoomEntry)> {
+async fn with_room(place: &Place, room: RoomId) -> anyhow::Result<(Arc<dyn Archive>, RoomEntry)> {
     let archive = place.archive().await?;
     let entry = archive.room_entry(&room).await?.with_context(|| no_room(room))?;
     Ok((archive, entry))

@@ -10,10 +10,7 @@ use super::{
     show::{self, Column, PageOf},
     told, user_of,
 };
-use crate::service::{
-    ports::{Registry, UserEntry},
-    vault::Vault,
-};
+use crate::service::{ports::UserEntry, vault::Vault};
 
 /// The most rooms of one user that are shown.
 const MAX_ROOMS: u32 = 1_000;
@@ -68,7 +65,7 @@ fn document(user: &UserEntry) -> Value {
 
 async fn show(place: &Place, name: &str) -> anyhow::Result<()> {
     let archive = place.archive().await?;
-    let user = user_of(&archive, name).await?;
+    let user = user_of(&*archive, name).await?;
     let rooms = archive.memberships(&user.user, None, MAX_ROOMS).await?;
     let sessions = match place.redis {
         Some(_) => Some(sessions(place, &user).await?),

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dirs::{cache_dir, state_dir};
 pub use install::{InstallPlan, install_plan, run_shell};
-pub use programs::{NODE, NPM, PYTHON_VENV, Packages, Program, ProgramsPlan};
+pub use programs::{NODE, NPM, POSTGRES, PYTHON_VENV, Packages, Program, ProgramsPlan, beside_path};
 pub use version::{Flavour, Version, output_of, parse_banner};
 
 /// The oldest server that every lab runs on: sharded pub/sub and `ADDSLOTSRANGE` came with it.

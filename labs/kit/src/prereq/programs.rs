@@ -63,13 +63,38 @@ pub const PYTHON_VENV: Program = Program {
     },
 };
 
+/// The server; packages bring `initdb` beside it.
+pub const POSTGRES: Program = Program {
+    name: "PostgreSQL server",
+    command: "postgres",
+    arguments: &["--version"],
+    packages: Packages {
+        apt: "postgresql",
+        dnf: "postgresql-server",
+        pacman: "postgresql",
+        apk: "postgresql",
+        brew: "postgresql",
+    },
+};
+
+/// Debian keeps the programs of PostgreSQL's server off `PATH`, a folder a version: of the newest one, the program called `name`.
+pub fn beside_path(name: &str) -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok);
+    let found = versions.filter_map(|version| {
+        let number: u32 = version.file_name().to_str()?.parse().ok()?;
+        Some((number, version.path().join("bin").join(name)))
+    });
+    found.filter(|(_, program)| program.exists()).max().map(|(_, program)| program)
+}
+
 impl Program {
     /// Where it is and what it says of itself.
     ///
     /// # Errors
     /// Why it cannot be used.
     pub fn find(&self) -> Result<(PathBuf, String), String> {
-        let path = on_path(self.command).ok_or_else(|| format!("{} is not on PATH", self.command))?;
+        let path = on_path(self.command).or_else(|| beside_path(self.command));
+        let path = path.ok_or_else(|| format!("{} is not on PATH", self.command))?;
         let version = output_of(&path, self.arguments)?;
         Ok((path, version))
     }
@@ -109,10 +134,11 @@ impl ProgramsPlan {
 /// The package manager's command, `has` saying which one there is.
 fn command(prefix: &str, missing: &[&Program], has: impl Fn(&str) -> bool) -> Option<String> {
     if has("apt-get") {
-        // sudo starts from a clean environment, so the variable goes through `env` there.
+        // sudo starts from a clean environment, so the variables go through `env` there. At run level 1 no package starts a
+        // service of its own, such as a database.
         let env = if prefix.is_empty() { "" } else { "env " };
         return Some(format!(
-            "{prefix}apt-get update && {prefix}{env}DEBIAN_FRONTEND=noninteractive apt-get install -y \
+            "{prefix}apt-get update && {prefix}{env}DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y \
              --no-install-recommends {}",
             list(missing, |of| of.apt)
         ));
@@ -144,14 +170,17 @@ mod tests {
         let with = |manager: &'static str| command("", &missing, |name| name == manager);
         let apt = with("apt-get").unwrap();
         assert!(
-            apt.starts_with("apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y"),
+            apt.starts_with("apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y"),
             "{apt}"
         );
         assert!(apt.ends_with(" nodejs npm python3-venv"), "{apt}");
         assert_eq!(with("apk").unwrap(), "apk add nodejs npm py3-pip python3");
         assert_eq!(with("zypper"), None);
         let sudo = command("sudo ", &[&NODE], |name| name == "apt-get").unwrap();
-        assert!(sudo.contains(" && sudo env DEBIAN_FRONTEND=noninteractive apt-get install"), "{sudo}");
+        assert!(
+            sudo.contains(" && sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install"),
+            "{sudo}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum ServerError {
         source: std::io::Error,
     },
     /// A server ended before it was ready.
-    #[error("the Redis server on port {port} ended while starting; its log ends with:\n{log}")]
+    #[error("the server on port {port} ended while starting; its log ends with:\n{log}")]
     Died {
         /// Its port.
         port: u16,

@@ -1,4 +1,4 @@
-//! Redis servers that chatlab starts itself: a single node, or three masters and three replicas.
+//! Redis servers that chatlab starts itself: a single node, or three masters and three replicas. And, for tests, a PostgreSQL server.
 //!
 //! They listen on loopback, live in a temporary folder of their own, and end with the process that started them, however
 //! that process ends:
@@ -17,6 +17,7 @@ mod managed;
 mod node;
 mod poll;
 mod ports;
+mod postgres;
 pub mod process;
 pub mod reshard;
 mod resp;
@@ -33,6 +34,7 @@ pub use error::ServerError;
 pub use folder::sweep;
 pub use managed::Managed;
 pub use poll::poll;
+pub use postgres::Postgres;
 pub use status::{NodeStatus, inspect};
 pub use topology::{Topology, UnknownTopology};
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::poll::poll;
 use super::ports::TLS_OFFSET;
 use super::resp::{Connection, field};
@@ -60,7 +62,7 @@ impl Recipe {
         command.arg(self.config_file()).current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(log).stderr(second);
         let program = self.program.display().to_string();
-        spawn_bound(command).map_err(|source| ServerError::Spawn { program, source })
+        spawn_bound(command, Signal::KILL).map_err(|source| ServerError::Spawn { program, source })
     }
 
     /// Waits until this very process answers on its port. An answer alone proves nothing: the port may have gone to a
@@ -147,8 +149,12 @@ fn quoted(path: &Path) -> String {
 
 /// The last lines of a node's log, or a note on why there are none.
 pub(super) fn log_tail(dir: &Path) -> String {
-    let path = dir.join(LOG_FILE);
-    match std::fs::read(&path) {
+    tail_of(&dir.join(LOG_FILE))
+}
+
+/// The same of any log.
+pub(super) fn tail_of(path: &Path) -> String {
+    match std::fs::read(path) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             let lines: Vec<&str> = text.lines().collect();

@@ -5,15 +5,17 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 
+use rustix::process::Signal;
+
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Starts `command` as a child that the kernel kills when this process ends, however it ends (Linux; elsewhere the
-/// janitor alone sees to that). The child gets a process group of its own, so that Ctrl-C in a terminal reaches this
+/// Starts `command` as a child that the kernel sends `last` when this process ends, however it ends (Linux; elsewhere the
+/// janitor alone sees to its end). The child gets a process group of its own, so that Ctrl-C in a terminal reaches this
 /// process only, which then ends its children itself.
-pub(super) fn spawn_bound(mut command: Command) -> io::Result<Child> {
+pub(super) fn spawn_bound(mut command: Command, last: Signal) -> io::Result<Child> {
     let (answer, answered) = sync_channel(1);
     let job: Job = Box::new(move || {
-        let _ = answer.send(spawn_here(&mut command));
+        let _ = answer.send(spawn_here(&mut command, last));
     });
     spawner()?.send(job).map_err(|_| io::Error::other("the spawning thread is gone"))?;
     answered.recv().map_err(|_| io::Error::other("the spawning thread is gone"))?
@@ -28,7 +30,7 @@ fn spawner() -> io::Result<&'static Sender<Job>> {
         return Ok(jobs);
     }
     let (jobs, queue) = channel::<Job>();
-    std::thread::Builder::new().name("redis-spawner".to_owned()).spawn(move || {
+    std::thread::Builder::new().name("server-spawner".to_owned()).spawn(move || {
         for job in queue {
             job();
         }
@@ -38,12 +40,12 @@ fn spawner() -> io::Result<&'static Sender<Job>> {
 }
 
 #[cfg(target_os = "linux")]
-fn spawn_here(command: &mut Command) -> io::Result<Child> {
+fn spawn_here(command: &mut Command, last: Signal) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
 
     let owner = rustix::process::getpid();
     let before_exec = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        rustix::process::set_parent_process_death_signal(Some(last))?;
         // The owner may have died between fork and the line above; then nobody would ever send the signal.
         if rustix::process::getppid() == Some(owner) {
             Ok(())
@@ -62,7 +64,7 @@ fn spawn_here(command: &mut Command) -> io::Result<Child> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn spawn_here(command: &mut Command) -> io::Result<Child> {
+fn spawn_here(command: &mut Command, _last: Signal) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
 
     command.process_group(0).spawn()

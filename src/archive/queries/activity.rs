@@ -6,12 +6,9 @@ use chatlab_kit::{
     ids::{RoomId, UserId},
     message::{Message, MessageKind},
 };
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::QueryBuilder;
 
-use super::{
-    SqliteArchive,
-    sqlite::{failed, user_id},
-};
+use super::{BULK_ROWS, Db, DbConnection, DbPool, failed, user_id};
 use crate::service::ports::{ArchiveError, Sent};
 
 /// A day of UTC.
@@ -19,7 +16,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Adds what came to the archive just now to what its senders had sent.
 pub(super) async fn count(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     messages: &[Message],
     new: &HashSet<String>,
 ) -> Result<(), ArchiveError> {
@@ -31,29 +28,31 @@ pub(super) async fn count(
         *rooms.entry((message.draft.room, day, message.draft.from)).or_default() += 1;
         *users.entry((message.draft.from, day)).or_default() += 1;
     }
-    if rooms.is_empty() {
-        return Ok(());
+    // In one order by all, so that no two wait for each other.
+    for chunk in rooms.into_iter().collect::<Vec<_>>().chunks(BULK_ROWS) {
+        let mut add = QueryBuilder::<Db>::new("INSERT INTO room_activity (room_id, day, user_id, texts) ");
+        add.push_values(chunk, |mut row, ((room, day, user), texts)| {
+            row.push_bind(room.to_string()).push_bind(*day).push_bind(user.to_string()).push_bind(*texts);
+        });
+        add.push(
+            " ON CONFLICT (room_id, day, user_id) DO UPDATE SET texts = room_activity.texts + excluded.texts",
+        );
+        add.build().execute(&mut *transaction).await.map_err(failed)?;
     }
-    let mut add = QueryBuilder::<Sqlite>::new("INSERT INTO room_activity (room_id, day, user_id, texts) ");
-    add.push_values(rooms, |mut row, ((room, day, user), texts)| {
-        row.push_bind(room.to_string()).push_bind(day).push_bind(user.to_string()).push_bind(texts);
-    });
-    add.push(
-        " ON CONFLICT (room_id, day, user_id) DO UPDATE SET texts = room_activity.texts + excluded.texts",
-    );
-    add.build().execute(&mut *transaction).await.map_err(failed)?;
-    let mut add = QueryBuilder::<Sqlite>::new("INSERT INTO user_activity (user_id, day, texts) ");
-    add.push_values(users, |mut row, ((user, day), texts)| {
-        row.push_bind(user.to_string()).push_bind(day).push_bind(texts);
-    });
-    add.push(" ON CONFLICT (user_id, day) DO UPDATE SET texts = user_activity.texts + excluded.texts");
-    add.build().execute(transaction).await.map_err(failed)?;
+    for chunk in users.into_iter().collect::<Vec<_>>().chunks(BULK_ROWS) {
+        let mut add = QueryBuilder::<Db>::new("INSERT INTO user_activity (user_id, day, texts) ");
+        add.push_values(chunk, |mut row, ((user, day), texts)| {
+            row.push_bind(user.to_string()).push_bind(*day).push_bind(*texts);
+        });
+        add.push(" ON CONFLICT (user_id, day) DO UPDATE SET texts = user_activity.texts + excluded.texts");
+        add.build().execute(&mut *transaction).await.map_err(failed)?;
+    }
     Ok(())
 }
 
 /// Who has sent the most texts to a room since a day.
 pub(super) async fn leaders(
-    archive: &SqliteArchive,
+    read: &DbPool,
     room: &RoomId,
     since_day: i64,
     limit: u32,
@@ -65,8 +64,8 @@ pub(super) async fn leaders(
     )
     .bind(room.to_string())
     .bind(since_day)
-    .bind(limit)
-    .fetch_all(&archive.read)
+    .bind(i64::from(limit))
+    .fetch_all(read)
     .await
     .map_err(failed)?;
     let each = rows.into_iter().map(|(id, name, texts)| Ok((user_id(&id)?, name, counted(texts)?)));
@@ -85,7 +84,7 @@ mod tests {
         message::{Draft, Epoch},
     };
 
-    use super::*;
+    use super::{super::Place, *};
     use crate::service::ports::{Archive, Profiles, UserRecord};
 
     fn text(room: RoomId, from: UserId, (seq, day): (u64, u64), kind: MessageKind) -> Message {
@@ -98,8 +97,8 @@ mod tests {
 
     #[tokio::test]
     async fn texts_are_counted_once_by_room_and_day_however_often_they_come() {
-        let folder = tempfile::tempdir().unwrap();
-        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let place = Place::fresh().await;
+        let archive = place.open().await;
         let (ada, bob, tea, other) = (UserId::new(), UserId::new(), RoomId::new(), RoomId::new());
         for (id, name) in [(ada, "ada"), (bob, "bob")] {
             let user = UserRecord { id, name: name.into(), password_hash: "h".into(), created_ms: 1 };

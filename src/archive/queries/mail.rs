@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use chatlab_kit::ids::UserId;
 
-use super::{SqliteArchive, sqlite::failed};
+use super::{SqlArchive, alone, begin, failed};
 use crate::service::ports::{ArchiveError, Confirmed, Mailbox, Mailboxes, Proposal};
 
 /// Ends a code. When it was sent stays: who forgets their address has no letter more by that.
 const OVER: &str = "UPDATE mailbox_codes SET expires_ms = 0 WHERE user_id = $1 AND expires_ms <> 0";
 
 #[async_trait]
-impl Mailboxes for SqliteArchive {
+impl Mailboxes for SqlArchive {
     async fn mailbox(&self, user: &UserId, now_ms: i64) -> Result<Mailbox, ArchiveError> {
         let (verified, waiting) = sqlx::query_as(
             "SELECT (SELECT address FROM mailboxes WHERE user_id = $1), \
@@ -30,7 +30,7 @@ impl Mailboxes for SqliteArchive {
         proposal: &Proposal,
         not_after_ms: i64,
     ) -> Result<Option<i64>, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.write, &[]).await?;
         let put = sqlx::query(
             "INSERT INTO mailbox_codes (user_id, address, code_hash, sent_ms, expires_ms, tries) \
              VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (user_id) DO UPDATE SET \
@@ -69,7 +69,7 @@ impl Mailboxes for SqliteArchive {
         now_ms: i64,
         most: u32,
     ) -> Result<Confirmed, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.write, &[]).await?;
         // Counted before it is looked at: who tries many at once has no more tries by that.
         let tried: Option<(String, String, i64)> = sqlx::query_as(
             "UPDATE mailbox_codes SET tries = tries + 1 WHERE user_id = $1 AND expires_ms > $2 AND tries < $3 \
@@ -77,7 +77,7 @@ impl Mailboxes for SqliteArchive {
         )
         .bind(user.to_string())
         .bind(now_ms)
-        .bind(most)
+        .bind(i64::from(most))
         .fetch_optional(&mut *transaction)
         .await
         .map_err(failed)?;
@@ -87,6 +87,7 @@ impl Mailboxes for SqliteArchive {
                 Confirmed::Wrong(u32::try_from(i64::from(most) - tries).unwrap_or_default())
             }
             Some((address, ..)) => {
+                alone(&mut transaction, &[format!("whose is {}", address.to_lowercase())]).await?;
                 let taken: bool = sqlx::query_scalar(
                     "SELECT EXISTS (SELECT 1 FROM mailboxes WHERE address_key = $1 AND user_id <> $2)",
                 )
@@ -120,9 +121,10 @@ impl Mailboxes for SqliteArchive {
     }
 
     async fn forget_mailbox(&self, user: &UserId) -> Result<bool, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.write, &[]).await?;
         let mut gone = 0;
-        for statement in ["DELETE FROM mailboxes WHERE user_id = $1", OVER] {
+        // In the order in which `confirm` comes to them.
+        for statement in [OVER, "DELETE FROM mailboxes WHERE user_id = $1"] {
             let done = sqlx::query(statement).bind(user.to_string()).execute(&mut *transaction).await;
             gone += done.map_err(failed)?.rows_affected();
         }
@@ -133,10 +135,10 @@ impl Mailboxes for SqliteArchive {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Place, *};
     use crate::service::ports::{Archive, UserRecord};
 
-    async fn user(archive: &SqliteArchive, name: &str) -> UserId {
+    async fn user(archive: &SqlArchive, name: &str) -> UserId {
         let user =
             UserRecord { id: UserId::new(), name: name.into(), password_hash: "h".into(), created_ms: 1 };
         archive.add_user(&user).await.unwrap();
@@ -149,8 +151,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_code_is_good_for_its_time_and_its_tries_and_an_address_for_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let place = Place::fresh().await;
+        let archive = place.open().await;
         let (ada, bob) = (user(&archive, "ada").await, user(&archive, "bob").await);
         assert_eq!(archive.confirm(&ada, "h", 0, 3).await.unwrap(), Confirmed::None);
         assert_eq!(

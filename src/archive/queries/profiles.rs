@@ -5,12 +5,11 @@ use chatlab_kit::{
     ids::{RoomId, UserId},
     wire::{FriendState, Status},
 };
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, Transaction};
+use sqlx::QueryBuilder;
 
 use super::{
-    SqliteArchive, activity,
-    rooms::changed,
-    sqlite::{BULK_ROWS, failed, user_id},
+    BULK_ROWS, Db, DbConnection, SqlArchive, activity, begin, failed, rooms::changed, text_from, text_to,
+    user_id,
 };
 use crate::service::{
     now_ms,
@@ -25,7 +24,7 @@ type ProfileRow = (String, String, String, String, i64, i64, i64);
 
 fn standing(status: &str, text: String) -> Result<StatusRecord, ArchiveError> {
     let status = status.parse::<Status>().map_err(|error| ArchiveError::Corrupt(error.to_string()))?;
-    Ok(StatusRecord { status, text })
+    Ok(StatusRecord { status, text: text_from(text) })
 }
 
 fn friend_state(text: &str) -> Result<FriendState, ArchiveError> {
@@ -33,7 +32,7 @@ fn friend_state(text: &str) -> Result<FriendState, ArchiveError> {
 }
 
 #[async_trait]
-impl Profiles for SqliteArchive {
+impl Profiles for SqlArchive {
     async fn profile(&self, user: &UserId) -> Result<Option<ProfileRecord>, ArchiveError> {
         let row: Option<ProfileRow> = sqlx::query_as(
             "SELECT name, about, status, status_text, created_ms, \
@@ -47,6 +46,7 @@ impl Profiles for SqliteArchive {
         let Some((name, about, status, text, created_ms, texts, days)) = row else { return Ok(None) };
         let (texts, days) = (activity::counted(texts)?, activity::counted(days)?);
         let standing = standing(&status, text)?;
+        let about = text_from(about);
         Ok(Some(ProfileRecord { id: *user, name, about, standing, created_ms, texts, days }))
     }
 
@@ -55,7 +55,7 @@ impl Profiles for SqliteArchive {
         user: &UserId,
         change: &ProfileChange,
     ) -> Result<Option<StatusRecord>, ArchiveError> {
-        let mut transaction = alone(self, [user]).await?;
+        let mut transaction = begin(&self.write, &[format!("the profile of {user}")]).await?;
         let before: Option<(String, String)> =
             sqlx::query_as("SELECT status, status_text FROM users WHERE id = $1")
                 .bind(user.to_string())
@@ -68,9 +68,9 @@ impl Profiles for SqliteArchive {
              status_text = COALESCE($4, status_text) WHERE id = $1",
         )
         .bind(user.to_string())
-        .bind(change.about.as_deref())
+        .bind(change.about.as_deref().map(text_to))
         .bind(change.status.map(Status::as_str))
-        .bind(change.status_text.as_deref())
+        .bind(change.status_text.as_deref().map(text_to))
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
@@ -81,7 +81,7 @@ impl Profiles for SqliteArchive {
     async fn statuses(&self, users: &[UserId]) -> Result<Vec<(UserId, StatusRecord)>, ArchiveError> {
         let mut found = Vec::new();
         for chunk in users.chunks(BULK_ROWS) {
-            let mut select = QueryBuilder::<Sqlite>::new(
+            let mut select = QueryBuilder::<Db>::new(
                 "SELECT id, status, status_text FROM users \
                  WHERE (status <> 'available' OR status_text <> '') AND id IN (",
             );
@@ -106,7 +106,7 @@ impl Profiles for SqliteArchive {
         answers: bool,
         bounds: FriendBounds,
     ) -> Result<Befriended, ArchiveError> {
-        let mut transaction = alone(self, [user, whom]).await?;
+        let mut transaction = begin(&self.write, &of_both(user, whom)).await?;
         if let Some(hindered) = hindrance(&mut transaction, user, whom).await? {
             return Ok(hindered);
         }
@@ -136,7 +136,7 @@ impl Profiles for SqliteArchive {
         whom: &UserId,
         states: &[FriendState],
     ) -> Result<bool, ArchiveError> {
-        let mut transaction = alone(self, [user, whom]).await?;
+        let mut transaction = begin(&self.write, &of_both(user, whom)).await?;
         let state = state_of(&mut transaction, user, whom).await?;
         if !state.is_some_and(|state| states.contains(&state)) {
             return Ok(false);
@@ -152,7 +152,7 @@ impl Profiles for SqliteArchive {
              WHERE user_id = $1 ORDER BY friend_id LIMIT $2",
         )
         .bind(user.to_string())
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
@@ -168,29 +168,18 @@ impl Profiles for SqliteArchive {
     }
 
     async fn leaders(&self, room: &RoomId, since_day: i64, limit: u32) -> Result<Vec<Sent>, ArchiveError> {
-        activity::leaders(self, room, since_day, limit).await
+        activity::leaders(&self.read, room, since_day, limit).await
     }
 }
 
-/// A transaction that has users to itself: what it reads about them holds until it ends. By a write first, since one that has read something
-/// can't write any more once another process has written.
-async fn alone<const N: usize>(
-    archive: &SqliteArchive,
-    mut users: [&UserId; N],
-) -> Result<Transaction<'static, Sqlite>, ArchiveError> {
-    // In the same order by everybody, so that no two wait for each other.
-    users.sort_unstable();
-    let mut transaction = archive.write.begin().await.map_err(failed)?;
-    for user in users {
-        let take = sqlx::query("UPDATE users SET status = status WHERE id = $1").bind(user.to_string());
-        take.execute(&mut *transaction).await.map_err(failed)?;
-    }
-    Ok(transaction)
+/// What a transaction is alone with that reads what two are to each other, and how many each has, and writes by that.
+pub(super) fn of_both(one: &UserId, other: &UserId) -> Vec<String> {
+    [one, other].map(|user| format!("the friends of {user}")).to_vec()
 }
 
 /// Why the one can't be asked by the other, if there is a reason.
 async fn hindrance(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     user: &UserId,
     whom: &UserId,
 ) -> Result<Option<Befriended>, ArchiveError> {
@@ -211,7 +200,7 @@ async fn hindrance(
 }
 
 async fn state_of(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     user: &UserId,
     whom: &UserId,
 ) -> Result<Option<FriendState>, ArchiveError> {
@@ -227,11 +216,11 @@ async fn state_of(
 
 /// How many are one of these to a user.
 async fn number_of(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     user: &UserId,
     states: &[FriendState],
 ) -> Result<u32, ArchiveError> {
-    let mut select = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM friends WHERE user_id = ");
+    let mut select = QueryBuilder::<Db>::new("SELECT COUNT(*) FROM friends WHERE user_id = ");
     select.push_bind(user.to_string()).push(" AND state IN (");
     let mut listed = select.separated(", ");
     for state in states {
@@ -244,7 +233,7 @@ async fn number_of(
 
 /// Puts down what `whom` is to `user`, and the same from the other side.
 async fn put(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     user: &UserId,
     whom: &UserId,
     state: FriendState,
@@ -267,7 +256,7 @@ async fn put(
 
 /// Two are nothing to each other any more.
 pub(super) async fn part(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     one: &UserId,
     other: &UserId,
 ) -> Result<bool, ArchiveError> {
@@ -281,14 +270,14 @@ pub(super) async fn part(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Place, *};
     use crate::service::ports::{Archive, Directory, UserRecord};
 
     const BOUNDS: FriendBounds = FriendBounds { friends: 3, requests: 2 };
 
     /// An archive and so many users.
-    async fn with_users<const N: usize>(folder: &std::path::Path) -> (SqliteArchive, [UserId; N]) {
-        let archive = SqliteArchive::open(&folder.join("a.db")).await.unwrap();
+    async fn with_users<const N: usize>(place: &Place) -> (SqlArchive, [UserId; N]) {
+        let archive = place.open().await;
         let users = std::array::from_fn(|_| UserId::new());
         for (nth, id) in users.iter().enumerate() {
             let (id, name) = (*id, format!("user-{nth}"));
@@ -300,8 +289,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_profile_is_changed_where_it_is_said_and_says_what_the_status_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let (archive, [ada]) = with_users(folder.path()).await;
+        let place = Place::fresh().await;
+        let (archive, [ada]) = with_users(&place).await;
         let new = archive.profile(&ada).await.unwrap().unwrap();
         assert_eq!(
             (new.about.as_str(), new.standing.clone(), new.texts, new.days),
@@ -322,8 +311,8 @@ mod tests {
 
     #[tokio::test]
     async fn two_who_ask_each_other_are_friends_and_both_lists_say_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let (archive, [ada, bob]) = with_users(folder.path()).await;
+        let place = Place::fresh().await;
+        let (archive, [ada, bob]) = with_users(&place).await;
         let states = async |user: &UserId| {
             let list = archive.friends(user, 10).await.unwrap();
             list.into_iter().map(|one| (one.user, one.state)).collect::<Vec<_>>()
@@ -350,8 +339,8 @@ mod tests {
 
     #[tokio::test]
     async fn lists_of_friends_are_bounded_by_what_one_does_and_by_what_others_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let (archive, [ada, bob, cid, dan, eve]) = with_users(folder.path()).await;
+        let place = Place::fresh().await;
+        let (archive, [ada, bob, cid, dan, eve]) = with_users(&place).await;
         let ask =
             async |user: &UserId, whom: &UserId| archive.befriend(user, whom, false, BOUNDS).await.unwrap();
         for whom in [&bob, &cid, &dan] {
@@ -370,10 +359,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn two_processes_at_once_are_both_served() {
-        let folder = tempfile::tempdir().unwrap();
-        let (one, [ada, bob]) = with_users(folder.path()).await;
-        let other = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
-        let work = async |archive: SqliteArchive, user: UserId, whom: UserId| {
+        let place = Place::fresh().await;
+        let (one, [ada, bob]) = with_users(&place).await;
+        let other = place.open().await;
+        let work = async |archive: SqlArchive, user: UserId, whom: UserId| {
             for nth in 0..200 {
                 let change = ProfileChange { about: Some(format!("{nth}")), ..ProfileChange::default() };
                 archive.set_profile(&user, &change).await.unwrap().unwrap();
@@ -388,8 +377,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_blocks_somebody_ends_what_was_between_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let (archive, [ada, bob]) = with_users(folder.path()).await;
+        let place = Place::fresh().await;
+        let (archive, [ada, bob]) = with_users(&place).await;
         archive.befriend(&ada, &bob, false, BOUNDS).await.unwrap();
         archive.block(&bob, &ada, 5).await.unwrap();
         assert_eq!(archive.friend_state(&ada, &bob).await.unwrap(), None);

@@ -3,18 +3,18 @@
 use async_trait::async_trait;
 use ipnet::IpNet;
 
-use super::{SqliteArchive, rooms::changed, sqlite::failed};
+use super::{SqlArchive, begin, failed, rooms::changed};
 use crate::service::{
     now_ms,
     ports::{AddressBook, AddressRange, ArchiveError},
 };
 
 #[async_trait]
-impl AddressBook for SqliteArchive {
+impl AddressBook for SqlArchive {
     async fn ranges(&self, limit: u32) -> Result<Vec<AddressRange>, ArchiveError> {
         let rows: Vec<(String, String, String)> =
             sqlx::query_as("SELECT net, verdict, note FROM addresses ORDER BY net LIMIT $1")
-                .bind(limit)
+                .bind(i64::from(limit))
                 .fetch_all(&self.read)
                 .await
                 .map_err(failed)?;
@@ -26,6 +26,7 @@ impl AddressBook for SqliteArchive {
     }
 
     async fn put_range(&self, range: &AddressRange, most: u32) -> Result<bool, ArchiveError> {
+        let mut transaction = begin(&self.write, &["addresses".to_owned()]).await?;
         let query = sqlx::query(
             "INSERT INTO addresses (net, verdict, note, since_ms) SELECT $1, $2, $3, $4 \
              WHERE (SELECT COUNT(*) FROM addresses WHERE net <> $1) < $5 \
@@ -35,8 +36,10 @@ impl AddressBook for SqliteArchive {
         .bind(range.verdict.as_str())
         .bind(&range.note)
         .bind(now_ms())
-        .bind(most);
-        changed(query, &self.write).await
+        .bind(i64::from(most));
+        let put = changed(query, &mut *transaction).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(put)
     }
 
     async fn drop_range(&self, net: &IpNet) -> Result<bool, ArchiveError> {

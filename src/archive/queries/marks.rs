@@ -6,16 +6,16 @@ use chatlab_kit::{
     ids::{MessageId, RoomId, UserId},
     message::{Change, Message, Reaction, Seq},
 };
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use sqlx::QueryBuilder;
 
-use super::sqlite::{failed, user_id};
+use super::{Db, DbPool, failed, user_id};
 use crate::service::ports::ArchiveError;
 
 /// A reaction that stands: which message, the emoji, whose it is.
 type ReactionRow = (String, String, String);
 
 /// Gives messages, as many as fit into a statement, the reactions that they have.
-pub(super) async fn add_reactions(read: &SqlitePool, messages: &mut [Message]) -> Result<(), ArchiveError> {
+pub(super) async fn add_reactions(read: &DbPool, messages: &mut [Message]) -> Result<(), ArchiveError> {
     let deleted = |message: &Message| message.changed.is_some_and(|changed| changed.what == Change::Deleted);
     let mut bearing: HashMap<String, &mut Message> = messages
         .iter_mut()
@@ -25,7 +25,7 @@ pub(super) async fn add_reactions(read: &SqlitePool, messages: &mut [Message]) -
     if bearing.is_empty() {
         return Ok(());
     }
-    let mut select = QueryBuilder::<Sqlite>::new(
+    let mut select = QueryBuilder::<Db>::new(
         "SELECT about, body, user_id FROM (SELECT about, body, user_id, kind, seq, \
          ROW_NUMBER() OVER (PARTITION BY about, body, user_id ORDER BY seq DESC) AS nth \
          FROM messages WHERE kind IN ('react', 'unreact') AND about IN (",
@@ -53,7 +53,7 @@ fn add(reactions: &mut Vec<Reaction>, emoji: String, user: UserId) {
 
 /// The pins of a room, the newest `limit` of them, the first pin first: which messages, and the sequences of their pins.
 pub(super) async fn pins(
-    read: &SqlitePool,
+    read: &DbPool,
     room: &RoomId,
     limit: u32,
 ) -> Result<Vec<(MessageId, Seq)>, ArchiveError> {
@@ -67,7 +67,7 @@ pub(super) async fn pins(
          ORDER BY latest.seq DESC LIMIT $2",
     )
     .bind(room.to_string())
-    .bind(limit)
+    .bind(i64::from(limit))
     .fetch_all(read)
     .await
     .map_err(failed)?;

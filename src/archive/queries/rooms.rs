@@ -1,9 +1,9 @@
 //! Rooms, who is a member of them as what, and who must not be.
 
 use chatlab_kit::ids::{RoomId, UserId};
-use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool, query::Query, sqlite::SqliteArguments};
+use sqlx::{Executor, query::Query};
 
-use super::sqlite::{failed, room_id, user_id};
+use super::{Db, DbArguments, DbConnection, DbPool, begin, failed, room_id, user_id};
 use crate::service::{
     now_ms,
     ports::{ArchiveError, MemberEntry, Role, RoomKind, RoomRecord, Standing},
@@ -11,15 +11,15 @@ use crate::service::{
 
 /// Whether a statement changed something.
 pub(super) async fn changed<'e>(
-    statement: Query<'_, Sqlite, SqliteArguments>,
-    write: impl Executor<'e, Database = Sqlite>,
+    statement: Query<'_, Db, DbArguments>,
+    write: impl Executor<'e, Database = Db>,
 ) -> Result<bool, ArchiveError> {
     Ok(statement.execute(write).await.map_err(failed)?.rows_affected() > 0)
 }
 
 /// A room, and its maker as its owner.
-pub(super) async fn add(write: &SqlitePool, room: &RoomRecord) -> Result<(), ArchiveError> {
-    let mut transaction = write.begin().await.map_err(failed)?;
+pub(super) async fn add(write: &DbPool, room: &RoomRecord) -> Result<(), ArchiveError> {
+    let mut transaction = begin(write, &[]).await?;
     sqlx::query("INSERT INTO rooms (id, name, kind, created_by, created_ms) VALUES ($1, $2, $3, $4, $5)")
         .bind(room.id.to_string())
         .bind(&room.name)
@@ -40,13 +40,9 @@ pub(super) async fn add(write: &SqlitePool, room: &RoomRecord) -> Result<(), Arc
     transaction.commit().await.map_err(failed)
 }
 
-pub(super) async fn standing(
-    read: &SqlitePool,
-    room: &RoomId,
-    user: &UserId,
-) -> Result<Standing, ArchiveError> {
+pub(super) async fn standing(read: &DbPool, room: &RoomId, user: &UserId) -> Result<Standing, ArchiveError> {
     // Role, ban, kind, by invitation, whether one of the two of a direct chat blocks the other.
-    type Row = (Option<String>, Option<i64>, String, bool, bool);
+    type Row = (Option<String>, Option<i64>, String, i64, bool);
     let row: Option<Row> = sqlx::query_as(
         "SELECT members.role, bans.banned_ms, rooms.kind, rooms.invited, \
          rooms.pair IS NOT NULL AND EXISTS (SELECT 1 FROM blocks WHERE \
@@ -65,7 +61,7 @@ pub(super) async fn standing(
     Ok(match row {
         None => Standing::NoRoom,
         Some((_, Some(_), ..)) => Standing::Banned,
-        Some((None, None, kind, invited, _)) if invited || kind == RoomKind::Direct.as_str() => {
+        Some((None, None, kind, invited, _)) if invited != 0 || kind == RoomKind::Direct.as_str() => {
             Standing::Uninvited
         }
         Some((None, None, ..)) => Standing::Outside,
@@ -78,14 +74,20 @@ pub(super) fn parsed(role: &str) -> Result<Role, ArchiveError> {
     role.parse().map_err(|error: chatlab_kit::wire::NoRole| ArchiveError::Corrupt(error.to_string()))
 }
 
+/// Who comes into a room and who is banned from it at the same time must see each other.
+fn place(room: &RoomId, user: &UserId) -> String {
+    format!("the place of {user} in {room}")
+}
+
 /// A member, unless they are one or are banned; whether they were added.
 pub(super) async fn add_member(
-    write: &SqlitePool,
+    write: &DbPool,
     room: &RoomId,
     user: &UserId,
     role: Role,
     joined_ms: i64,
 ) -> Result<bool, ArchiveError> {
+    let mut transaction = begin(write, &[place(room, user)]).await?;
     let query = sqlx::query(
         "INSERT INTO members (room_id, user_id, role, joined_ms) SELECT $1, $2, $3, $4 \
          WHERE NOT EXISTS (SELECT 1 FROM bans WHERE room_id = $1 AND user_id = $2) \
@@ -95,11 +97,13 @@ pub(super) async fn add_member(
     .bind(user.to_string())
     .bind(role.as_str())
     .bind(joined_ms);
-    changed(query, write).await
+    let added = changed(query, &mut *transaction).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(added)
 }
 
 pub(super) async fn remove_member(
-    write: &SqlitePool,
+    write: &DbPool,
     room: &RoomId,
     user: &UserId,
 ) -> Result<bool, ArchiveError> {
@@ -114,7 +118,7 @@ pub(super) async fn remove_member(
 
 /// Another role for who has the role `now`.
 pub(super) async fn set_role(
-    write: &SqlitePool,
+    write: &DbPool,
     room: &RoomId,
     user: &UserId,
     (now, role): (Role, Role),
@@ -129,7 +133,7 @@ pub(super) async fn set_role(
 
 /// Ends the membership of who has the role `now`.
 pub(super) async fn expel(
-    write: &mut SqliteConnection,
+    write: &mut DbConnection,
     room: &RoomId,
     user: &UserId,
     now: Role,
@@ -154,13 +158,13 @@ pub(super) fn banned_by(user: UserId, banner: UserId) -> Option<UserId> {
 
 /// A ban, and the end of the membership of who has the role `now`; nothing when they have another one.
 pub(super) async fn ban(
-    write: &SqlitePool,
+    write: &DbPool,
     room: &RoomId,
     user: &UserId,
     now: Option<Role>,
     (by, at_ms): (Option<&UserId>, i64),
 ) -> Result<bool, ArchiveError> {
-    let mut transaction = write.begin().await.map_err(failed)?;
+    let mut transaction = begin(write, &[place(room, user)]).await?;
     if let Some(now) = now
         && !expel(&mut transaction, room, user, now).await?
     {
@@ -181,21 +185,17 @@ pub(super) async fn ban(
     Ok(banned)
 }
 
-pub(super) async fn unban(write: &SqlitePool, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError> {
+pub(super) async fn unban(write: &DbPool, room: &RoomId, user: &UserId) -> Result<bool, ArchiveError> {
     let query = sqlx::query("DELETE FROM bans WHERE room_id = $1 AND user_id = $2")
         .bind(room.to_string())
         .bind(user.to_string());
     changed(query, write).await
 }
 
-pub(super) async fn rooms_of(
-    read: &SqlitePool,
-    user: &UserId,
-    limit: u32,
-) -> Result<Vec<RoomId>, ArchiveError> {
+pub(super) async fn rooms_of(read: &DbPool, user: &UserId, limit: u32) -> Result<Vec<RoomId>, ArchiveError> {
     let rows: Vec<(String,)> = sqlx::query_as("SELECT room_id FROM members WHERE user_id = $1 LIMIT $2")
         .bind(user.to_string())
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(read)
         .await
         .map_err(failed)?;
@@ -203,7 +203,7 @@ pub(super) async fn rooms_of(
 }
 
 pub(super) async fn members(
-    read: &SqlitePool,
+    read: &DbPool,
     room: &RoomId,
     start_after: Option<&UserId>,
     limit: u32,
@@ -214,7 +214,7 @@ pub(super) async fn members(
     .bind(room.to_string())
     // Every id is more than nothing.
     .bind(start_after.map(ToString::to_string).unwrap_or_default())
-    .bind(limit)
+    .bind(i64::from(limit))
     .fetch_all(read)
     .await
     .map_err(failed)?;
@@ -222,7 +222,7 @@ pub(super) async fn members(
 }
 
 pub(super) async fn roster(
-    read: &SqlitePool,
+    read: &DbPool,
     room: &RoomId,
     start_after: Option<&UserId>,
     limit: u32,
@@ -233,7 +233,7 @@ pub(super) async fn roster(
     )
     .bind(room.to_string())
     .bind(start_after.map(ToString::to_string).unwrap_or_default())
-    .bind(limit)
+    .bind(i64::from(limit))
     .fetch_all(read)
     .await
     .map_err(failed)?;

@@ -5,13 +5,11 @@ use chatlab_kit::{
     ids::{RoomId, UserId},
     wire::Avatar,
 };
-use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Row};
 
 use super::{
-    SqliteArchive,
-    profiles::part,
-    rooms::changed,
-    sqlite::{BULK_ROWS, failed, room_id, user_id},
+    BULK_ROWS, Db, DbRow, SqlArchive, begin, failed, profiles, profiles::part, room_id, rooms::changed,
+    user_id,
 };
 use crate::service::{
     now_ms,
@@ -21,7 +19,7 @@ use crate::service::{
 /// What a room's row is selected by.
 pub(super) const ROOM: &str = "rooms.id, kind, name, read_only, slow_s, invited, pair, ends_ms";
 /// The messages that one transaction removes with their room.
-const REMOVED_AT_ONCE: u32 = 1_000;
+const REMOVED_AT_ONCE: i64 = 1_000;
 
 pub(super) struct RoomRow {
     id: String,
@@ -34,15 +32,15 @@ pub(super) struct RoomRow {
     ends_ms: Option<i64>,
 }
 
-impl FromRow<'_, SqliteRow> for RoomRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromRow<'_, DbRow> for RoomRow {
+    fn from_row(row: &DbRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.try_get("id")?,
             kind: row.try_get("kind")?,
             name: row.try_get("name")?,
-            read_only: row.try_get("read_only")?,
+            read_only: row.try_get::<i64, _>("read_only")? != 0,
             slow_s: row.try_get("slow_s")?,
-            invited: row.try_get("invited")?,
+            invited: row.try_get::<i64, _>("invited")? != 0,
             pair: row.try_get("pair")?,
             ends_ms: row.try_get("ends_ms")?,
         })
@@ -85,7 +83,7 @@ fn of_pair(pair: &str) -> Result<(UserId, UserId), ArchiveError> {
 }
 
 #[async_trait]
-impl Directory for SqliteArchive {
+impl Directory for SqlArchive {
     async fn room(&self, room: &RoomId, viewer: Option<&UserId>) -> Result<Option<RoomInfo>, ArchiveError> {
         let select = format!("SELECT {ROOM} FROM rooms WHERE id = $1 AND (ends_ms IS NULL OR ends_ms > $2)");
         let row: Option<RoomRow> = sqlx::query_as(AssertSqlSafe(select))
@@ -112,7 +110,7 @@ impl Directory for SqliteArchive {
             // Every id is more than nothing.
             .bind(start_after.map(ToString::to_string).unwrap_or_default())
             .bind(now_ms())
-            .bind(limit)
+            .bind(i64::from(limit))
             .fetch_all(&self.read)
             .await
             .map_err(failed)?;
@@ -140,7 +138,7 @@ impl Directory for SqliteArchive {
         ends_ms: Option<i64>,
     ) -> Result<(RoomId, bool), ArchiveError> {
         let now = now_ms();
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.write, &[format!("the chat of {}", pair(by, with))]).await?;
         // One that has ended makes way.
         sqlx::query("UPDATE rooms SET pair = NULL WHERE pair = $1 AND ends_ms <= $2")
             .bind(pair(by, with))
@@ -203,7 +201,7 @@ impl Directory for SqliteArchive {
         let rows: Vec<(String,)> =
             sqlx::query_as("SELECT id FROM rooms WHERE ends_ms <= $1 ORDER BY ends_ms LIMIT $2")
                 .bind(by_ms)
-                .bind(limit)
+                .bind(i64::from(limit))
                 .fetch_all(&self.read)
                 .await
                 .map_err(failed)?;
@@ -223,12 +221,15 @@ impl Directory for SqliteArchive {
     async fn remove_room(&self, room: &RoomId) -> Result<(), ArchiveError> {
         let some = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE room_id = $1 LIMIT $2)";
         loop {
+            let mut transaction = begin(&self.write, &[]).await?;
             let query = sqlx::query(some).bind(room.to_string()).bind(REMOVED_AT_ONCE);
-            if !changed(query, &self.write).await? {
+            let removed = changed(query, &mut *transaction).await?;
+            transaction.commit().await.map_err(failed)?;
+            if !removed {
                 break;
             }
         }
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut transaction = begin(&self.write, &[]).await?;
         for statement in [
             "DELETE FROM members WHERE room_id = $1",
             "DELETE FROM bans WHERE room_id = $1",
@@ -242,7 +243,9 @@ impl Directory for SqliteArchive {
     }
 
     async fn block(&self, user: &UserId, whom: &UserId, most: u32) -> Result<bool, ArchiveError> {
-        let mut transaction = self.write.begin().await.map_err(failed)?;
+        let mut alone = profiles::of_both(user, whom);
+        alone.push(format!("who is blocked by {user}"));
+        let mut transaction = begin(&self.write, &alone).await?;
         part(&mut transaction, user, whom).await?;
         let insert = sqlx::query(
             "INSERT INTO blocks (user_id, blocked_id, since_ms) VALUES ($1, $2, $3) \
@@ -276,7 +279,7 @@ impl Directory for SqliteArchive {
         let select = "SELECT blocked_id FROM blocks WHERE user_id = $1 ORDER BY blocked_id LIMIT $2";
         let rows: Vec<(String,)> = sqlx::query_as(select)
             .bind(user.to_string())
-            .bind(limit)
+            .bind(i64::from(limit))
             .fetch_all(&self.read)
             .await
             .map_err(failed)?;
@@ -286,7 +289,7 @@ impl Directory for SqliteArchive {
     async fn blockers(&self, of: &UserId, among: &[UserId]) -> Result<Vec<UserId>, ArchiveError> {
         let mut blockers = Vec::new();
         for chunk in among.chunks(BULK_ROWS) {
-            let mut select = QueryBuilder::<Sqlite>::new("SELECT user_id FROM blocks WHERE blocked_id = ");
+            let mut select = QueryBuilder::<Db>::new("SELECT user_id FROM blocks WHERE blocked_id = ");
             select.push_bind(of.to_string()).push(" AND user_id IN (");
             let mut listed = select.separated(", ");
             for user in chunk {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use chatlab_kit::message::{Change, Changed, Draft, Epoch, MessageKind};
 
 use super::*;
@@ -7,10 +9,38 @@ fn user(name: &str) -> UserRecord {
     UserRecord { id: UserId::new(), name: name.into(), password_hash: "h".into(), created_ms: 1 }
 }
 
+/// So many users with names of that beginning.
+pub(super) async fn seed(archive: &SqlArchive, prefix: &str, n: usize) -> Vec<UserId> {
+    let users: Vec<UserRecord> = (1..=n).map(|i| user(&format!("{prefix}-{i}"))).collect();
+    archive.add_users(&users).await.unwrap();
+    users.iter().map(|user| user.id).collect()
+}
+
+/// A message of a room, by its number.
+pub(super) fn said(
+    room: RoomId,
+    seq: Seq,
+    from: UserId,
+    (kind, about, body): (MessageKind, Option<MessageId>, &str),
+) -> Message {
+    let draft = Draft {
+        room,
+        id: MessageId::new(),
+        from,
+        cid: format!("c-{seq}").parse().unwrap(),
+        kind,
+        about,
+        reply_to: None,
+        forwarded_from: None,
+        body: body.into(),
+    };
+    Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions: Vec::new(), draft }
+}
+
 #[tokio::test]
 async fn names_are_unique_whatever_the_case() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    let place = Place::fresh().await;
+    let archive = place.open().await;
     let ada = user("Ada");
     archive.add_user(&ada).await.unwrap();
     assert!(matches!(archive.add_user(&user("aDA")).await, Err(ArchiveError::Conflict)));
@@ -20,8 +50,8 @@ async fn names_are_unique_whatever_the_case() {
 
 #[tokio::test]
 async fn a_ping_says_when_nothing_can_be_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    let place = Place::fresh().await;
+    let archive = place.open().await;
     archive.ping().await.unwrap();
     let away = |from, to| AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
     sqlx::query(away("rooms", "elsewhere")).execute(&archive.write).await.unwrap();
@@ -33,24 +63,23 @@ async fn a_ping_says_when_nothing_can_be_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn first_starts_at_the_same_time_share_one_migration() {
     for _ in 0..5 {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
+        let place = Arc::new(Place::fresh().await);
         let opens: Vec<_> = (0..8)
             .map(|_| {
-                let path = path.clone();
-                tokio::spawn(async move { SqliteArchive::open(&path).await.map(drop) })
+                let place = place.clone();
+                tokio::spawn(async move { drop(place.open().await) })
             })
             .collect();
         for open in opens {
-            open.await.unwrap().unwrap();
+            open.await.unwrap();
         }
     }
 }
 
 #[tokio::test]
 async fn a_message_is_kept_once_and_comes_back_as_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+    let place = Place::fresh().await;
+    let archive = place.open().await;
     let room = RoomId::new();
     let messages: Vec<Message> = (1..=2_500)
         .map(|seq| {
@@ -114,11 +143,9 @@ async fn a_message_is_kept_once_and_comes_back_as_it_was() {
 
 #[tokio::test]
 async fn two_processes_see_one_membership() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("sub/a.db");
-    let one = SqliteArchive::open(&path).await.unwrap();
-    let two = SqliteArchive::open(&path).await.unwrap();
-    let users = one.seed_users("load", 2500, "h").await.unwrap();
+    let place = Place::fresh().await;
+    let (one, two) = (place.open().await, place.open().await);
+    let users = seed(&one, "load", 2500).await;
     let room = RoomRecord {
         id: RoomId::new(),
         name: "r".into(),
@@ -146,36 +173,26 @@ async fn two_processes_see_one_membership() {
 /// A message, and two edits and a deletion of it, in any order and in any batches: always the same in the end.
 #[tokio::test]
 async fn what_changes_a_message_may_come_before_it() {
-    let room = RoomId::new();
+    let place = Place::fresh().await;
+    let archive = place.open().await;
     let (author, owner) = (UserId::new(), UserId::new());
-    let message = |seq, from, kind, about, body: &str| {
-        let cid = format!("c-{seq}").parse().unwrap();
-        let draft = Draft {
-            room,
-            id: MessageId::new(),
-            from,
-            cid,
-            kind,
-            about,
-            reply_to: None,
-            forwarded_from: None,
-            body: body.into(),
-        };
-        Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions: Vec::new(), draft }
+    let conversation = || {
+        let room = RoomId::new();
+        let message = |seq, from, kind, about, body| said(room, seq, from, (kind, about, body));
+        let first = message(1, author, MessageKind::Text, None, "first");
+        let about = Some(first.draft.id);
+        let all = [
+            first,
+            message(2, author, MessageKind::Edit, about, "second"),
+            message(3, author, MessageKind::Edit, about, "third"),
+            message(4, owner, MessageKind::Delete, about, ""),
+        ];
+        (room, all)
     };
-    let first = message(1, author, MessageKind::Text, None, "first");
-    let id = first.draft.id;
-    let about = Some(id);
-    let all = [
-        first,
-        message(2, author, MessageKind::Edit, about, "second"),
-        message(3, author, MessageKind::Edit, about, "third"),
-        message(4, owner, MessageKind::Delete, about, ""),
-    ];
     let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]];
     for (order, batch) in orders.into_iter().flat_map(|order| [1, 2, 4].map(|batch| (order, batch))) {
-        let folder = tempfile::tempdir().unwrap();
-        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let (room, all) = conversation();
+        let id = all[0].draft.id;
         let undeleted: Vec<_> = order.iter().filter(|at| **at < 3).map(|at| all[*at].clone()).collect();
         for some in undeleted.chunks(batch) {
             archive.add_messages(some).await.unwrap();
@@ -186,7 +203,7 @@ async fn what_changes_a_message_may_come_before_it() {
         assert_eq!(edits, [all[1].draft.id, all[2].draft.id]);
         assert!(archive.message(&RoomId::new(), &id).await.unwrap().is_none(), "another room's");
 
-        let archive = SqliteArchive::open(&folder.path().join("b.db")).await.unwrap();
+        let (room, all) = conversation();
         let ordered: Vec<_> = order.iter().map(|at| all[*at].clone()).collect();
         for some in ordered.chunks(batch) {
             archive.add_messages(some).await.unwrap();
@@ -203,45 +220,31 @@ async fn what_changes_a_message_may_come_before_it() {
 #[tokio::test]
 async fn reactions_and_pins_are_what_was_said_last() {
     use MessageKind::{Delete, Pin, React, Text, Unpin, Unreact};
-    let (room, ada, bob) = (RoomId::new(), UserId::new(), UserId::new());
-    let message = |seq, from, kind, about, body: &str| {
-        let cid = format!("c-{seq}").parse().unwrap();
-        let draft = Draft {
-            room,
-            id: MessageId::new(),
-            from,
-            cid,
-            kind,
-            about,
-            reply_to: None,
-            forwarded_from: None,
-            body: body.into(),
-        };
-        let reactions = Vec::new();
-        Message { epoch: Epoch("e".into()), seq, ts: 100 + seq, changed: None, reactions, draft }
-    };
-    let texts = [1, 2, 3].map(|seq| message(seq, ada, Text, None, "text"));
-    let [one, two, three] = texts.each_ref().map(|text| Some(text.draft.id));
-    let said = [
-        message(4, ada, React, one, "👍"),
-        message(5, bob, React, one, "🎉"),
-        message(6, bob, React, one, "👍"),
-        message(7, ada, Unreact, one, "👍"),
-        message(8, bob, React, two, "👍"),
-        message(9, bob, Unreact, two, "👍"),
-        message(10, bob, React, three, "👍"),
-        message(11, ada, Pin, three, ""),
-        message(12, ada, Pin, two, ""),
-        message(13, ada, Pin, one, ""),
-        message(14, ada, Unpin, two, ""),
-        message(15, ada, Unpin, one, ""),
-        message(16, ada, Pin, one, ""),
-        message(17, ada, Delete, three, ""),
-    ];
-    let all: Vec<Message> = texts.into_iter().chain(said).collect();
+    let (ada, bob) = (UserId::new(), UserId::new());
+    let place = Place::fresh().await;
+    let archive = place.open().await;
     for reversed in [false, true] {
-        let folder = tempfile::tempdir().unwrap();
-        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
+        let room = RoomId::new();
+        let message = |seq, from, kind, about, body| said(room, seq, from, (kind, about, body));
+        let texts = [1, 2, 3].map(|seq| message(seq, ada, Text, None, "text"));
+        let [one, two, three] = texts.each_ref().map(|text| Some(text.draft.id));
+        let said = [
+            message(4, ada, React, one, "👍"),
+            message(5, bob, React, one, "🎉"),
+            message(6, bob, React, one, "👍"),
+            message(7, ada, Unreact, one, "👍"),
+            message(8, bob, React, two, "👍"),
+            message(9, bob, Unreact, two, "👍"),
+            message(10, bob, React, three, "👍"),
+            message(11, ada, Pin, three, ""),
+            message(12, ada, Pin, two, ""),
+            message(13, ada, Pin, one, ""),
+            message(14, ada, Unpin, two, ""),
+            message(15, ada, Unpin, one, ""),
+            message(16, ada, Pin, one, ""),
+            message(17, ada, Delete, three, ""),
+        ];
+        let all: Vec<Message> = texts.into_iter().chain(said).collect();
         let mut ordered = all.clone();
         if reversed {
             ordered.reverse();
@@ -266,9 +269,9 @@ async fn reactions_and_pins_are_what_was_said_last() {
 
 #[tokio::test]
 async fn a_role_or_a_ban_is_put_down_only_over_what_was_seen() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
-    let users = archive.seed_users("group", 3, "h").await.unwrap();
+    let place = Place::fresh().await;
+    let archive = place.open().await;
+    let users = seed(&archive, "group", 3).await;
     let id = RoomId::new();
     let room =
         RoomRecord { id, name: "r".into(), kind: RoomKind::Group, created_by: users[0], created_ms: 1 };

@@ -3,18 +3,15 @@
 //! A change and the message that it is about may be archived by different processes, in either order. So whenever one of the two comes,
 //! what is there by then of both is brought together, in the transaction that keeps it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use chatlab_kit::{
     ids::{MessageId, RoomId},
     message::{Change, Changed, Draft, Epoch, Message, MessageKind},
 };
-use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{FromRow, QueryBuilder, Row};
 
-use super::{
-    activity,
-    sqlite::{failed, user_id},
-};
+use super::{Db, DbConnection, DbRow, failed, text_from, text_to, user_id, words};
 use crate::service::ports::ArchiveError;
 
 /// What [`MessageRow`] is selected by.
@@ -39,8 +36,8 @@ pub(super) struct MessageRow {
     changed_by: Option<String>,
 }
 
-impl FromRow<'_, SqliteRow> for MessageRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromRow<'_, DbRow> for MessageRow {
+    fn from_row(row: &DbRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.try_get("id")?,
             epoch: row.try_get("epoch")?,
@@ -82,29 +79,30 @@ pub(super) fn message(room: RoomId, row: MessageRow) -> Result<Message, ArchiveE
         about: row.about.as_deref().map(message_id).transpose()?,
         reply_to: row.reply_to.as_deref().map(message_id).transpose()?,
         forwarded_from: row.forwarded_from.as_deref().map(user_id).transpose()?,
-        body: row.body,
+        body: text_from(row.body),
     };
     let (epoch, seq, ts) = (Epoch(row.epoch), number(row.seq)?, number(row.ts_ms)?);
     Ok(Message { epoch, seq, ts, changed, reactions: Vec::new(), draft })
 }
 
 /// Keeps messages, as many as fit into a statement, within a transaction. What is there already stays, but for what changes it.
+///
+/// The ids of those that were not there.
 pub(super) async fn keep(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     messages: &[Message],
-) -> Result<(), ArchiveError> {
+) -> Result<Vec<String>, ArchiveError> {
     let new: Vec<(String,)> =
         insert(messages).build_query_as().fetch_all(&mut *transaction).await.map_err(failed)?;
-    let new: HashSet<String> = new.into_iter().map(|(id,)| id).collect();
-    activity::count(transaction, messages, &new).await?;
+    words::add(transaction, messages).await?;
     for (about, changes) in changes_of(transaction, messages).await? {
         apply(transaction, &about, &changes).await?;
     }
-    Ok(())
+    Ok(new.into_iter().map(|(id,)| id).collect())
 }
 
 /// An insert that leaves what is there as it is, and gives the ids of what was not.
-fn insert(messages: &[Message]) -> QueryBuilder<Sqlite> {
+fn insert(messages: &[Message]) -> QueryBuilder<Db> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO messages \
          (id, room_id, epoch, seq, ts_ms, user_id, cid, kind, about, reply_to, forwarded_from, body) ",
@@ -123,7 +121,7 @@ fn insert(messages: &[Message]) -> QueryBuilder<Sqlite> {
             .push_bind(draft.about.map(|about| about.to_string()))
             .push_bind(draft.reply_to.map(|answered| answered.to_string()))
             .push_bind(draft.forwarded_from.map(|author| author.to_string()))
-            .push_bind(&draft.body);
+            .push_bind(text_to(&draft.body));
     });
     insert.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
     insert
@@ -134,12 +132,11 @@ type ChangeRow = (String, String, i64, String, String);
 
 /// The changes that are kept of these messages, or of those that these are about; each message's in their order.
 async fn changes_of(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     messages: &[Message],
 ) -> Result<BTreeMap<String, Vec<ChangeRow>>, ArchiveError> {
-    let mut select = QueryBuilder::<Sqlite>::new(
-        "SELECT about, kind, ts_ms, user_id, body FROM messages WHERE about IN (",
-    );
+    let mut select =
+        QueryBuilder::<Db>::new("SELECT about, kind, ts_ms, user_id, body FROM messages WHERE about IN (");
     let mut listed = select.separated(", ");
     for message in messages {
         listed.push_bind(message.draft.about.unwrap_or(message.draft.id).to_string());
@@ -155,7 +152,7 @@ async fn changes_of(
 
 /// Makes a message look as the last of its changes says, or as its deletion does.
 async fn apply(
-    transaction: &mut SqliteConnection,
+    transaction: &mut DbConnection,
     about: &str,
     changes: &[ChangeRow],
 ) -> Result<(), ArchiveError> {
@@ -165,17 +162,21 @@ async fn apply(
         Some(_) => (Change::Deleted, ""),
         None => (Change::Edited, body.as_str()),
     };
-    sqlx::query(
-        "UPDATE messages SET body = $1, changed_what = $2, changed_ms = $3, changed_by = $4 WHERE id = $5",
+    let room: Option<(String,)> = sqlx::query_as(
+        "UPDATE messages SET body = $1, changed_what = $2, changed_ms = $3, changed_by = $4 WHERE id = $5 \
+         RETURNING room_id",
     )
     .bind(body)
     .bind(what.as_str())
     .bind(ts_ms)
     .bind(user)
     .bind(about)
-    .execute(&mut *transaction)
+    .fetch_optional(&mut *transaction)
     .await
     .map_err(failed)?;
+    if let Some((room,)) = room {
+        words::change(transaction, &room, about, body).await?;
+    }
     if deletion.is_some() {
         sqlx::query("UPDATE messages SET body = '' WHERE about = $1 AND body <> ''")
             .bind(about)

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use chatlab_kit::ids::{RoomId, UserId};
-use sqlx::{AssertSqlSafe, FromRow, Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, FromRow, Row};
 
 use super::{
-    SqliteArchive,
+    DbRow, SqlArchive,
     directory::{ROOM, RoomRow},
+    failed,
     rooms::{banned_by, parsed},
-    sqlite::{failed, user_id},
+    user_id,
 };
 use crate::service::{
     now_ms,
@@ -25,7 +26,7 @@ fn count(counted: i64) -> u64 {
     u64::try_from(counted).unwrap_or_default()
 }
 
-fn room(row: &SqliteRow) -> Result<RoomEntry, ArchiveError> {
+fn room(row: &DbRow) -> Result<RoomEntry, ArchiveError> {
     let get = |column| row.try_get::<i64, _>(column).map_err(failed);
     Ok(RoomEntry {
         info: RoomRow::from_row(row).map_err(failed)?.info(None)?,
@@ -41,13 +42,13 @@ fn user((id, name, created_ms): (String, String, i64)) -> Result<UserEntry, Arch
 }
 
 #[async_trait]
-impl Registry for SqliteArchive {
+impl Registry for SqlArchive {
     async fn users(&self, start_after: Option<&str>, limit: u32) -> Result<Vec<UserEntry>, ArchiveError> {
         let select = "SELECT id, name, created_ms FROM users WHERE name_key > $1 ORDER BY name_key LIMIT $2";
         let rows: Vec<(String, String, i64)> = sqlx::query_as(select)
             // Every name is more than nothing.
             .bind(start_after.map(str::to_lowercase).unwrap_or_default())
-            .bind(limit)
+            .bind(i64::from(limit))
             .fetch_all(&self.read)
             .await
             .map_err(failed)?;
@@ -76,7 +77,7 @@ impl Registry for SqliteArchive {
             // Every id is more than nothing.
             .bind(start_after.map(ToString::to_string).unwrap_or_default())
             .bind(now_ms())
-            .bind(limit)
+            .bind(i64::from(limit))
             .fetch_all(&self.read)
             .await
             .map_err(failed)?;
@@ -109,11 +110,11 @@ impl Registry for SqliteArchive {
             .bind(start_after.map(ToString::to_string).unwrap_or_default())
             .bind(now_ms())
             .bind(user.to_string())
-            .bind(limit)
+            .bind(i64::from(limit))
             .fetch_all(&self.read)
             .await
             .map_err(failed)?;
-        let membership = |row: &SqliteRow| {
+        let membership = |row: &DbRow| {
             let role: String = row.try_get("role").map_err(failed)?;
             Ok((RoomRow::from_row(row).map_err(failed)?.info(Some(user))?, parsed(&role)?))
         };
@@ -133,7 +134,7 @@ impl Registry for SqliteArchive {
         )
         .bind(room.to_string())
         .bind(start_after.map(ToString::to_string).unwrap_or_default())
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
@@ -148,17 +149,20 @@ impl Registry for SqliteArchive {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Place, tests::seed},
+        *,
+    };
     use crate::service::ports::{Archive, Directory, RoomKind, RoomRecord};
 
-    async fn archive_of(users: usize) -> (tempfile::TempDir, SqliteArchive, Vec<UserId>) {
-        let folder = tempfile::tempdir().unwrap();
-        let archive = SqliteArchive::open(&folder.path().join("a.db")).await.unwrap();
-        let users = archive.seed_users("User", users, "h").await.unwrap();
-        (folder, archive, users)
+    async fn archive_of(users: usize) -> (Place, SqlArchive, Vec<UserId>) {
+        let place = Place::fresh().await;
+        let archive = place.open().await;
+        let users = seed(&archive, "User", users).await;
+        (place, archive, users)
     }
 
-    async fn room_of(archive: &SqliteArchive, owner: UserId) -> RoomId {
+    async fn room_of(archive: &SqlArchive, owner: UserId) -> RoomId {
         let (id, kind) = (RoomId::new(), RoomKind::Group);
         let room = RoomRecord { id, name: "r".into(), kind, created_by: owner, created_ms: 1 };
         archive.add_room(&room).await.unwrap();
@@ -167,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn bans_come_by_id_in_pages_and_say_who_banned() {
-        let (_folder, archive, mut users) = archive_of(6).await;
+        let (_place, archive, mut users) = archive_of(6).await;
         let (owner, room) = (users.remove(0), room_of(&archive, users[0]).await);
         let other = room_of(&archive, users[0]).await;
         for (i, user) in users.iter().enumerate().skip(1) {
@@ -189,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn users_come_by_name_whatever_the_case() {
-        let (_folder, archive, users) = archive_of(3).await;
+        let (_place, archive, users) = archive_of(3).await;
         let first = archive.users(None, 2).await.unwrap();
         assert_eq!(first.iter().map(|user| user.user).collect::<Vec<_>>(), users[..2]);
         let rest = archive.users(Some("USER-2"), 2).await.unwrap();
@@ -199,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn rooms_come_by_id_and_not_once_they_have_ended() {
-        let (_folder, archive, users) = archive_of(2).await;
+        let (_place, archive, users) = archive_of(2).await;
         let group = room_of(&archive, users[0]).await;
         archive.add_member(&group, &users[1], Role::Moderator, 2).await.unwrap();
         let (direct, _) = archive.direct(&users[0], &users[1], RoomId::new(), None).await.unwrap();
