@@ -1,34 +1,23 @@
 //! Redis by TLS, as a user with a password: every kind of connection that a server opens.
 
-use std::{fs, path::Path};
+use std::path::{Path, PathBuf};
 
 use chatlab::harness::Stack;
 use chatlab_kit::{redis::ClientKind, servers::Topology};
 use chatlab_load::http::HttpClient;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
 use crate::common::{SOON, chatlab, options, party};
 
-/// An authority, and a certificate of it for a Redis at 127.0.0.1.
-fn certificates(folder: &Path) {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    fs::write(folder.join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
-    let authority = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    fs::write(folder.join("redis.crt"), params.signed_by(&key, &authority).unwrap().pem()).unwrap();
-    fs::write(folder.join("redis.key"), key.serialize_pem()).unwrap();
+/// The certificates, see `tests/tls/README.md`.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls")
 }
 
 async fn two_servers_converse(client: ClientKind) {
-    let folder = tempfile::tempdir().unwrap();
-    certificates(folder.path());
     let mut options = options(Topology::Single, 2);
     options.client = client;
-    options.redis_options.tls = Some(folder.path().to_owned());
+    options.redis_options.tls = Some(folder());
     let stack = Stack::start(options).await.unwrap();
     let (mut clients, _, room) = party(&stack, 2).await;
     for client in &mut clients {
@@ -53,12 +42,8 @@ async fn two_servers_converse_by_fred() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_another_authority_is_not_talked_to() {
-    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    for folder in [&folder, &other] {
-        certificates(folder.path());
-    }
     let mut options = options(Topology::Single, 0);
-    options.redis_options.tls = Some(folder.path().to_owned());
+    options.redis_options.tls = Some(folder());
     let stack = Stack::start(options).await.unwrap();
     let serve = async |url: &str, ca: Option<&Path>| {
         let mut command = tokio::process::Command::new(chatlab());
@@ -71,13 +56,13 @@ async fn a_server_of_another_authority_is_not_talked_to() {
     };
     let node = stack.managed().tls_addrs().remove(0);
     let (encrypted, plain) = (format!("rediss://{node}"), format!("redis://{node}"));
-    let (right, wrong) = (folder.path().join("ca.crt"), other.path().join("ca.crt"));
+    let (right, wrong) = (folder().join("ca.crt"), folder().join("other.crt"));
     for (url, ca, why) in [
         (&encrypted, Some(&wrong), "certificate"),
         (&encrypted, None, "certificate"),
         (&plain, Some(&right), "--redis-ca is for encrypted connections"),
-        (&encrypted, Some(&folder.path().join("redis.key")), "holds no certificate"),
-        (&encrypted, Some(&folder.path().join("none")), "--redis-ca"),
+        (&encrypted, Some(&folder().join("redis.key")), "holds no certificate"),
+        (&encrypted, Some(&folder().join("none")), "--redis-ca"),
     ] {
         let (code, said) = serve(url, ca.map(AsRef::as_ref)).await;
         assert!(code == Some(2) && said.contains(why), "{url} {ca:?}: {code:?} {said}");
