@@ -143,6 +143,7 @@ impl Consumer {
                 () = stop.cancelled() => break,
                 _ = sweep.tick() => wakes.mark_all(),
                 () = wakes.marked() => {
+                    // What is written meanwhile is read with it; a stop does not wait.
                     let _ = stop.run_until_cancelled(tokio::time::sleep(COLLECT)).await;
                 }
             }
@@ -191,6 +192,7 @@ impl Consumer {
                 Ok(entries) => return (partition, entries),
                 Err(error) => self.status.failed(&error.to_string()),
             }
+            // Between two tries: Redis is away, and is not asked without rest.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -207,6 +209,7 @@ impl Consumer {
                 }
                 Err(why) => self.status.failed(&why),
             }
+            // The same for what the work needs, such as SQL; an instance that stops leaves the batch to others.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
