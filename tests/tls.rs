@@ -9,36 +9,42 @@ use serde_json::Value;
 
 use crate::common::{SOON, chatlab, options, party};
 
+/// Far more than a cluster has masters.
+const ROOMS: usize = 16;
+
 /// The certificates, see `tests/tls/README.md`.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls")
 }
 
-async fn two_servers_converse(client: ClientKind) {
-    let mut options = options(Topology::Single, 2);
+async fn two_servers_converse(topology: Topology, client: ClientKind) {
+    let mut options = options(topology, 2);
     options.client = client;
     options.redis_options.tls = Some(folder());
     let stack = Stack::start(options).await.unwrap();
-    let (mut clients, _, room) = party(&stack, 2).await;
-    for client in &mut clients {
-        client.join(room, None).await.unwrap();
+    let (mut clients, ..) = party(&stack, 2).await;
+    // Rooms in all parts of a cluster.
+    for room in stack.provision(2, ROOMS).await.unwrap().rooms {
+        for client in &mut clients {
+            client.join(room, None).await.unwrap();
+        }
+        let sent = clients[0].send(room, "c-1", "by TLS").await.unwrap();
+        assert_eq!(clients[1].next_message(SOON).await.unwrap().draft.id, sent.msg, "at the other process");
     }
-    let sent = clients[0].send(room, "c-1", "by TLS").await.unwrap();
-    assert_eq!(clients[1].next_message(SOON).await.unwrap().draft.id, sent.msg, "at the other process");
     let health: Value = HttpClient::new(&stack.http_url(0)).get("/health", None).await.unwrap();
     assert_eq!(health["status"], "ok", "{health}");
     stack.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_converse_by_redis_rs() {
-    two_servers_converse(ClientKind::RedisRs).await;
+async fn two_servers_converse_by_redis_rs(topology: Topology) {
+    two_servers_converse(topology, ClientKind::RedisRs).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_converse_by_fred() {
-    two_servers_converse(ClientKind::Fred).await;
+async fn two_servers_converse_by_fred(topology: Topology) {
+    two_servers_converse(topology, ClientKind::Fred).await;
 }
+
+crate::on_both!(two_servers_converse_by_redis_rs, two_servers_converse_by_fred);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_another_authority_is_not_talked_to() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use async_trait::async_trait;
 use chatlab_kit::check::{CheckReport, wrap};
 use chatlab_kit::lab::{Env, Lab};
@@ -58,6 +58,12 @@ enum Verb {
         /// `single` or `cluster` only [default: both]
         #[arg(long)]
         topology: Option<Topology>,
+        /// Only build the exercises
+        #[arg(long)]
+        no_run: bool,
+        /// Take the exercises as they were built before, where there is no compiler
+        #[arg(long, conflicts_with = "no_run")]
+        built: bool,
         /// How many parts of labs are checked at a time [default: one more than there are cores]
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
         at_once: Option<u16>,
@@ -78,12 +84,22 @@ enum Verb {
 /// When there is no such lab, no clone, no Redis server, or the machine fails.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Check { labs, seeds, seed, topology, at_once } => {
+        Verb::Check { labs, no_run: true, .. } => {
+            for lab in chosen(&labs)? {
+                if let Err(why) = as_built(&exercise::build(lab, global, false).await?) {
+                    bail!("{}: {why}", lab.id());
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Check { labs, seeds, seed, topology, at_once, no_run: false, built } => {
             let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
             let topologies = topology.map_or_else(|| Topology::ALL.to_vec(), |topology| vec![topology]);
             let turns = Arc::new(Semaphore::new(at_once.map_or_else(usual_at_once, usize::from)));
             let options = Options { seed, seeds, topologies, server, clone: clone_root()?, turns };
-            check(&chosen(&labs)?, &options, global).await
+            let labs = chosen(&labs)?;
+            let built = exercises(&labs, built, global).await?;
+            check(&labs, &built, &options, global).await
         }
         Verb::Ids { write } => ids(write),
         Verb::Fuzz(args) => Box::pin(fuzz::run(args, global)).await,
@@ -116,19 +132,32 @@ struct Summary<'a> {
     took_s: f64,
 }
 
-async fn check(labs: &[&'static dyn Lab], options: &Options, global: &Global) -> anyhow::Result<ExitCode> {
+/// The exercises' programs, built now unless they are taken as they are.
+async fn exercises(labs: &[&'static dyn Lab], built: bool, global: &Global) -> anyhow::Result<Vec<Built>> {
+    let mut programs = Vec::with_capacity(labs.len());
+    for lab in labs {
+        programs.push(if built {
+            exercise::built(*lab)?
+        } else {
+            exercise::build(*lab, global, false).await?
+        });
+    }
+    Ok(programs)
+}
+
+async fn check(
+    labs: &[&'static dyn Lab],
+    built: &[Built],
+    options: &Options,
+    global: &Global,
+) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let before = Leftovers::now();
     let progress = if global.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
     progress.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
     progress.enable_steady_tick(Duration::from_millis(120));
-    let mut built = Vec::with_capacity(labs.len());
-    for lab in labs {
-        progress.set_message(format!("{}: compiling its exercise", lab.id()));
-        built.push(exercise::build(*lab, global, false).await?);
-    }
     progress.set_message(format!("{}, {} seeds", counted(labs.len() as u64, "lab"), options.seeds));
-    let checks = labs.iter().zip(&built).map(|(lab, built)| async {
+    let checks = labs.iter().zip(built).map(|(lab, built)| async {
         let verdict =
             gate::check_lab(*lab, as_built(built), options).await.with_context(|| lab.id().to_owned())?;
         if !global.json {

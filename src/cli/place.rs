@@ -7,11 +7,13 @@ use chatlab_kit::{
     redis::{ClientKind, RedisConfig, Tls},
     servers::Topology,
 };
+use percent_encoding::percent_decode_str;
 
 /// Where Redis is, and by which client library.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RedisArgs {
-    /// A Redis node, or one of a cluster: `redis://[USER:PASSWORD@]HOST:PORT`; `rediss://` for an encrypted connection
+    /// A Redis node, or one of a cluster: `redis://[USER:PASSWORD@]HOST:PORT`, with `%` and two hexadecimal digits for what has a meaning in
+    /// a URL; `rediss://` for an encrypted connection
     #[arg(
         long,
         value_name = "URL",
@@ -42,7 +44,7 @@ pub struct RedisArgs {
     #[arg(long, global = true, value_name = "FILE", env = "CHATLAB_REDIS_CA")]
     redis_ca: Option<PathBuf>,
     /// What the Redis nodes are: `single` or `cluster`
-    #[arg(long, global = true, default_value = "single", value_name = "TOPOLOGY")]
+    #[arg(long, global = true, default_value = "single", value_name = "TOPOLOGY", env = "CHATLAB_TOPOLOGY")]
     pub topology: Topology,
     /// The Redis client library: `redis-rs` or `fred`
     #[arg(long, global = true, default_value = "redis-rs", value_name = "CLIENT")]
@@ -104,11 +106,19 @@ fn from_url(url: &str) -> anyhow::Result<RedisConfig> {
     let address = if address.contains(':') { address.to_owned() } else { format!("{address}:6379") };
     let (username, password) = match credentials.map(|c| c.split_once(':').unwrap_or(("", c))) {
         Some((user, password)) => {
-            (Some(user.to_owned()).filter(|user| !user.is_empty()), Some(password.to_owned()))
+            (Some(plain(user)?).filter(|user| !user.is_empty()), Some(plain(password)?))
         }
         None => (None, None),
     };
     Ok(RedisConfig::new(Topology::Single, vec![address]).with_credentials(username, password).with_tls(tls))
+}
+
+/// What a part of a URL stands for.
+fn plain(part: &str) -> anyhow::Result<String> {
+    let text = percent_decode_str(part)
+        .decode_utf8()
+        .context("--redis-url: the user or the password is no UTF-8")?;
+    Ok(text.into_owned())
 }
 
 #[cfg(test)]
@@ -120,6 +130,9 @@ mod tests {
         let config = from_url("redis://ada:secret@h:1234").unwrap();
         assert_eq!((config.nodes, config.username), (vec!["h:1234".to_owned()], Some("ada".to_owned())));
         assert_eq!(config.password.as_deref(), Some("secret"));
+        let config = from_url("redis://a%40b:p%2F%3a%25@h").unwrap();
+        assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("a@b"), Some("p/:%")));
+        assert!(from_url("redis://:%ff@h").is_err());
         assert_eq!(from_url("redis://h").unwrap().nodes, ["h:6379"]);
         assert!(from_url("redis://h").unwrap().tls.is_none());
         assert!(from_url("rediss://h").unwrap().tls.is_some());

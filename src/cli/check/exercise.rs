@@ -71,6 +71,17 @@ pub(in crate::cli) async fn build(lab: &dyn Lab, global: &Global, optional: bool
     Ok(Built::Ready(Exercise { program, unfinished: is_unfinished(&root, lab) }))
 }
 
+/// The checker as it was built beside this program.
+pub(in crate::cli) fn built(lab: &dyn Lab) -> anyhow::Result<Built> {
+    let own = std::env::current_exe().context("finding the running program")?;
+    let program = own.with_file_name(format!("exercise-{}", lab.id()));
+    if !program.is_file() {
+        let program = program.display();
+        return Ok(Built::CannotBuild(format!("no {program}: `chatlab dev check --no-run` builds it")));
+    }
+    Ok(Built::Ready(Exercise { program, unfinished: is_unfinished(&clone_root()?, lab) }))
+}
+
 fn is_unfinished(root: &Path, lab: &dyn Lab) -> bool {
     std::fs::read_to_string(root.join(format!("labs/{}/src/exercise.rs", lab.id())))
         .is_ok_and(|source| source.contains("LabError::Unfinished("))

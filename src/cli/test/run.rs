@@ -25,6 +25,11 @@ pub(super) struct Plan<'a> {
     pub(super) env: &'a [(&'a str, &'a Path)],
 }
 
+/// The tests with containers are built when there is an engine: what they need is much, and of use to nothing else.
+const CONTAINERS: &str = "chatlab-container-tests";
+/// Whether they may be left out: not when this says `required`, and always when it says `off`.
+const CONTAINERS_SETTING: &str = "CHATLAB_CONTAINERS";
+
 /// Tests in modules of this name judge how long something took: they run when nothing else does, one at a time.
 const ALONE: &str = "accuracy::";
 
@@ -33,7 +38,8 @@ const ALONE: &str = "accuracy::";
 /// # Errors
 /// When cargo or a program cannot be started. What does not compile was said by cargo.
 pub(super) async fn run(plan: &Plan<'_>) -> anyhow::Result<bool> {
-    let Some(programs) = build(plan).await? else { return Ok(false) };
+    let others = ["--workspace", "--exclude", CONTAINERS];
+    let Some(programs) = build(plan, &others).await? else { return Ok(false) };
     eprintln!("{} test programs, {} at a time", programs.len(), plan.at_once);
     let began = Instant::now();
     let (mut together, mut alone) = (Vec::new(), Vec::new());
@@ -54,8 +60,42 @@ pub(super) async fn run(plan: &Plan<'_>) -> anyhow::Result<bool> {
             summary.add(ran?)?;
         }
     }
+    let contained = match no_engine().await {
+        Some(why) => Err(why),
+        // At last, and alone: whole suites run in them.
+        None => Ok(containers(plan, &mut summary).await?),
+    };
     summary.show(began.elapsed());
-    Ok(summary.failed.is_empty())
+    if let Err(why) = &contained {
+        println!("skipped: the tests with containers, 1 program: {why}");
+    }
+    let lacking = contained.is_err() && std::env::var(CONTAINERS_SETTING).is_ok_and(|set| set == "required");
+    Ok(summary.failed.is_empty() && contained != Ok(false) && !lacking)
+}
+
+/// Why there are no containers here, if there are none.
+async fn no_engine() -> Option<String> {
+    if std::env::var(CONTAINERS_SETTING).is_ok_and(|set| set == "off") {
+        return Some(format!("{CONTAINERS_SETTING} is `off`"));
+    }
+    let asked = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output().await;
+    let why = match asked {
+        Ok(output) if output.status.success() => return None,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned(),
+        Err(error) => format!("docker: {error}"),
+    };
+    Some(format!("no Docker engine answers ({why})"))
+}
+
+/// Builds and runs the tests with containers. Whether they were built.
+async fn containers(plan: &Plan<'_>, summary: &mut Summary) -> anyhow::Result<bool> {
+    let Some(programs) = build(plan, &["-p", CONTAINERS]).await? else { return Ok(false) };
+    for program in programs {
+        if !list(&program, plan).await?.is_empty() {
+            summary.add(one(Job { program, only: Vec::new() }, plan).await?)?;
+        }
+    }
+    Ok(true)
 }
 
 /// A line of cargo's messages, as far as it matters here.
@@ -123,12 +163,13 @@ fn package(id: &str) -> Option<&str> {
     }
 }
 
-/// The test programs, in the order to run them; none when something does not compile.
-async fn build(plan: &Plan<'_>) -> anyhow::Result<Option<Vec<Program>>> {
+/// The test programs of some packages, in the order to run them; none when something does not compile.
+async fn build(plan: &Plan<'_>, packages: &[&str]) -> anyhow::Result<Option<Vec<Program>>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // `output` would take cargo's messages for people as well.
     let cargo = Command::new(cargo)
-        .args(["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"])
+        .args(["test", "--release", "--no-run", "--message-format=json-render-diagnostics"])
+        .args(packages)
         .arg("--manifest-path")
         .arg(plan.manifest)
         .stdin(Stdio::null())

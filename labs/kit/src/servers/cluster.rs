@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::poll::poll;
+use super::ports::{BUS_OFFSET, TLS_OFFSET};
 use super::resp::{Connection, field};
 use super::{Node, ServerError, node};
 
@@ -23,8 +24,9 @@ fn command(connection: &mut Connection, port: u16, arguments: &[&str]) -> Result
     connection.call(arguments).map_err(|error| refused(error.to_string()))?.map_err(refused)
 }
 
-/// Gives out the slots, introduces the nodes to each other and attaches the replicas. Node `i + 3` replicates node `i`.
-pub(super) fn join(nodes: &[Node], connections: &mut [Connection]) -> Result<(), ServerError> {
+/// Gives out the slots, introduces the nodes to each other, by the ports for TLS if they speak it, and attaches the replicas. Node `i + 3`
+/// replicates node `i`.
+pub(super) fn join(nodes: &[Node], connections: &mut [Connection], tls: bool) -> Result<(), ServerError> {
     for (index, (node, connection)) in nodes.iter().zip(connections.iter_mut()).enumerate() {
         // Distinct epochs from the start: otherwise the nodes settle them among themselves, a second or more.
         let epoch = (index + 1).to_string();
@@ -37,8 +39,9 @@ pub(super) fn join(nodes: &[Node], connections: &mut [Connection]) -> Result<(),
     }
     for (index, (node, connection)) in nodes.iter().zip(connections.iter_mut()).enumerate() {
         for other in &nodes[index + 1..] {
-            let port = other.port.to_string();
-            command(connection, node.port, &["CLUSTER", "MEET", "127.0.0.1", &port])?;
+            let port = other.port + if tls { TLS_OFFSET } else { 0 };
+            let (port, bus) = (port.to_string(), (other.port + BUS_OFFSET).to_string());
+            command(connection, node.port, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus])?;
         }
     }
     for index in 0..MASTERS {
@@ -64,7 +67,7 @@ fn attach(replica: &Node, connection: &mut Connection, master: &str) -> Result<(
 /// Waits until the cluster is whole as every node sees it, and every replica has all of its master's data.
 pub(super) fn await_whole(nodes: &[Node], bound: Duration) -> Result<(), ServerError> {
     for node in nodes {
-        let outcome = poll(bound, || look_at(node));
+        let outcome = poll(bound, || look_at(node, nodes));
         outcome.map_err(|(seen, waited)| ServerError::Timeout {
             what: format!("the cluster is not whole: 127.0.0.1:{} {seen}", node.port),
             waited,
@@ -79,7 +82,7 @@ pub(super) fn await_whole_after_start(nodes: &[Node]) -> Result<(), ServerError>
 }
 
 /// `Err` says what is still missing, as seen by one node.
-fn look_at(node: &Node) -> Result<(), String> {
+fn look_at(node: &Node, nodes: &[Node]) -> Result<(), String> {
     let mut connection = Connection::open(node.port).map_err(|error| error.to_string())?;
     let mut ask = |arguments: &[&str]| connection.call(arguments).map_err(|error| error.to_string())?;
     let info = ask(&["CLUSTER", "INFO"])?;
@@ -89,7 +92,7 @@ fn look_at(node: &Node) -> Result<(), String> {
     check_members(&ask(&["CLUSTER", "NODES"])?)?;
     let replication = ask(&["INFO", "replication"])?;
     if field(&replication, "role") == Some("slave") {
-        check_replica(&replication)
+        check_replica(&replication, nodes)
     } else {
         check_master(&replication)
     }
@@ -119,17 +122,22 @@ fn check_members(listing: &str) -> Result<(), String> {
 }
 
 /// A replica is linked, has loaded the first copy, and has applied everything its master has written by now.
-fn check_replica(replication: &str) -> Result<(), String> {
+fn check_replica(replication: &str, nodes: &[Node]) -> Result<(), String> {
     expect(replication, "master_link_status", "up")?;
     expect(replication, "master_sync_in_progress", "0")?;
     let number = |text: &str, name: &str| field(text, name).and_then(|value| value.parse::<u64>().ok());
     let port = number(replication, "master_port").and_then(|port| u16::try_from(port).ok());
-    let port = port.ok_or("names no master port")?;
+    let port = plain_port(nodes, port.ok_or("names no master port")?);
     let own = number(replication, "slave_repl_offset").ok_or("names no offset")?;
     let mut master = Connection::open(port).map_err(|error| error.to_string())?;
     let theirs = master.call(&["INFO", "replication"]).map_err(|error| error.to_string())??;
     let written = number(&theirs, "master_repl_offset").ok_or("its master names no offset")?;
     if own >= written { Ok(()) } else { Err(format!("is at offset {own} of its master's {written}")) }
+}
+
+/// A replica that copies its master by TLS names the port for that.
+fn plain_port(nodes: &[Node], port: u16) -> u16 {
+    if nodes.iter().any(|node| node.port == port) { port } else { port - TLS_OFFSET }
 }
 
 fn check_master(replication: &str) -> Result<(), String> {

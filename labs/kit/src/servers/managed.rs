@@ -122,7 +122,7 @@ impl Managed {
             connections.push(self.await_answer(index)?);
         }
         if clustered {
-            cluster::join(&self.nodes, &mut connections).map_err(StartError::Failed)?;
+            cluster::join(&self.nodes, &mut connections, opts.tls.is_some()).map_err(StartError::Failed)?;
             cluster::await_whole_after_start(&self.nodes).map_err(StartError::Failed)?;
         }
         Ok(())

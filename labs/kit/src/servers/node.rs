@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::poll::poll;
-use super::ports::TLS_OFFSET;
+use super::ports::{BUS_OFFSET, TLS_OFFSET};
 use super::resp::{Connection, field};
 use super::spawn::spawn_bound;
 use super::{ServerError, ServerOptions};
@@ -137,6 +137,12 @@ fn config_text(recipe: &Recipe, clustered: bool, options: &ServerOptions) -> Str
         }
         // Who comes shows a password, and no certificate.
         lines.push("tls-auth-clients no".to_owned());
+        if clustered {
+            // Nodes talk by TLS among themselves; and only so do they tell a client that came by TLS the others' ports for it.
+            lines.extend(["tls-cluster yes", "tls-replication yes"].map(str::to_owned));
+            // Where it would be without TLS; otherwise it is so much above the port for TLS.
+            lines.push(format!("cluster-port {}", recipe.port + BUS_OFFSET));
+        }
     }
     lines.extend(options.extra.iter().map(|(name, value)| format!("{name} {value}")));
     lines.join("\n") + "\n"
@@ -182,6 +188,14 @@ mod tests {
         );
         let kept = text(&ServerOptions { persistence: true, ..ServerOptions::default() }, true);
         assert!(kept.contains("appendonly yes\n") && kept.contains("cluster-node-timeout 2000\n"), "{kept}");
+    }
+
+    #[test]
+    fn nodes_that_speak_tls_speak_it_among_themselves() {
+        let options = ServerOptions { tls: Some("/tls".into()), ..ServerOptions::default() };
+        let (single, cluster) = (text(&options, false), text(&options, true));
+        assert!(single.contains("tls-port 10011\n") && !single.contains("tls-cluster"), "{single}");
+        assert!(cluster.contains("tls-cluster yes\ntls-replication yes\ncluster-port 20001\n"), "{cluster}");
     }
 
     #[test]
