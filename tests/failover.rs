@@ -1,12 +1,14 @@
 //! A failover that loses the end of a room: it is told, and nothing is silent.
 
+use chatlab::harness::Stack;
 use chatlab_kit::{
     keys::RoomKeys,
     message::Position,
     servers::{Role, Topology, inspect},
     wire::{AckLevel, ServerFrame},
 };
-use chatlab_load::client::WsClient;
+use chatlab_load::{client::WsClient, http::HttpClient};
+use hyper::Method;
 
 use crate::common::{SOON, ask, next_event, nodes_of, own, party, replicated, until_role};
 
@@ -170,16 +172,7 @@ async fn a_room_that_redis_forgot_goes_on_above_what_is_archived(topology: Topol
     for i in 0..4 {
         clients[0].send(room, &format!("c{i}"), "x").await.unwrap();
     }
-    // A stop waits for what was not archived yet.
-    stack.stop_server(0).await.unwrap();
-    for node in 0..stack.managed().nodes().len() {
-        if inspect(stack.managed().nodes()[node].port).unwrap().role == Role::Master {
-            let _: String = ask(&stack, node, redis::cmd("FLUSHALL").arg("SYNC")).await;
-        }
-    }
-    stack.restart_server(0).await.unwrap();
-    // The sessions are gone too.
-    let fresh = stack.provision(1, 0).await.unwrap().tokens.remove(0);
+    let fresh = forget_all(&mut stack).await;
     assert_ne!(fresh, tokens[0]);
     let mut client = WsClient::connect(&stack.ws_url(0), &fresh).await.unwrap();
     client.join(room, None).await.unwrap();
@@ -189,4 +182,50 @@ async fn a_room_that_redis_forgot_goes_on_above_what_is_archived(topology: Topol
     stack.stop().await.unwrap();
 }
 
-crate::on_both!(a_room_that_redis_forgot_goes_on_above_what_is_archived);
+/// As well by requests of somebody who listens to no room: one says something, one is about a message that only the archive has.
+async fn a_room_that_redis_forgot_goes_on_by_requests_too(topology: Topology) {
+    let mut stack = own(topology, 1).await;
+    let (mut clients, ..) = party(&stack, 1).await;
+    let rooms = stack.provision(1, 2).await.unwrap().rooms;
+    let mut said = Vec::new();
+    for room in &rooms {
+        clients[0].join(*room, None).await.unwrap();
+        for i in 0..4 {
+            said.push(clients[0].send(*room, &format!("c{i}"), "x").await.unwrap().msg);
+        }
+    }
+    let fresh = forget_all(&mut stack).await;
+    let http = HttpClient::new(&stack.http_url(0));
+    let seq = async |method, path: String, body: Option<Vec<u8>>| {
+        let answer = http.request(method, &path, Some(&fresh), body).await.unwrap();
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!((200..300).contains(&answer.status), "{path}: {} {text}", answer.status);
+        serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|answer| answer["seq"].as_u64())
+    };
+    for room in &rooms {
+        seq(Method::POST, format!("/v1/rooms/{room}/join"), None).await;
+    }
+    let body = Some(br#"{"body":"y"}"#.to_vec());
+    assert_eq!(seq(Method::POST, format!("/v1/rooms/{}/messages", rooms[0]), body).await, Some(5));
+    let thumb = format!("/v1/rooms/{}/messages/{}/reactions/%F0%9F%91%8D", rooms[1], said[5]);
+    assert_eq!(seq(Method::PUT, thumb, None).await, Some(5));
+    stack.stop().await.unwrap();
+}
+
+/// Redis is empty; what was said is in the archive. Gives the token of somebody new, since all sessions are gone.
+async fn forget_all(stack: &mut Stack) -> String {
+    // A stop waits for what was not archived yet.
+    stack.stop_server(0).await.unwrap();
+    for node in 0..stack.managed().nodes().len() {
+        if inspect(stack.managed().nodes()[node].port).unwrap().role == Role::Master {
+            let _: String = ask(stack, node, redis::cmd("FLUSHALL").arg("SYNC")).await;
+        }
+    }
+    stack.restart_server(0).await.unwrap();
+    stack.provision(1, 0).await.unwrap().tokens.remove(0)
+}
+
+crate::on_both!(
+    a_room_that_redis_forgot_goes_on_above_what_is_archived,
+    a_room_that_redis_forgot_goes_on_by_requests_too,
+);

@@ -40,6 +40,7 @@ pub mod ports;
 pub mod receipts;
 pub mod rights;
 pub mod sparse;
+pub mod standing;
 pub mod tokens;
 pub mod typing;
 pub mod vault;

@@ -22,14 +22,8 @@ const ROOMS: usize = 3;
 const MESSAGES: usize = 40;
 
 pub async fn restores(settings: &Settings) -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join(format!("{}-{}", crate::engine::PREFIX, uuid::Uuid::new_v4()));
-    std::fs::create_dir(&folder)?;
-    let restored = in_folder(settings, &folder.join("backup.sql")).await;
-    std::fs::remove_dir_all(&folder)?;
-    restored
-}
-
-async fn in_folder(settings: &Settings, backup: &std::path::Path) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let backup = &folder.path().join("backup.sql");
     let old = Compose::new(settings, "old")?;
     old.up(&[])?;
     let http = old.http();

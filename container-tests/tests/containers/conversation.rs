@@ -81,8 +81,8 @@ pub struct Said {
     pub texts: Vec<String>,
     /// How many were acknowledged at which level.
     pub levels: BTreeMap<String, usize>,
-    /// The longest from the first try of a message to its acknowledgement.
-    pub longest: Duration,
+    /// Of each, when it was tried first, and how long from then to its acknowledgement.
+    pub took: Vec<(Instant, Duration)>,
     /// Answers that were none, by status and code.
     pub refused: BTreeMap<String, usize>,
 }
@@ -114,7 +114,7 @@ impl Speaker {
                 Ok((200 | 201, stored)) => {
                     let level = stored["level"].as_str().unwrap_or_default().to_owned();
                     *said.levels.entry(level).or_default() += 1;
-                    said.longest = said.longest.max(began.elapsed());
+                    said.took.push((began, began.elapsed()));
                     return Ok(());
                 }
                 Ok((status, problem)) => format!("{status} {}", problem["code"].as_str().unwrap_or_default()),
@@ -136,9 +136,14 @@ impl Said {
             "{} acknowledged, {:?}; the longest {:.1} s; refused {:?}",
             self.texts.len(),
             self.levels,
-            self.longest.as_secs_f64(),
+            self.longest(|_| true).as_secs_f64(),
             self.refused
         )
+    }
+
+    /// The longest of those that were tried first at these times.
+    pub fn longest(&self, at: impl Fn(Instant) -> bool) -> Duration {
+        self.took.iter().filter(|(began, _)| at(*began)).map(|(_, took)| *took).max().unwrap_or_default()
     }
 }
 

@@ -95,8 +95,7 @@ fn try_sweep() -> anyhow::Result<()> {
         }
     }
     for kind in ["network", "volume"] {
-        let format = if kind == "network" { "{{.Name}}" } else { "{{.Name}}" };
-        let names = docker([kind, "ls", "--filter", &format!("name={PREFIX}"), "--format", format])?;
+        let names = docker([kind, "ls", "--filter", &format!("name={PREFIX}"), "--format", "{{.Name}}"])?;
         for name in names.lines().filter(|name| is_left(name)) {
             docker([kind, "rm", name])?;
         }

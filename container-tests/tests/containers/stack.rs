@@ -65,9 +65,12 @@ async fn broken(stack: &Compose, program: &std::path::Path) -> anyhow::Result<()
     let watched = Arc::new(Watched::default());
     let watching = watch_readiness(stack, &watched, stopped.clone())?;
 
+    let mut faults = Vec::new();
     for fault in ["instance", "redis", "postgres"] {
         tokio::time::sleep(CALM).await;
+        let began = Instant::now();
         break_and_mend(stack, &party.room, fault, &watched).await?;
+        faults.push((fault, began..Instant::now()));
     }
     tokio::time::sleep(CALM).await;
     stop.send(true)?;
@@ -77,6 +80,11 @@ async fn broken(stack: &Compose, program: &std::path::Path) -> anyhow::Result<()
     }
     for task in watching {
         task.await?;
+    }
+    for (fault, during) in faults {
+        let longest = |said: &Said| said.longest(|began| during.contains(&began)).as_secs_f64();
+        let each: Vec<_> = said.iter().map(|(_, said)| format!("{:.1}", longest(said))).collect();
+        println!("stack: {fault} away, the longest wait of each speaker: {} s", each.join(", "));
     }
     nothing_is_lost(stack, &party, &said, &mut talkers).await?;
     running_all_the_time(stack)

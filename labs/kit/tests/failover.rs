@@ -13,6 +13,7 @@ use chatlab_kit::{
     prereq::find_server,
     redis::{ClientKind, Redis, RedisConfig},
     servers::{Managed, Role, ServerOptions, Topology},
+    slots::slot,
 };
 
 /// Callers at once: so many that redis-rs waits for itself each time.
@@ -80,6 +81,88 @@ async fn goes_on(client: ClientKind) {
         longest < ANSWER || client == ClientKind::Fred,
         "{client}: somebody waited {longest:?} for an answer"
     );
+}
+
+/// Callers of each master while one of them is dead and nobody takes its place.
+const EACH: usize = 20;
+/// How long it is dead.
+const DEAD: Duration = Duration::from_secs(6);
+/// How long a caller of the others may wait meanwhile: their servers answer at once, this machine may be busy.
+const HELD_UP: Duration = Duration::from_millis(1_500);
+
+/// What a master's callers saw.
+#[derive(Default)]
+struct Seen {
+    answers: AtomicU64,
+    errors: AtomicU64,
+    longest_ms: AtomicU64,
+}
+
+/// Nobody who asks another master notices that one answers no more. What breaks it may leave something in its place for as long.
+async fn others_go_on<T>(break_node: impl Fn(&Managed, usize) -> T) {
+    let (server, options) = (find_server(None).unwrap(), ServerOptions::steady());
+    let managed = Managed::start_async(Topology::Cluster, &server, &options).await.unwrap();
+    let redis = Redis::connect(&RedisConfig::new(Topology::Cluster, managed.addrs())).await.unwrap();
+    let owners = redis.slot_owners().await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen: Vec<Arc<Seen>> = (0..3).map(|_| Arc::default()).collect();
+    let mut callers = tokio::task::JoinSet::new();
+    for (master, seen) in seen.iter().enumerate() {
+        let addr = managed.nodes()[master].addr();
+        let of_master = |key: &String| owners.owner_of(slot(key.as_bytes())) == Some(&addr);
+        for key in (0..).map(|i| format!("k{i}")).filter(of_master).take(EACH) {
+            let (mut redis, stop, seen) = (redis.clone(), stop.clone(), seen.clone());
+            callers.spawn(async move {
+                while !stop.load(Relaxed) {
+                    let asked = Instant::now();
+                    let answer = redis::cmd("INCR").arg(&key).query_async::<u64>(&mut redis).await;
+                    let took = u64::try_from(asked.elapsed().as_millis()).unwrap();
+                    seen.longest_ms.fetch_max(took, Relaxed);
+                    let count = if answer.is_ok() { &seen.answers } else { &seen.errors };
+                    count.fetch_add(1, Relaxed);
+                    // The pace of a caller.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+        }
+    }
+    let answered = |master: usize| seen[master].answers.load(Relaxed);
+    while (0..3).any(|master| answered(master) < AFTER) {
+        tokio::task::yield_now().await;
+    }
+    let before = [0, 1, 2].map(answered);
+    seen.iter().for_each(|seen| seen.longest_ms.store(0, Relaxed));
+    let _left = break_node(&managed, 0);
+    // It is dead for a while: that is what is tested.
+    tokio::time::sleep(DEAD).await;
+    for master in [1, 2] {
+        let longest = Duration::from_millis(seen[master].longest_ms.load(Relaxed));
+        let (answers, errors) = (answered(master) - before[master], seen[master].errors.load(Relaxed));
+        println!("master {master}: {answers} answers, {errors} errors, the longest after {longest:?}");
+        assert!(longest < HELD_UP && errors == 0 && answers > AFTER * EACH as u64, "master {master}");
+    }
+    stop.store(true, Relaxed);
+    callers.abort_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_was_killed_holds_up_no_other() {
+    others_go_on(|managed, node| managed.kill_node(node).unwrap()).await;
+}
+
+/// As when its machine is gone: who connects waits for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_cannot_be_reached_holds_up_no_other() {
+    let deaf = |managed: &Managed, node: usize| {
+        managed.kill_node(node).unwrap();
+        std::net::TcpListener::bind(managed.nodes()[node].addr()).unwrap()
+    };
+    others_go_on(deaf).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_stands_still_holds_up_no_other() {
+    others_go_on(|managed, node| managed.pause_node(node).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,6 +131,7 @@ impl Chat {
     async fn alter(&self, by: By<'_>, about: MessageId, mut draft: Draft) -> ServiceResult<Appended> {
         self.must_be_there(by, draft.room).await?;
         self.vault.seal(&mut draft)?;
+        self.must_stand(by, &draft.room).await?;
         let started = Instant::now();
         let (mut others, mut older, mut listed) = (false, None, false);
         loop {

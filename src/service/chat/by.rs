@@ -8,6 +8,7 @@ use super::{Chat, no_room, not_joined};
 use crate::service::{
     ServiceError, ServiceResult,
     hub::{Connection, Rules},
+    standing,
 };
 
 /// Who asks for something, and what is known of them.
@@ -89,6 +90,15 @@ impl Chat {
             By::Once(_) => self.role(by, room).await.map(drop),
             By::Operator => Err(no_user()),
         }
+    }
+
+    /// Sees to it that the next message of a room has a new number. Who listens to the room came in by where it stands, and hears what
+    /// befalls it; anybody else may be the first there after Redis has lost it.
+    pub(super) async fn must_stand(&self, by: By<'_>, room: &RoomId) -> ServiceResult<()> {
+        if !by.is_in(room) {
+            standing::head(&*self.history, &*self.archive, room).await?;
+        }
+        Ok(())
     }
 }
 

@@ -103,6 +103,7 @@ impl Chat {
         let (kind, about, reply_to, forwarded_from) = (MessageKind::System, None, None, None);
         let mut draft = Draft { room, id, from, cid, kind, about, reply_to, forwarded_from, body };
         self.vault.seal(&mut draft)?;
+        self.must_stand(by, &room).await?;
         let appended = self.history.append(&draft).await?;
         self.stored(&draft, &appended, Instant::now()).await;
         let event = Event { detail: id.to_string(), ..Event::new("room.notified", None, Some(room)) };
@@ -130,6 +131,7 @@ impl Chat {
             self.pace.admit(&draft.room, &draft.from, rules.slow_s).await?;
         }
         self.vault.seal(&mut draft)?;
+        self.must_stand(by, &draft.room).await?;
         let started = Instant::now();
         let appended = self.history.append(&draft).await?;
         self.stored(&draft, &appended, started).await;

@@ -21,7 +21,7 @@ use super::{
     members::{Kind, MemberKey, Members, Offer, SLICE},
     settings::Settings,
 };
-use crate::service::{ServiceResult, lock};
+use crate::service::{ServiceResult, lock, standing};
 
 /// What instances tell each other on a room's channel besides messages.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ impl Room {
                 // In this order: what is announced after the head was read is in the subscription.
                 let subscription = ports.fanout.subscribe(&self.id).await?;
                 self.settings.refresh(&self.id, ports).await?;
-                let head = self.head(ports).await?;
+                let head = standing::head(&*ports.history, &*ports.archive, &self.id).await?;
                 self.members().position = head;
                 let task = follow::Follower::new(self.clone(), ports.clone(), self.stop.clone());
                 tokio::spawn(task.run(subscription));
@@ -109,25 +109,6 @@ impl Room {
             })
             .await
             .copied()
-    }
-
-    /// Where the room stands. What the archive has and Redis does not was lost by Redis: its numbers must not come again.
-    async fn head(&self, ports: &Ports) -> ServiceResult<Position> {
-        let head = ports.history.head(&self.id).await?;
-        let archived = match ports.archive.last_seq(&self.id).await {
-            Ok(archived) => archived,
-            Err(error) => {
-                // The room opens all the same: the archive is away seldom, and Redis forgets a room seldom.
-                tracing::warn!(room = %self.id, %error, "hub.archive_not_asked");
-                0
-            }
-        };
-        if archived <= head.seq {
-            return Ok(head);
-        }
-        tracing::warn!(room = %self.id, archived, head = head.seq, "hub.tail_lost");
-        metrics::counter!("chatlab_fences_total").increment(1);
-        Ok(ports.history.fence(&self.id, &Position { seq: archived, id: None, epoch: head.epoch }).await?)
     }
 
     /// The members and the position, locked. Never held across an await.

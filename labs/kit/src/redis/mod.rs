@@ -15,6 +15,7 @@ mod fred_adapter;
 #[cfg(feature = "fred")]
 mod fred_value;
 mod hook;
+mod lanes;
 mod nodes;
 mod render;
 mod route;
@@ -27,9 +28,9 @@ use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, M
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Cmd, Pipeline, RedisFuture, Value};
 
-use cluster::Cluster;
 pub use config::{CONNECT_TIMEOUT_MS, ClientKind, RESPONSE_TIMEOUT_MS, RedisConfig, Tls, UnknownClient};
 pub use hook::{CutAfter, Hook, STEPPER_QUEUE, Stepper};
+use lanes::Lanes;
 pub(crate) use nodes::Nodes;
 pub use nodes::{NODES_MAX, SlotOwners};
 pub use render::{ARG_PRINT_BYTES, REPLY_PRINT_BYTES, printable_arg, printable_reply};
@@ -74,7 +75,7 @@ pub struct Redis {
 #[derive(Clone)]
 enum Backend {
     Single(ConnectionManager),
-    Cluster(Cluster),
+    Cluster(Lanes),
     #[cfg(feature = "fred")]
     Fred(fred_adapter::FredConnection),
 }
@@ -93,12 +94,13 @@ impl Redis {
     /// in a build without it.
     pub async fn connect(config: &RedisConfig) -> LabResult<Self> {
         config.check()?;
+        let nodes = Nodes::new(config.clone());
         let backend = match (config.client, config.topology) {
             (ClientKind::RedisRs, Topology::Single) => connect_single(config).await?,
-            (ClientKind::RedisRs, Topology::Cluster) => connect_cluster(config).await?,
+            (ClientKind::RedisRs, Topology::Cluster) => connect_cluster(config, &nodes).await?,
             (ClientKind::Fred, _) => connect_fred(config).await?,
         };
-        let shared = Arc::new(Shared { nodes: Nodes::new(config.clone()), config: config.clone() });
+        let shared = Arc::new(Shared { nodes, config: config.clone() });
         Ok(Self { backend, tap: None, shared })
     }
 
@@ -262,7 +264,7 @@ async fn connect_single(config: &RedisConfig) -> LabResult<Backend> {
     Ok(Backend::Single(manager))
 }
 
-async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
+async fn connect_cluster(config: &RedisConfig, nodes: &Nodes) -> LabResult<Backend> {
     let seeds =
         config.nodes.iter().map(|node| config.connection_info(node)).collect::<LabResult<Vec<_>>>()?;
     let mut builder = ::redis::cluster::ClusterClient::builder(seeds)
@@ -281,7 +283,8 @@ async fn connect_cluster(config: &RedisConfig) -> LabResult<Backend> {
     if let Some(tls) = &config.tls {
         builder = builder.certs(tls.certificates());
     }
-    Ok(Backend::Cluster(Cluster::connect(builder.build()?).await?))
+    let owners = nodes.slot_owners().await?;
+    Ok(Backend::Cluster(Lanes::connect(&builder.build()?, &owners).await?))
 }
 
 #[cfg(feature = "fred")]

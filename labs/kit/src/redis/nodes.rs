@@ -40,6 +40,17 @@ impl SlotOwners {
         Self { ranges: vec![whole], replicas: Vec::new() }
     }
 
+    #[cfg(test)]
+    pub(super) fn of(ranges: &[(u16, u16, &str)]) -> Self {
+        let range = |(first, last, primary): &(u16, u16, &str)| SlotRange {
+            first: *first,
+            last: *last,
+            primary: (*primary).to_owned(),
+            replicas: Vec::new(),
+        };
+        Self { ranges: ranges.iter().map(range).collect(), replicas: Vec::new() }
+    }
+
     /// The `host:port` of the master that owns `slot`; none while the slot is not served.
     pub fn owner_of(&self, slot: u16) -> Option<&str> {
         self.ranges
