@@ -1,7 +1,7 @@
 //! `chatlab bench`: criterion benches of a lab's variants, in a clone. The bench program itself prints the table.
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use chatlab_kit::prereq::on_path;
@@ -51,7 +51,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let cargo = cargo()?;
     let server = ensure_server(global.redis_server.as_deref(), global.yes)?;
-    let mut command = tokio::process::Command::new(cargo);
+    let mut command = tokio::process::Command::from(cargo);
     command.current_dir(clone).args(["bench", "--bench", &lab]);
     if args.exercise {
         command.args(["--features", &format!("chatlab-{lab}/exercise")]);
@@ -86,13 +86,49 @@ fn is_clone(folder: &Path) -> bool {
     folder.join("labs/kit/Cargo.toml").is_file() && folder.join("lua").is_dir()
 }
 
-/// The cargo to use.
+/// The cargo to use, as a shell would start it. What a `cargo run` around this program tells it of its own package is left out: build scripts
+/// that look at it (ring's) would be run again, and all that stands on their crates be compiled anew, back and forth.
 ///
 /// # Errors
 /// When there is none; the text says what to do.
-pub fn cargo() -> anyhow::Result<PathBuf> {
-    std::env::var_os("CARGO")
+pub fn cargo() -> anyhow::Result<Command> {
+    let cargo = std::env::var_os("CARGO")
         .map(PathBuf::from)
         .or_else(|| on_path("cargo"))
-        .context("this needs cargo, and there is none on PATH: install Rust from https://rustup.rs")
+        .context("this needs cargo, and there is none on PATH: install Rust from https://rustup.rs")?;
+    let mut command = Command::new(cargo);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+/// Whether cargo sets it for the programs and the build scripts of a package.
+fn is_of_package(name: &str) -> bool {
+    let of_all = [
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_BIN_",
+        "CARGO_CFG_",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+    ];
+    name == "OUT_DIR" || of_all.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_says_of_a_package_is_told_apart_from_its_settings() {
+        for of_package in ["CARGO_MANIFEST_DIR", "CARGO_PKG_VERSION_PRE", "CARGO_BIN_NAME", "OUT_DIR"] {
+            assert!(is_of_package(of_package), "{of_package}");
+        }
+        for setting in
+            ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_NET_OFFLINE", "PATH"]
+        {
+            assert!(!is_of_package(setting), "{setting}");
+        }
+    }
 }

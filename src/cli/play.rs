@@ -185,7 +185,7 @@ pub(super) async fn build(labs: &[String]) -> anyhow::Result<Option<PathBuf>> {
     eprintln!("building the server with the exercise of {} (minutes, the first time)", labs.join(", "));
     let packages = labs.iter().flat_map(|lab| ["-p".to_owned(), format!("chatlab-{lab}")]);
     let features: Vec<_> = labs.iter().map(|lab| format!("chatlab-{lab}/exercise")).collect();
-    let output = Command::new(cargo)
+    let output = Command::from(cargo)
         .current_dir(&root)
         // All packages by name: the features of their dependencies stay what they are, and only what the
         // exercise is part of is compiled again. Only this program is written: the running one stays.

@@ -29,9 +29,16 @@ pub fn programs(settings: &Settings) -> anyhow::Result<&'static Built> {
 }
 
 fn build(root: &Path) -> anyhow::Result<Built> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // As from a shell, for the same reason as in `cli::bench::cargo`.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"].iter().any(|of| name.starts_with(of)) {
+            cargo.env_remove(&*name);
+        }
+    }
     // The packages that `cargo lab test` names: with others, crates would have other features, and all would be compiled again.
-    let output = run(Command::new(cargo).current_dir(root).args([
+    let output = run(cargo.current_dir(root).args([
         "test",
         "--release",
         "--workspace",

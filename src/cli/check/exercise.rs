@@ -48,7 +48,7 @@ pub(in crate::cli) async fn build(lab: &dyn Lab, global: &Global, optional: bool
         eprintln!("compiling the exercise: labs/{}/src/exercise.rs", lab.id());
     }
     let package = format!("chatlab-{}", lab.id());
-    let output = tokio::process::Command::new(cargo)
+    let output = tokio::process::Command::from(cargo)
         .current_dir(&root)
         // Both packages: the features of all dependencies stay what they are, and nothing else is compiled again.
         .args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics"])

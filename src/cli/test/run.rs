@@ -11,6 +11,8 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::super::bench::cargo;
+
 /// What is built and run.
 pub(super) struct Plan<'a> {
     /// The workspace's manifest.
@@ -165,9 +167,8 @@ fn package(id: &str) -> Option<&str> {
 
 /// The test programs of some packages, in the order to run them; none when something does not compile.
 async fn build(plan: &Plan<'_>, packages: &[&str]) -> anyhow::Result<Option<Vec<Program>>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // `output` would take cargo's messages for people as well.
-    let cargo = Command::new(cargo)
+    let cargo = Command::from(cargo()?)
         .args(["test", "--release", "--no-run", "--message-format=json-render-diagnostics"])
         .args(packages)
         .arg("--manifest-path")
