@@ -94,6 +94,10 @@ fn what_is_built_for_no_test_has_none() {
     for manifest in manifests {
         let folder = manifest.parent().unwrap();
         let value: toml::Table = fs::read_to_string(&manifest).unwrap().parse().unwrap();
+        // A package of nothing but integration tests.
+        if !folder.join("src").exists() {
+            continue;
+        }
         let sources = files(folder.join("src").strip_prefix(ROOT).unwrap().to_str().unwrap(), "rs");
         for path in &sources {
             assert_eq!(doc_tests(path), 0, "{}: `chatlab test` runs no doc tests", path.display());

@@ -63,7 +63,7 @@ async fn broken(stack: &Compose, program: &std::path::Path) -> anyhow::Result<()
     let (stop, stopped) = watch::channel(false);
     let speakers = speakers(stack, &party, &stopped).await?;
     let watched = Arc::new(Watched::default());
-    let watching = watch_readiness(stack, &watched, stopped.clone())?;
+    let watching = watch_readiness(stack, &watched, &stopped)?;
 
     let mut faults = Vec::new();
     for fault in ["instance", "redis", "postgres"] {
@@ -157,7 +157,7 @@ impl Watched {
 fn watch_readiness(
     stack: &Compose,
     watched: &Arc<Watched>,
-    stopped: watch::Receiver<bool>,
+    stopped: &watch::Receiver<bool>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     for instance in INSTANCES {
