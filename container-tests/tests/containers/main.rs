@@ -24,7 +24,10 @@ mod settings;
 mod stack;
 mod talker;
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -50,14 +53,16 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// The longest ones first.
+/// Gates are alone: they judge how long things took.
+static QUIET: RwLock<()> = RwLock::new(());
+
+/// Those that wait for nobody, then the gates: once a gate waits for its turn, no other trial begins.
 fn trials(settings: &'static Settings) -> Vec<Trial> {
     let mut trials = vec![trial("stack::is_broken_while_people_talk", move || stack::is_broken(settings))];
     for image in &settings.redis {
         let name = image.replace(['/', ':'], "-");
         trials.extend([
             trial(format!("{name}::guarantees"), move || inside::guarantees(settings, image)),
-            trial(format!("{name}::author_gate"), move || inside::author_gate(settings, image)),
             trial(format!("{name}::served::cluster"), move || served::by_cluster(settings, image)),
             trial(format!("{name}::served::single"), move || served::by_single(settings, image)),
         ]);
@@ -69,7 +74,25 @@ fn trials(settings: &'static Settings) -> Vec<Trial> {
     trials.push(trial("stack::a_backup_restores", move || backup::restores(settings)));
     trials.push(trial("image::is_small_and_may_write_nowhere", move || image::is_sound(settings)));
     trials.push(trial("engine::what_a_killed_run_left_is_removed", move || engine::is_swept(settings)));
+    for image in &settings.redis {
+        let name = format!("{}::author_gate", image.replace(['/', ':'], "-"));
+        trials.push(alone(name, move || inside::author_gate(settings, image)));
+    }
     trials
+}
+
+/// A trial beside which nothing else runs.
+fn alone<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    run_by(name, test, || Turn::Alone(QUIET.write().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// What a trial holds while it runs.
+enum Turn {
+    Alone(#[allow(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+    Beside(#[allow(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
 }
 
 /// A trial with a runtime of its own. All names have `containers` in them, so that one word names all.
@@ -77,7 +100,19 @@ fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) 
 where
     F: Future<Output = anyhow::Result<()>>,
 {
+    run_by(name, test, || Turn::Beside(QUIET.read().unwrap_or_else(PoisonError::into_inner)))
+}
+
+fn run_by<F>(
+    name: impl Into<String>,
+    test: impl FnOnce() -> F + Send + 'static,
+    turn: impl FnOnce() -> Turn + Send + 'static,
+) -> Trial
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
     Trial::test(format!("containers::{}", name.into()), move || {
+        let _turn = turn();
         let runtime = tokio::runtime::Runtime::new().map_err(Failed::from)?;
         runtime.block_on(Box::pin(test())).map_err(|error| Failed::from(format!("{error:#}")))
     })

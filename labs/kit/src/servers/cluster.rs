@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::node::NODES_FILE;
 use super::poll::poll;
 use super::ports::{BUS_OFFSET, TLS_OFFSET};
 use super::resp::{Connection, field};
@@ -17,6 +18,9 @@ const MASTERS: usize = 3;
 const NODES: usize = 6;
 /// From the first command to a cluster that is whole.
 const JOIN_BOUND: Duration = Duration::from_secs(30);
+
+/// How long the nodes' files may take to agree with what the nodes say.
+const FILE_BOUND: Duration = Duration::from_secs(10);
 
 /// Sends one command whose refusal is an error.
 fn command(connection: &mut Connection, port: u16, arguments: &[&str]) -> Result<String, ServerError> {
@@ -78,7 +82,37 @@ pub(super) fn await_whole(nodes: &[Node], bound: Duration) -> Result<(), ServerE
 }
 
 pub(super) fn await_whole_after_start(nodes: &[Node]) -> Result<(), ServerError> {
-    await_whole(nodes, JOIN_BOUND)
+    await_whole(nodes, JOIN_BOUND)?;
+    for node in nodes {
+        if let Err((seen, waited)) = poll(FILE_BOUND, || look_at_file(node)) {
+            tracing::warn!(port = node.port, seen, ?waited, "a node that is killed now may not come back");
+        }
+    }
+    Ok(())
+}
+
+/// What a node has written down of the cluster: Valkey 8.1.1 and its kin do not start again from a file in which a replica is of another
+/// shard than its master, as it is for a moment after they met.
+fn look_at_file(node: &Node) -> Result<(), String> {
+    let text = std::fs::read_to_string(node.dir.join(NODES_FILE)).map_err(|error| error.to_string())?;
+    if let Some(stray) = stray_replica(&text) {
+        let mut connection = Connection::open(node.port).map_err(|error| error.to_string())?;
+        connection.call(&["CLUSTER", "SAVECONFIG"]).map_err(|error| error.to_string())??;
+        return Err(format!("has replica {stray} in another shard than its master"));
+    }
+    Ok(())
+}
+
+/// A replica whose shard is not its master's; shards are there since version 7.2.
+fn stray_replica(file: &str) -> Option<&str> {
+    let lines: Vec<Vec<&str>> = file.lines().map(|line| line.split(' ').collect()).collect();
+    let shard = |line: &[&str]| {
+        line.get(1)?.split(',').find_map(|part| part.strip_prefix("shard-id=")).map(str::to_owned)
+    };
+    let of_master = |id: &str| lines.iter().find(|line| line[0] == id).and_then(|line| shard(line));
+    let replicas = lines.iter().filter(|line| line.get(2).is_some_and(|flags| flags.contains("slave")));
+    let mut strays = replicas.filter(|line| shard(line) != line.get(3).and_then(|id| of_master(id)));
+    strays.next().map(|line| line[0])
 }
 
 /// `Err` says what is still missing, as seen by one node.
@@ -148,6 +182,21 @@ fn check_master(replication: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_of_another_shard_is_seen_in_a_file() {
+        let line = |id: &str, shard: &str, rest: &str| {
+            format!("{id} 127.0.0.1:1@2,,tls-port=0{shard} {rest} 0 0 1 connected\n")
+        };
+        let master = line("m", ",shard-id=a", "myself,master -");
+        let of = |replica: String| {
+            stray_replica(&(master.clone() + &replica + "vars currentEpoch 6\n")).map(str::to_owned)
+        };
+        assert_eq!(of(line("r", ",shard-id=a", "slave m")), None);
+        assert_eq!(of(line("r", ",shard-id=b", "slave m")), Some("r".to_owned()));
+        let old = line("m", "", "master -") + &line("r", "", "slave m");
+        assert_eq!(stray_replica(&old), None, "before 7.2");
+    }
 
     #[test]
     fn members_count_only_when_connected_and_past_the_handshake() {

@@ -21,6 +21,9 @@ const TAIL_LINES: usize = 20;
 /// The log of a node, in its folder: what the server says, also before its configuration is read.
 const LOG_FILE: &str = "redis.log";
 
+/// What a node of a cluster knows of it, in its folder.
+pub(super) const NODES_FILE: &str = "nodes.conf";
+
 /// What a node's process is started with, the same at every start.
 pub(super) struct Recipe {
     pub(super) program: PathBuf,
@@ -127,7 +130,7 @@ fn config_text(recipe: &Recipe, clustered: bool, options: &ServerOptions) -> Str
     }
     if clustered {
         lines.push("cluster-enabled yes".to_owned());
-        lines.push("cluster-config-file nodes.conf".to_owned());
+        lines.push(format!("cluster-config-file {NODES_FILE}"));
         lines.push(format!("cluster-node-timeout {}", options.cluster_node_timeout_ms));
     }
     if let Some(folder) = &options.tls {

@@ -1,5 +1,6 @@
 //! A step in progress.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,14 +154,26 @@ async fn empty(redis: &Redis) -> LabResult<()> {
             pipe.cmd("CLIENT").arg("KILL").arg("ID").arg(id);
         }
         if primaries.contains(&node) {
-            // In this order: Redis 8.0.2 crashes at a FUNCTION FLUSH that comes in one batch behind a FLUSHALL, which it does in the background.
-            pipe.cmd("FUNCTION").arg("FLUSH").cmd("SCRIPT").arg("FLUSH").cmd("FLUSHALL");
+            // One by one: Redis 8.0.2 crashes at FUNCTION FLUSH, in `freeClient`.
+            let libraries = ::redis::cmd("FUNCTION").arg("LIST").query_async(&mut connection).await?;
+            for library in names_of(libraries) {
+                pipe.cmd("FUNCTION").arg("DELETE").arg(library);
+            }
+            pipe.cmd("FLUSHALL").cmd("SCRIPT").arg("FLUSH");
         }
         if !pipe.is_empty() {
             let _: ::redis::Value = pipe.query_async(&mut connection).await?;
         }
     }
     Ok(())
+}
+
+/// The libraries in an answer to `FUNCTION LIST`.
+fn names_of(libraries: Vec<HashMap<String, ::redis::Value>>) -> impl Iterator<Item = String> {
+    let name = |mut library: HashMap<String, ::redis::Value>| {
+        library.remove("library_name").and_then(|name| ::redis::from_redis_value(name).ok())
+    };
+    libraries.into_iter().filter_map(name)
 }
 
 /// The id of a client that is subscribed (`P`), blocked (`b`) or a monitor (`O`), by its line in `CLIENT LIST`. Whoever left
