@@ -61,6 +61,7 @@ async fn served(
     talkers[0].say("typed by the first").await?;
     talkers[1].say("typed by the second").await?;
     kill_and_start(redis, &party.room, [&first, &second]).await?;
+    // And for a while after all is well again.
     tokio::time::sleep(WHILE).await;
     stop.send(true)?;
     let said = speaking.await??;

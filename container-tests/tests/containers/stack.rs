@@ -67,11 +67,13 @@ async fn broken(stack: &Compose, program: &std::path::Path) -> anyhow::Result<()
 
     let mut faults = Vec::new();
     for fault in ["instance", "redis", "postgres"] {
+        // People talk while nothing is broken: what comes then must arrive, too.
         tokio::time::sleep(CALM).await;
         let began = Instant::now();
         break_and_mend(stack, &party.room, fault, &watched).await?;
         faults.push((fault, began..Instant::now()));
     }
+    // The same after the last fault.
     tokio::time::sleep(CALM).await;
     stop.send(true)?;
     let mut said = Vec::new();
@@ -192,6 +194,7 @@ async fn break_and_mend(stack: &Compose, room: &str, fault: &str, watched: &Watc
         if fault == "redis" {
             until("the replica has taken its place", async || Ok(all_ready(watched, killed + ASKED))).await?;
         } else {
+            // As above, the time it is away is what is tested.
             tokio::time::sleep(AWAY.saturating_sub(killed.elapsed())).await;
         }
     }
